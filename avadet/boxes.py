@@ -1,0 +1,47 @@
+"""Box arithmetic on arrays of xyxy boxes. Coordinates are continuous: a box covers [x1, x2) x [y1, y2)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+
+
+def area(boxes: FloatArray) -> FloatArray:
+    """Area of each box; (N, 4) -> (N,). Inverted boxes have area 0."""
+    size = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
+    return np.asarray(size[:, 0] * size[:, 1])
+
+
+def intersection(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Shared area of every pair; (N, 4) and (M, 4) -> (N, M)."""
+    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
+    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    size = np.clip(bottom_right - top_left, 0.0, None)
+    return np.asarray(size[..., 0] * size[..., 1])
+
+
+def iou(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Intersection over union of every pair, 0-1; (N, 4) and (M, 4) -> (N, M). Two empty boxes have IoU 0."""
+    shared = intersection(first, second)
+    union = area(first)[:, None] + area(second)[None, :] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def to_norm(boxes_px: FloatArray, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Pixels of a frame of `size_hw` -> 0-1 of that frame; (N, 4). No clipping."""
+    height, width = size_hw
+    return (np.asarray(boxes_px, np.float64) / [width, height, width, height]).astype(np.float32)
+
+
+def to_px(boxes_norm: FloatArray, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """0-1 of a frame -> pixels of a frame of `size_hw`; (N, 4). No clipping."""
+    height, width = size_hw
+    return (np.asarray(boxes_norm, np.float64) * [width, height, width, height]).astype(np.float32)
+
+
+def clip_px(boxes_px: FloatArray, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Cut boxes at the frame's edges: x to [0, width], y to [0, height]; (N, 4)."""
+    height, width = size_hw
+    return np.clip(np.asarray(boxes_px, np.float32), 0, np.array([width, height, width, height], np.float32))

@@ -1,0 +1,33 @@
+"""Fixtures and markers that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with --slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real videos, data sets and reference outputs; skips where it is absent."""
+    repository = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get("AVADET_SHARED", repository.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"shared data absent ({folder.name}/data); set AVADET_SHARED to its folder")
+    return folder
