@@ -1,0 +1,94 @@
+"""Model cards: the readable JSON beside a file of weights that says everything else about a model.
+
+A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of its builder),
+`clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), and whatever else is
+worth knowing: `license`, `data`, `numbers`, `training`. No torch here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from avadet.errors import AvadetError
+from avadet.types import ClipSpec, LabelMap
+
+FORMAT = 1
+REQUIRED = ("format", "name", "architecture", "arguments", "clip", "labels")
+
+
+def make_card(
+    name: str, architecture: str, arguments: dict[str, Any], clip: ClipSpec, labels: str | LabelMap, **facts: Any
+) -> dict[str, Any]:
+    """Write a card.
+
+    Args:
+        name: what to call the model.
+        architecture: a key of `zoo.BUILDERS`.
+        arguments: what its builder takes besides the number of classes, mean and std.
+        clip: the frames it wants.
+        labels: its classes, in the order of its logits: the name of a label map, or the map itself.
+        facts: anything else that JSON can hold: license, data, numbers, training, ...
+    """
+    return {
+        "format": FORMAT,
+        "name": name,
+        "architecture": architecture,
+        "arguments": arguments,
+        "clip": dataclasses.asdict(clip),
+        "labels": labels if isinstance(labels, str) else dataclasses.asdict(labels),
+        **facts,
+    }
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Read and check a card.
+
+    Raises:
+        AvadetError: if the file is missing, no JSON, of another format, or lacks a key.
+    """
+    try:
+        card: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise AvadetError(f"{path}: no such model card; it must lie beside the .safetensors file") from error
+    except (OSError, ValueError) as error:
+        raise AvadetError(f"{path}: not a readable model card: {error}") from error
+    missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise AvadetError(f"{path}: a model card needs {', '.join(REQUIRED)}; missing: {', '.join(missing)}")
+    if card["format"] != FORMAT:
+        raise AvadetError(f"{path}: model card of format {card['format']}, this avadet reads format {FORMAT}")
+    return card
+
+
+def clip_of(card: dict[str, Any]) -> ClipSpec:
+    """The clip spec a card describes.
+
+    Raises:
+        AvadetError: if its fields are wrong.
+    """
+    try:
+        fields = dict(card["clip"])
+        return ClipSpec(**{**fields, "mean": tuple(fields["mean"]), "std": tuple(fields["std"])})
+    except (TypeError, ValueError, KeyError) as error:
+        raise AvadetError(f"model card '{card['name']}': clip is wrong: {error}") from error
+
+
+def labels_of(card: dict[str, Any]) -> LabelMap:
+    """The label map a card names or writes out.
+
+    Raises:
+        AvadetError: if the name is unknown or the fields are wrong.
+    """
+    labels = card["labels"]
+    if isinstance(labels, str):
+        from avadet.labels import read_label_map
+
+        return read_label_map(labels)
+    try:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in labels.items()}
+        return LabelMap(**fields)
+    except (TypeError, AttributeError) as error:
+        raise AvadetError(f"model card '{card['name']}': labels are wrong: {error}") from error

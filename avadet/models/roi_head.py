@@ -1,0 +1,115 @@
+"""From feature maps and boxes to logits: one head for every backbone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from avadet.errors import AvadetError
+
+
+def map_stride(clip_hw: tuple[int, int], map_hw: tuple[int, int]) -> float:
+    """How many pixels of the clip one cell of a map covers, read off the two sizes.
+
+    Strided convolutions round sizes up or down: 85 px at stride 16 give 6 cells, and 85 / 6 = 14.2 would shift every
+    box. So the ratio of the longer side is snapped to the nearest power of two whenever that stride explains both
+    sides of the map; otherwise (14 px patches, say) the ratio itself is the answer.
+
+    Args:
+        clip_hw: (height, width) px of the clip.
+        map_hw: (height, width) cells of the map.
+    """
+    ratio = clip_hw[0] / map_hw[0] if clip_hw[0] > clip_hw[1] else clip_hw[1] / map_hw[1]
+    power = 2.0 ** round(math.log2(ratio))
+    explains = all(cells in (size // power, math.ceil(size / power)) for size, cells in zip(clip_hw, map_hw))
+    return power if explains else ratio
+
+
+class RoIHead(nn.Module):
+    """Pool each map over time, cut out each person, pool over space, join the maps, project to logits.
+
+    The order is that of the AVA baseline of SlowFast (Feichtenhofer et al., 2019, section 5). Deviations: the scale
+    of RoIAlign is read off the map, any number of frames and of boxes (zero too) is welcome, and logits come out in
+    training and testing alike.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        *,
+        resolution: int = 7,
+        aligned: bool = False,
+        sampling_ratio: int = 0,
+        pool: str = "max",
+        context: bool = False,
+        norm: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        """Build the head.
+
+        Args:
+            in_channels: channels of each map of the backbone.
+            num_classes: K, logits a box.
+            resolution: cells of a cut-out along each side.
+            aligned: RoIAlign's half-pixel shift; True is the geometrically right one, older checkpoints were trained
+                with False.
+            sampling_ratio: RoIAlign's points a cell along each side; 0 = as many as the box needs.
+            pool: "max" or "avg", over the cells of a cut-out.
+            context: whether the mean of each whole map joins the features of every box of its clip.
+            norm: whether the joined features pass a BatchNorm1d.
+            dropout: share of features dropped in training.
+        """
+        super().__init__()
+        if pool not in ("max", "avg"):
+            raise AvadetError(f"pool of a RoI head must be 'max' or 'avg', got '{pool}'")
+        features = sum(in_channels) * (2 if context else 1)
+        self.resolution = resolution
+        self.aligned = aligned
+        self.sampling_ratio = sampling_ratio
+        self.pool = pool
+        self.context = context
+        self.norm = nn.BatchNorm1d(features) if norm else None
+        self.dropout = nn.Dropout(dropout)
+        self.proj = nn.Linear(features, num_classes)
+        nn.init.normal_(self.proj.weight, std=0.01)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+        """Score every box.
+
+        Args:
+            maps: float (B, C_i, T_i, H_i, W_i), one for each of `in_channels`.
+            rois: float (R, 5), batch index + xyxy px of the clip, in any order; R may be 0.
+            clip_hw: (height, width) px of the clip.
+
+        Returns:
+            logits (R, K).
+        """
+        features = self.box_features(maps, rois, clip_hw)
+        if self.norm is not None and len(rois) > 0:
+            features = self.norm(features)
+        logits: Tensor = self.proj(self.dropout(features))
+        return logits
+
+    def box_features(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+        """Features (R, F) of every box, before normalisation and dropout; arguments as `forward`.
+
+        Boxes are cut out in float32 whatever the maps are: bfloat16 could not tell pixel 340 from 341.
+        """
+        frames = [one_map.float().mean(dim=2) for one_map in maps]
+        features = [self._cut_out(frame, rois.float(), clip_hw) for frame in frames]
+        if self.context:
+            owner = rois[:, 0].long()
+            features += [frame.mean(dim=(2, 3))[owner] for frame in frames]
+        return torch.cat(features, dim=1).to(self.proj.weight.dtype)
+
+    def _cut_out(self, frame: Tensor, rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+        """(B, C, H, W) -> (R, C): RoIAlign, then the maximum or mean over the cells."""
+        scale = 1 / map_stride(clip_hw, (frame.shape[2], frame.shape[3]))
+        cells: Tensor = roi_align(frame, rois, self.resolution, scale, self.sampling_ratio, self.aligned)
+        return cells.amax(dim=(2, 3)) if self.pool == "max" else cells.mean(dim=(2, 3))

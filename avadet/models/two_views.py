@@ -1,0 +1,132 @@
+"""Two small nets look at the same clip: one at the whole frame, one at each person cut out and enlarged.
+
+The frame tells where it happens and with what (a court, stairs, a bow), the cut-out shows how the body moves; each
+errs on other clips, so their mean is better than either. The idea of separate streams whose scores are averaged is
+Simonyan & Zisserman, "Two-Stream Convolutional Networks for Action Recognition in Videos", NeurIPS 2014; here both
+streams see RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from avadet.models.detector import ActionDetector, ActionModel
+from avadet.models.tiny_actions import tiny_actions
+
+_SMALLEST_WINDOW = 1 / 5  # of the clip's height: a smaller person is not enlarged further, it would be mush
+
+
+class TwoViewDetector(ActionModel):
+    """Mean of the logits of a net on the whole frame and a net on each person's cut-out."""
+
+    def __init__(self, frame: ActionDetector, actor: ActionDetector, crop_hw: Sequence[int], margin: float) -> None:
+        """Join the two.
+
+        Args:
+            frame: sees whole clips.
+            actor: sees cut-outs; one clip each.
+            crop_hw: (height, width) px that a cut-out is resized to.
+            margin: width of a cut-out, as a multiple of the person's width or of 3/4 of its height, whichever is more.
+        """
+        super().__init__()
+        self.frame = frame
+        self.actor = actor
+        self.crop_hw = (crop_hw[0], crop_hw[1])
+        self.margin = margin
+
+    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
+        """Score every box of every clip; arguments and result as `ActionDetector.forward`."""
+        return torch.stack(self.view_logits(clips, rois)).mean(dim=0)
+
+    def view_logits(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
+        """Logits (R, K) of the frame's net and of the cut-outs' net; each is trained on its own."""
+        crops, boxes = cut_out(clips, rois.float(), self.crop_hw, self.margin)
+        return [self.frame(clips, rois), self.actor(crops, boxes)]
+
+
+def actor_windows(boxes_px: Tensor, crop_hw: tuple[int, int], margin: float, clip_height: int) -> Tensor:
+    """What is cut out around each box: centred on it, of the cut-out's shape, with room around the person.
+
+    Args:
+        boxes_px: (R, 4) xyxy px of the clip.
+        crop_hw: (height, width) px of the cut-outs; only their ratio counts.
+        margin: see `TwoViewDetector`.
+        clip_height: px.
+
+    Returns:
+        (R, 4) xyxy px of the clip; may reach beyond it.
+    """
+    centre = (boxes_px[:, :2] + boxes_px[:, 2:]) / 2
+    width, height = (boxes_px[:, 2:] - boxes_px[:, :2]).unbind(dim=1)
+    side = torch.maximum(width, 0.75 * height) * margin
+    side = side.clamp(min=_SMALLEST_WINDOW * clip_height)
+    shape = (crop_hw[1] / crop_hw[0]) ** 0.5
+    half = torch.stack([side * shape, side / shape], dim=1) / 2
+    return torch.cat([centre - half, centre + half], dim=1)
+
+
+def cut_out(clips: Tensor, rois: Tensor, crop_hw: tuple[int, int], margin: float) -> tuple[Tensor, Tensor]:
+    """Cut every person out of its clip, the same window in all frames, bilinear; black beyond the clip's edges.
+
+    Args:
+        clips: (B, 3, T, H, W) RGB, uint8 0-255 or float 0-1.
+        rois: float (R, 5), batch index + xyxy px of the clip.
+        crop_hw: (height, width) px of the cut-outs.
+        margin: see `TwoViewDetector`.
+
+    Returns:
+        cut-outs float (R, 3, T, h, w) 0-1, and the boxes in them (R, 5): own index + xyxy px of the cut-out.
+    """
+    height, width = clips.shape[3:]
+    windows = actor_windows(rois[:, 1:], crop_hw, margin, height)
+    size = windows[:, 2:] - windows[:, :2]
+    crops = [_sample(clips[int(roi[0])], window, crop_hw) for roi, window in zip(rois, windows)]
+    own = torch.arange(len(rois), device=rois.device, dtype=rois.dtype)[:, None]
+    scale = torch.tensor([crop_hw[1], crop_hw[0]], device=rois.device) / size
+    boxes = (rois[:, 1:].unflatten(1, (2, 2)) - windows[:, None, :2]) * scale[:, None]
+    empty = torch.zeros((0, 3, clips.shape[2], *crop_hw), device=clips.device)
+    return torch.stack(crops) if crops else empty, torch.cat([own, boxes.flatten(1)], dim=1)
+
+
+def _sample(clip: Tensor, window: Tensor, crop_hw: tuple[int, int]) -> Tensor:
+    """(3, T, H, W) and a window (4,) xyxy px -> float (3, T, h, w) 0-1."""
+    frames = clip.transpose(0, 1)
+    frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames
+    size = window.new_tensor([clip.shape[3], clip.shape[2]])
+    low, high = window[:2] / size * 2 - 1, window[2:] / size * 2 - 1
+    x = torch.linspace(0.5 / crop_hw[1], 1 - 0.5 / crop_hw[1], crop_hw[1], device=window.device)
+    y = torch.linspace(0.5 / crop_hw[0], 1 - 0.5 / crop_hw[0], crop_hw[0], device=window.device)
+    grid_y, grid_x = torch.meshgrid(low[1] + (high - low)[1] * y, low[0] + (high - low)[0] * x, indexing="ij")
+    grid = torch.stack([grid_x, grid_y], dim=-1).expand(len(frames), -1, -1, -1).to(frames.dtype)
+    return functional.grid_sample(frames, grid, padding_mode="zeros", align_corners=False).transpose(0, 1)
+
+
+def tiny_two_views(
+    num_classes: int,
+    *,
+    num_frames: int = 8,
+    crop_hw: Sequence[int] = (160, 160),
+    margin: float = 1.6,
+    dropout: float = 0.5,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> TwoViewDetector:
+    """The bundled action model with random weights: two `tiny_actions` nets.
+
+    Args:
+        num_classes: K.
+        num_frames: T of a clip.
+        crop_hw: see `TwoViewDetector`.
+        margin: see `TwoViewDetector`.
+        dropout: before the last layer of each net.
+        mean: of RGB on a 0-1 scale.
+        std: of RGB on a 0-1 scale.
+    """
+    frame, actor = (
+        tiny_actions(num_classes, num_frames=num_frames, dropout=dropout, mean=mean, std=std) for _ in range(2)
+    )
+    return TwoViewDetector(frame, actor, crop_hw, margin)

@@ -1,0 +1,210 @@
+"""Weights in and out of files: read without running code, loaded with a report, saved with a card."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from avadet.errors import AvadetError
+from avadet.files import whole_file
+from avadet.models.layouts import Layout, Tensors, recognise, translate
+
+COUNTER = ".num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights, read.
+
+    Attributes:
+        source: the file, for messages.
+        layout: whose it is.
+        tensors: under avadet's names, floating ones as float32, on the CPU.
+        settings: the configuration stored with the weights, {} if none.
+    """
+
+    source: str
+    layout: Layout
+    tensors: Tensors
+    settings: dict[str, Any]
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of any known layout; nothing in the file is ever executed.
+
+    Args:
+        path: a `.safetensors` file, or one written by `torch.save`.
+
+    Raises:
+        AvadetError: if the file is missing, damaged, holds more than tensors and plain values, or has tensors of no
+            known layout.
+    """
+    content = _read_safetensors(Path(path)) if Path(path).suffix == ".safetensors" else _read_pickled(Path(path))
+    tensors = {
+        name.removeprefix("module."): value for name, value in _state_dict(content).items() if isinstance(value, Tensor)
+    }
+    layout = recognise(tensors, str(path))
+    as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return Checkpoint(str(path), layout, translate(as_float, layout), _settings(content, str(path)))
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """The tensors of a safetensors file."""
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError as error:
+        raise AvadetError(f"{path}: no such file") from error
+    except (safetensors.SafetensorError, OSError) as error:
+        raise AvadetError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def _read_pickled(path: Path) -> dict[str, Any]:
+    """What `torch.save` wrote, as long as that is tensors and plain values."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise AvadetError(f"{path}: no such file") from error
+    except pickle.UnpicklingError as error:
+        culprit = re.search(r"unsupported global:?\s+(?:GLOBAL\s+)?(\S+)", str(error), re.IGNORECASE)
+        if culprit:
+            message = f"refused, it asks to run {culprit[1]} when read; a checkpoint must hold tensors and plain values"
+            raise AvadetError(f"{path}: {message}") from error
+        raise AvadetError(f"{path}: damaged, or no file of torch.save or safetensors") from error
+    except (EOFError, RuntimeError, OSError) as error:
+        raise AvadetError(f"{path}: damaged, or no file of torch.save or safetensors") from error
+    if not isinstance(content, dict):
+        raise AvadetError(f"{path}: a checkpoint must be a dictionary, got {type(content).__name__}")
+    return content
+
+
+def _state_dict(content: dict[str, Any]) -> dict[str, Any]:
+    """The dictionary of tensors, wherever the project puts it."""
+    for key in ("model_state", "state_dict", "model"):
+        if isinstance(content.get(key), dict):
+            inner: dict[str, Any] = content[key]
+            return inner
+    return content
+
+
+def _settings(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """PySlowFast's configuration, stored as YAML text under `cfg`."""
+    text = content.get("cfg")
+    if not isinstance(text, str):
+        return {}
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise AvadetError(f"{source}: the configuration stored under 'cfg' is no plain YAML") from error
+    return settings if isinstance(settings, dict) else {}
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor when weights were put into a model.
+
+    Attributes:
+        source: where the weights came from.
+        loaded: how many tensors were copied.
+        missing: names the model has and the file lacks (BatchNorm's step counters are not counted).
+        unexpected: names the file has and the model lacks.
+        reshaped: names both have, in different shapes; not copied.
+    """
+
+    source: str
+    loaded: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    reshaped: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every tensor of both sides found its partner."""
+        return not (self.missing or self.unexpected or self.reshaped)
+
+    def __str__(self) -> str:
+        """One line: the four counts, each with its first names."""
+        lists = (("missing", self.missing), ("unexpected", self.unexpected), ("reshaped", self.reshaped))
+        rest = "; ".join(f"{len(names)} {kind}{_first_names(names)}" for kind, names in lists)
+        return f"{self.source}: {self.loaded} tensors loaded; {rest}"
+
+
+def _first_names(names: tuple[str, ...]) -> str:
+    """The first three names in brackets, nothing if there is none."""
+    if not names:
+        return ""
+    return f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
+def load_tensors(model: nn.Module, tensors: Tensors, source: str, allow_partial: bool = False) -> LoadReport:
+    """Copy tensors into a model by name.
+
+    Args:
+        model: changed in place.
+        tensors: under the model's own names.
+        source: where they came from, for the report.
+        allow_partial: whether tensors without a partner are fine (they are left out).
+
+    Raises:
+        AvadetError: if a tensor of either side has no partner and `allow_partial` is off. The model is then unchanged.
+    """
+    own = model.state_dict()
+    shared = [name for name in own if name in tensors]
+    reshaped = [name for name in shared if own[name].shape != tensors[name].shape]
+    fitting = {name: tensors[name] for name in shared if name not in set(reshaped)}
+    report = LoadReport(
+        source=source,
+        loaded=len(fitting),
+        missing=tuple(name for name in own if name not in tensors and not name.endswith(COUNTER)),
+        unexpected=tuple(name for name in tensors if name not in own),
+        reshaped=tuple(f"{name} {_shape(tensors[name])} for {_shape(own[name])}" for name in reshaped),
+    )
+    if not (report.is_whole or allow_partial):
+        raise AvadetError(f"{report}; allow_partial=True loads what fits")
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _shape(tensor: Tensor) -> str:
+    """A shape as 80x2304."""
+    return "x".join(str(size) for size in tensor.shape) or "scalar"
+
+
+def save_model(path: str | Path, model: nn.Module, card: dict[str, Any], half: bool = False) -> None:
+    """Write `X.safetensors` and, beside it, the card `X.json`.
+
+    Args:
+        path: X.safetensors.
+        model: what to save.
+        card: see `cards.make_card`.
+        half: store kernels and matrices as float16, half the size; vectors (norms, biases) stay float32, whose range
+            running variances need. Reading gives float32 again.
+
+    Raises:
+        AvadetError: if `path` has another suffix or cannot be written.
+    """
+    final = Path(path)
+    if final.suffix != ".safetensors":
+        raise AvadetError(f"{path}: weights are saved as .safetensors, got suffix '{final.suffix}'")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if half:
+        tensors = {
+            name: value.half() if value.is_floating_point() and value.ndim > 1 else value
+            for name, value in tensors.items()
+        }
+    with whole_file(final) as partial:
+        save_file(tensors, partial)
+    with whole_file(final.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

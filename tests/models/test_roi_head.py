@@ -1,0 +1,98 @@
+"""The RoI head against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avadet.errors import AvadetError
+from avadet.models.roi_head import RoIHead, map_stride
+
+
+@pytest.mark.parametrize(
+    ("clip_hw", "map_hw", "stride"),
+    [
+        ((256, 256), (16, 16), 16),
+        ((256, 341), (16, 22), 16),  # 341 / 22 = 15.5: the size was rounded up
+        ((64, 85), (4, 6), 16),  # 85 / 6 = 14.2
+        ((85, 64), (6, 4), 16),
+        ((112, 144), (4, 5), 32),  # both rounded up
+        ((64, 85), (4, 5), 16),  # rounded down, as patches without padding do
+        ((224, 224), (7, 7), 32),
+        ((224, 224), (16, 16), 14),  # 14 px patches
+        ((96, 128), (96, 128), 1),
+    ],
+)
+def test_stride_is_read_off_the_map(clip_hw: tuple[int, int], map_hw: tuple[int, int], stride: float) -> None:
+    assert map_stride(clip_hw, map_hw) == stride
+
+
+def head_that_shows_features(channels: int, **options: object) -> RoIHead:
+    """A head of one logit a feature: the identity in place of the projection."""
+    head = RoIHead([channels], channels, **options).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        head.proj.weight.copy_(torch.eye(channels))
+    return head
+
+
+def test_each_box_gets_its_own_cells() -> None:
+    # A 4x4 map at stride 16 whose cell (y, x) holds 10 * y + x; a box over the cells x 1-2, y 2-3 sees 21 22 31 32.
+    cells = torch.arange(4.0)[:, None] * 10 + torch.arange(4.0)
+    box = torch.tensor([[0.0, 16, 32, 48, 64]])
+    for pool, expected in (("max", 32.0), ("avg", 26.5)):
+        head = head_that_shows_features(1, resolution=2, aligned=True, pool=pool)
+        assert head([cells[None, None, None]], box, (64, 64)).item() == pytest.approx(expected)
+
+
+def test_unaligned_boxes_sit_half_a_cell_further() -> None:
+    ramp = torch.arange(8.0).expand(1, 1, 1, 8, 8)
+    box = torch.tensor([[0.0, 32, 32, 64, 64]])
+    means = [
+        head_that_shows_features(1, resolution=2, aligned=aligned, pool="avg")([ramp], box, (128, 128)).item()
+        for aligned in (True, False)
+    ]
+    # Cells 2 and 3 have their centres at 2.0 and 3.0 of the ramp; without alignment 0.5 is not taken off.
+    assert means == pytest.approx([2.5, 3.0])
+
+
+def test_time_is_averaged() -> None:
+    clip = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 4, 4)
+    head = head_that_shows_features(1)
+    assert head([clip], torch.tensor([[0.0, 0, 0, 64, 64]]), (64, 64)).item() == pytest.approx(3.0)
+
+
+def test_unsorted_batch_indices_reach_their_clips() -> None:
+    maps = torch.tensor([5.0, 7.0]).view(2, 1, 1, 1, 1).expand(2, 1, 1, 4, 4)
+    rois = torch.tensor([[1.0, 0, 0, 64, 64], [0, 0, 0, 64, 64], [1, 16, 16, 32, 32]])
+    logits = head_that_shows_features(1)([maps], rois, (64, 64))
+    assert logits.flatten().tolist() == pytest.approx([7, 5, 7])
+
+
+def test_context_is_the_mean_of_the_whole_map() -> None:
+    one_map = torch.zeros(2, 1, 2, 4, 4)
+    one_map[1, 0, :, 0, 0] = 16.0
+    head = RoIHead([1], 3, context=True, pool="avg", resolution=1, aligned=True).eval()
+    corner_away = torch.tensor([[1.0, 48, 48, 64, 64], [0, 48, 48, 64, 64]])
+    features = head.box_features([one_map], corner_away, (64, 64))
+    assert features.tolist() == [[0, 1], [0, 0]]
+
+
+def test_no_boxes_give_no_logits_even_with_norm() -> None:
+    head = RoIHead([3, 2], 4, context=True, norm=True).train()
+    maps = [torch.rand(2, 3, 2, 4, 4), torch.rand(2, 2, 8, 4, 4)]
+    assert head(maps, torch.zeros(0, 5), (64, 64)).shape == (0, 4)
+
+
+def test_boxes_keep_their_precision_when_maps_are_half() -> None:
+    # 341 is no bfloat16 number (the nearest are 340 and 342); a box there must not move.
+    ramp = torch.arange(32.0).expand(1, 1, 1, 16, 32)
+    box = torch.tensor([[0.0, 213, 16, 341, 128]])
+    head = head_that_shows_features(1, aligned=True, pool="avg")
+    exact = head([ramp], box, (256, 512)).item()
+    assert head([ramp.bfloat16()], box, (256, 512)).item() == pytest.approx(exact)
+    assert exact == pytest.approx((213 + 341) / 2 / 16 - 0.5)
+
+
+def test_unknown_pool_is_refused() -> None:
+    with pytest.raises(AvadetError, match="must be 'max' or 'avg', got 'sum'"):
+        RoIHead([1], 1, pool="sum")

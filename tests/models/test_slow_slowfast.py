@@ -1,0 +1,74 @@
+"""Published sizes of the CNN families: parameters, tensors, maps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from avadet.errors import AvadetError
+from avadet.models.detector import ActionDetector
+from avadet.models.slow import ResNet3d, c2d_r50, i3d_r50, slow_r50
+from avadet.models.slowfast import SlowFast, slow_frames, slowfast_r50
+
+
+@pytest.mark.parametrize(
+    ("builder", "millions", "tensors"),
+    [(slow_r50, 31.798, 320), (slowfast_r50, 33.829, 662), (i3d_r50, 27.388, 320), (c2d_r50, 23.672, 320)],
+)
+def test_published_sizes(builder: Callable[..., ActionDetector], millions: float, tensors: int) -> None:
+    with torch.device("meta"):
+        model = builder(80)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)
+    assert len(model.state_dict()) == tensors
+
+
+def test_maps_of_the_full_models() -> None:
+    with torch.device("meta"):
+        slow, slowfast, i3d = slow_r50(80).backbone, slowfast_r50(80).backbone, i3d_r50(80).backbone
+        assert [m.shape for m in slow(torch.empty(1, 3, 4, 256, 256))] == [(1, 2048, 4, 16, 16)]
+        shapes = [tuple(m.shape) for m in slowfast(torch.empty(2, 3, 32, 224, 288))]
+        assert shapes == [(2, 2048, 8, 14, 18), (2, 256, 32, 14, 18)]
+        assert [m.shape for m in i3d(torch.empty(1, 3, 8, 224, 224))] == [(1, 2048, 4, 14, 14)]
+    assert slow.out_channels == (2048,)
+    assert slowfast.out_channels == (2048, 256)
+
+
+def test_slow_frames() -> None:
+    assert slow_frames(32, 4).tolist() == [0, 4, 8, 13, 17, 22, 26, 31]
+    assert slow_frames(64, 4).tolist() == [0, 4, 8, 12, 16, 21, 25, 29, 33, 37, 42, 46, 50, 54, 58, 63]
+
+
+@pytest.mark.parametrize("frames", [2, 30])
+def test_a_clip_that_does_not_divide_is_refused(frames: int) -> None:
+    with pytest.raises(AvadetError, match=f"multiple of 4 frames, got {frames}"):
+        slow_frames(frames, 4)
+
+
+def test_the_same_clip_can_be_shown_twice() -> None:
+    torch.manual_seed(0)
+    net = SlowFast(width=4, fast_width=2, depths=(1, 1, 1, 1)).eval()
+    clip = torch.rand(1, 3, 8, 32, 32)
+    kept = clip.clone()
+    with torch.no_grad():
+        first, second = net(clip), net(clip)
+    assert torch.equal(clip, kept)
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
+
+
+def test_residual_blocks_start_as_identities() -> None:
+    torch.manual_seed(0)
+    net = ResNet3d(width=4, depths=(1, 3, 1, 1)).eval()
+    x = torch.rand(1, 16, 2, 8, 8)
+    with torch.no_grad():
+        first = net.res3[0](x)
+        assert torch.equal(net.res3[2](net.res3[1](first)), first)
+
+
+def test_importing_the_models_warns_of_nothing() -> None:
+    code = "import avadet.models.slowfast"
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

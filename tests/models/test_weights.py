@@ -1,0 +1,176 @@
+"""Reading files that may be hostile, damaged or foreign; loading with a report; saving."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorchvideo.models.resnet import create_resnet_with_roi_head
+from pytorchvideo.models.slowfast import create_slowfast_with_roi_head
+from safetensors.torch import load_file
+from torch import nn
+
+from avadet.errors import AvadetError
+from avadet.models.layouts import recipe_of
+from avadet.models.slow import slow_r50
+from avadet.models.weights import load_tensors, read_checkpoint, save_model
+from avadet.models.zoo import build
+
+SMALL = {"width": 4, "depths": (1, 1, 1, 1)}
+
+
+class Runs:
+    """Pickles to a command that leaves a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, writer: str) -> None:
+    trace, path = tmp_path / "trace", tmp_path / "evil.pyth"
+    content = {"model_state": {"head.proj.weight": torch.zeros(2)}, "cfg": Runs(trace)}
+    if writer == "torch":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content["cfg"], protocol=2))
+    with pytest.raises(AvadetError) as caught:
+        read_checkpoint(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: refused, it asks to run posix.system when read")
+    assert "\n" not in message
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100, b"PK\x03\x04 cut off", pickle.dumps([1.0, 2.0])])
+def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.pyth"
+    path.write_bytes(content)
+    with pytest.raises(AvadetError, match=r"x\.pyth: (damaged|a checkpoint must be a dictionary)"):
+        read_checkpoint(path)
+    with pytest.raises(AvadetError, match=r"x\.safetensors: not a readable safetensors file"):
+        read_checkpoint(path.rename(tmp_path / "x.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["none.pyth", "none.safetensors"])
+def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AvadetError, match=f"{name}: no such file"):
+        read_checkpoint(tmp_path / name)
+
+
+def test_wrappers_and_prefixes_are_seen_through(tmp_path: Path) -> None:
+    state = {"s1.pathway0_stem.conv.weight": torch.zeros(2, 3, 1, 7, 7).half(), "head.projection.bias": torch.ones(2)}
+    parallel = {f"module.{name}": value for name, value in state.items()}
+    for content in (state, {"model_state": state}, {"state_dict": parallel, "epoch": 3}, {"model": state}):
+        torch.save(content, tmp_path / "x.pyth")
+        checkpoint = read_checkpoint(tmp_path / "x.pyth")
+        assert list(checkpoint.tensors) == ["backbone.stem.conv.weight", "head.proj.bias"]
+        assert checkpoint.tensors["backbone.stem.conv.weight"].dtype == torch.float32
+        assert checkpoint.settings == {}
+
+
+def test_settings_come_along_and_run_nothing(tmp_path: Path) -> None:
+    state = {"s1.pathway0_stem.conv.weight": torch.zeros(1)}
+    torch.save({"model_state": state, "cfg": "DATA:\n  NUM_FRAMES: 16\n"}, tmp_path / "x.pyth")
+    assert read_checkpoint(tmp_path / "x.pyth").settings == {"DATA": {"NUM_FRAMES": 16}}
+    torch.save({"model_state": state, "cfg": "!!python/object/apply:os.system ['true']"}, tmp_path / "x.pyth")
+    with pytest.raises(AvadetError, match="stored under 'cfg' is no plain YAML"):
+        read_checkpoint(tmp_path / "x.pyth")
+
+
+def test_report_counts_every_kind_of_misfit() -> None:
+    model = slow_r50(3, **SMALL)
+    tensors = {name: torch.full_like(value, 2) for name, value in model.state_dict().items()}
+    total = len(tensors)
+    tensors["head.proj.weight"] = torch.zeros(400, 128)
+    del tensors["backbone.stem.conv.weight"], tensors["backbone.stem.norm.num_batches_tracked"]
+    tensors["backbone.res2.7.extra"] = torch.zeros(1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(AvadetError) as caught:
+        load_tensors(model, tensors, "k400.pyth")
+    assert str(caught.value) == (
+        f"k400.pyth: {total - 3} tensors loaded; 1 missing (backbone.stem.conv.weight); 1 unexpected "
+        "(backbone.res2.7.extra); 1 reshaped (head.proj.weight 400x128 for 3x128); allow_partial=True loads what fits"
+    )
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    report = load_tensors(model, tensors, "k400.pyth", allow_partial=True)
+    assert (report.loaded, report.is_whole) == (total - 3, False)
+    assert model.head.proj.bias.tolist() == [2, 2, 2]
+    assert torch.equal(model.head.proj.weight, before["head.proj.weight"])
+
+
+def test_long_lists_are_cut() -> None:
+    model = slow_r50(3, **SMALL)
+    with pytest.raises(
+        AvadetError, match=r"\d+ missing \(backbone\.stem\.conv\.weight, [^,]+, [^,]+, \.\.\.\); 0 unex"
+    ):
+        load_tensors(model, {}, "empty.pyth")
+
+
+def test_missing_step_counters_are_fine() -> None:
+    model = slow_r50(3, **SMALL)
+    tensors = {name: value for name, value in model.state_dict().items() if not name.endswith("tracked")}
+    assert load_tensors(model, tensors, "caffe2").is_whole
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_saved_is_read_back(tmp_path: Path, half: bool) -> None:
+    model = slow_r50(3, **SMALL)
+    path = tmp_path / "new" / "x.safetensors"
+    save_model(path, model, {"name": "x"}, half=half)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["x.json", "x.safetensors"]
+    assert json.loads(path.with_suffix(".json").read_text()) == {"name": "x"}
+    stored = load_file(path)["backbone.res2.0.branch2.conv_a.weight"].dtype
+    assert stored == (torch.float16 if half else torch.float32)
+    tensors = read_checkpoint(path).tensors
+    for name, value in model.state_dict().items():
+        assert tensors[name].dtype == value.dtype
+        rounded = value.half().float() if half and value.ndim > 1 else value
+        assert torch.equal(tensors[name], rounded), name
+
+
+def test_only_safetensors_are_written(tmp_path: Path) -> None:
+    with pytest.raises(AvadetError, match=r"saved as \.safetensors, got suffix '\.pth'"):
+        save_model(tmp_path / "x.pth", slow_r50(3, **SMALL), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """The model in eval mode, with no norm at its neutral start."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+            module.running_mean = torch.randn(module.num_features) / 5
+            module.running_var = torch.rand(module.num_features) + 0.5
+    return model.eval()
+
+
+@pytest.mark.parametrize("pathways", [1, 2])
+def test_pytorchvideo_nets_give_their_own_scores_here(tmp_path: Path, pathways: int) -> None:
+    torch.manual_seed(0)
+    clip = torch.rand(2, 3, 8, 64, 64)
+    rois = torch.tensor([[1.0, 4, 8, 40, 60], [0, 0, 0, 64, 64], [1, 30, 2, 62, 62]])
+    normal = (clip - 0.45) / 0.225
+    if pathways == 1:
+        net = shaken(create_resnet_with_roi_head(stem_dim_out=8, model_num_class=6, head_pool_kernel_size=(8, 1, 1)))
+        seen: Any = normal
+    else:
+        sizes = {"stem_dim_outs": (16, 2), "head_pool_kernel_sizes": ((2, 1, 1), (8, 1, 1))}
+        net = shaken(create_slowfast_with_roi_head(model_num_class=6, **sizes))
+        seen = [normal[:, :, [0, 7]], normal]
+    torch.save({"model_state": net.state_dict()}, tmp_path / "hub.pyth")
+    checkpoint = read_checkpoint(tmp_path / "hub.pyth")
+    recipe = recipe_of(checkpoint.tensors, checkpoint.layout, {}, "hub.pyth")
+    model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments).eval()
+    assert load_tensors(model, checkpoint.tensors, "hub.pyth").loaded == len(net.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model(clip, rois).sigmoid(), net(seen, rois), atol=1e-5, rtol=0)

@@ -1,0 +1,246 @@
+"""Names, cards, downloads, and models that come out ready to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorchvideo.models.resnet import create_resnet_with_roi_head
+
+from avadet.errors import AvadetError
+from avadet.models import zoo
+from avadet.models.cards import clip_of, labels_of, make_card, read_card
+from avadet.models.weights import save_model
+from avadet.types import ClipSpec
+
+SPEC = ClipSpec(num_frames=4, stride=2, fps=25.0, short_side=64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+SMALL: dict[str, Any] = {"width": 4, "depths": [1, 1, 1, 1], "head": {"aligned": True}}
+ROIS = torch.tensor([[0.0, 4, 4, 40, 60]])
+CLIPS = torch.linspace(0, 1, 3 * 4 * 64 * 64).view(1, 3, 4, 64, 64)
+
+
+def small_card(**changes: Any) -> dict[str, Any]:
+    """A card for a small Slow of two classes."""
+    card = make_card("small", "slow_r50", SMALL, SPEC, zoo.numbered_labels(2), license="Apache-2.0")
+    return {**card, **changes}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A small model in avadet's own format."""
+    torch.manual_seed(0)
+    path = tmp_path / "own" / "small.safetensors"
+    save_model(path, zoo.build("slow_r50", 2, SPEC, SMALL), small_card())
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("AVADET_CACHE", str(folder))
+    return folder
+
+
+def test_importing_the_zoo_imports_no_torch() -> None:
+    code = "import sys, avadet.models.zoo as zoo; zoo.models(); zoo.default_model(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_own_format_comes_back_ready_to_run(saved: Path) -> None:
+    loaded = zoo.load(saved)
+    assert (loaded.name, loaded.spec, loaded.labels.names) == ("small", SPEC, ("class 1", "class 2"))
+    assert loaded.card["license"] == "Apache-2.0"
+    assert loaded.report.is_whole
+    assert not loaded.model.training
+    assert loaded.model.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
+    torch.manual_seed(0)
+    original = zoo.build("slow_r50", 2, SPEC, SMALL).eval()
+    with torch.no_grad():
+        assert torch.equal(loaded.model(CLIPS, ROIS), original(CLIPS, ROIS))
+
+
+def test_a_foreign_checkpoint_is_converted_by_saving_it(tmp_path: Path) -> None:
+    foreign = create_resnet_with_roi_head(stem_dim_out=4, model_num_class=2).state_dict()
+    torch.save({"model_state": foreign}, tmp_path / "hub.pyth")
+    loaded = zoo.load(tmp_path / "hub.pyth")
+    assert (loaded.name, loaded.report.loaded) == ("hub", len(foreign))
+    assert (loaded.spec.num_frames, loaded.spec.stride, loaded.labels) == (4, 16, zoo.numbered_labels(2))
+    save_model(tmp_path / "own.safetensors", loaded.model, loaded.card)
+    again = zoo.load(tmp_path / "own.safetensors")
+    assert (again.name, again.spec, again.labels) == ("hub", loaded.spec, loaded.labels)
+    with torch.no_grad():
+        assert torch.equal(again.model(CLIPS, ROIS), loaded.model(CLIPS, ROIS))
+
+
+def test_eighty_classes_are_those_of_ava(tmp_path: Path) -> None:
+    model = zoo.build("slow_r50", 80, SPEC, SMALL)
+    torch.save(model.state_dict(), tmp_path / "mine.pyth")
+    assert zoo.load(tmp_path / "mine.pyth").labels.names[:2] == ("bend/bow (at the waist)", "crawl")
+
+
+@pytest.mark.parametrize("entry", [e for e in zoo.models() if e.is_bundled], ids=lambda entry: entry.name)
+def test_bundled_models_load_by_name(entry: zoo.Entry) -> None:
+    if not entry.is_here:
+        pytest.skip(f"no {entry.file} in this checkout")
+    loaded = zoo.load(entry.name)
+    assert loaded.report.is_whole
+    assert loaded.name == entry.name
+
+
+@pytest.mark.parametrize("entry", [e for e in zoo.models() if not e.is_bundled], ids=lambda entry: entry.name)
+def test_official_entries_tell_the_truth(entry: zoo.Entry) -> None:
+    card = dict(entry.card)
+    assert card["name"] == entry.name
+    assert entry.url.endswith(f"/{entry.file}")
+    with torch.device("meta"):
+        model = zoo.build(card["architecture"], 80, clip_of(card), card["arguments"])
+        clip = torch.empty(1, 3, card["clip"]["num_frames"], 64, 64)
+        maps = model.backbone(model.normalise(clip))
+    assert sum(p.numel() for p in model.parameters()) == card["parameters"]
+    assert [one_map.shape[3] for one_map in maps] == [4] * len(maps)
+    assert model.head.aligned is False
+    assert len(labels_of(card)) == 80
+
+
+def test_unknown_names_get_close_matches(cache: Path) -> None:
+    with pytest.raises(AvadetError, match="unknown model 'slowfast_r50'; did you mean slowfast_r50_8x8_ava"):
+        zoo.load("slowfast_r50")
+
+
+@pytest.mark.parametrize("path", ["nowhere/model", "model.pyth"])
+def test_missing_files_are_not_taken_for_names(path: str) -> None:
+    with pytest.raises(AvadetError, match=f"{path}: no such file; models known by name: tiny"):
+        zoo.load(path)
+
+
+def test_unknown_devices_are_refused(saved: Path) -> None:
+    for device in ("warp", "cuda:99"):
+        with pytest.raises(AvadetError, match=f"device '{device}' is not available here"):
+            zoo.load(saved, device=device)
+
+
+def test_default_is_what_lies_in_the_cache(cache: Path) -> None:
+    name, reason = zoo.default_model()
+    assert (name, reason) == ("tiny", f"using the bundled tiny model: no official AVA weights in {cache}")
+    cache.mkdir()
+    for official in ("slow_r50_4x16_ava", "slowfast_r50_8x8_ava"):
+        next(entry for entry in zoo.models() if entry.name == official).path.touch()
+        name, reason = zoo.default_model()
+        assert (name, reason) == (official, f"using {official}: its official AVA weights are in {cache}")
+
+
+class Shelf(BaseHTTPRequestHandler):
+    """Serves one file; under /cut it breaks off half-way."""
+
+    content = b""
+
+    def do_GET(self) -> None:
+        if self.path == "/gone":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content[: len(self.content) // 2] if self.path == "/cut" else self.content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(saved: Path) -> Iterator[str]:
+    """Address of a server that has a small checkpoint."""
+    path = saved.with_name("small.pyth")
+    torch.save({"model_state": zoo.load(saved).model.state_dict()}, path)
+    Shelf.content = path.read_bytes()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Shelf)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    http.server_close()
+
+
+def put_in_zoo(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Give the zoo one more model, at this address."""
+    entry = zoo.Entry("small", "small.pyth", "a small one", url, small_card())
+    monkeypatch.setattr(zoo, "ENTRIES", (*zoo.ENTRIES, entry))
+
+
+def test_a_model_is_downloaded_once(cache: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in_zoo(monkeypatch, f"{server}/whole")
+    first = zoo.load("small")
+    assert [p.name for p in cache.iterdir()] == ["small.pyth"]
+    put_in_zoo(monkeypatch, f"{server}/gone")
+    again = zoo.load("small")
+    with torch.no_grad():
+        assert torch.equal(first.model(CLIPS, ROIS), again.model(CLIPS, ROIS))
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [("gone", "Not Found"), ("cut", r"ended after \d+ of \d+ bytes|IncompleteRead")]
+)
+def test_a_failed_download_says_the_way_out_and_leaves_nothing(
+    cache: Path, server: str, monkeypatch: pytest.MonkeyPatch, place: str, reason: str
+) -> None:
+    put_in_zoo(monkeypatch, f"{server}/{place}")
+    message = f"cannot download {server}/{place}: .*({reason}).*put it at {cache}/small.pyth"
+    with pytest.raises(AvadetError, match=message):
+        zoo.load("small")
+    assert not cache.exists() or list(cache.iterdir()) == []
+
+
+def test_without_a_network_it_says_what_to_fetch(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in_zoo(monkeypatch, "http://127.0.0.1:9/small.pyth")
+    with pytest.raises(AvadetError) as caught:
+        zoo.load("small")
+    assert str(caught.value).startswith("cannot download http://127.0.0.1:9/small.pyth: ")
+    assert str(caught.value).endswith(f"fetch it on a machine with a network and put it at {cache / 'small.pyth'}")
+
+
+def test_a_damaged_file_in_the_cache_can_be_got_rid_of(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in_zoo(monkeypatch, "http://127.0.0.1:9/small.pyth")
+    cache.mkdir()
+    (cache / "small.pyth").write_text("<html>please log in</html>")
+    with pytest.raises(AvadetError, match=r"small\.pyth: damaged.*delete the file to have it downloaded again"):
+        zoo.load("small")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "slow_r5"}, "unknown architecture 'slow_r5'; did you mean slow_r50"),
+        ({"arguments": {"depth": 50}}, "slow_r50 cannot be built with {'depth': 50}"),
+        ({"format": 2}, "model card of format 2, this avadet reads format 1"),
+        ({"clip": {"num_frames": 4}}, "model card 'small': clip is wrong"),
+        ({"labels": {"names": ["a"]}}, "model card 'small': labels are wrong"),
+        ({"labels": dataclasses.asdict(zoo.numbered_labels(3))}, r"2 reshaped \(head.proj.weight 2x128 for 3x128"),
+    ],
+)
+def test_wrong_cards_are_explained(saved: Path, changes: dict[str, Any], message: str) -> None:
+    saved.with_suffix(".json").write_text(json.dumps(small_card(**changes)))
+    with pytest.raises(AvadetError, match=message):
+        zoo.load(saved)
+
+
+def test_missing_and_broken_cards_are_explained(saved: Path) -> None:
+    path = saved.with_suffix(".json")
+    path.write_text(json.dumps({"name": "x", "format": 1}))
+    with pytest.raises(AvadetError, match="missing: architecture, arguments, clip, labels"):
+        read_card(path)
+    path.write_text("{")
+    with pytest.raises(AvadetError, match=r"small\.json: not a readable model card"):
+        read_card(path)
+    path.unlink()
+    with pytest.raises(AvadetError, match=r"small\.json: no such model card; it must lie beside"):
+        zoo.load(saved)
