@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LISTED = 20
+"""How many known names an error lists at most."""
+
 
 class AvadetError(Exception):
     """Something the user can act on: a missing file, a bad row, an unknown name.
@@ -26,4 +29,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> AvadetError:
     choices = sorted(known)
     close = difflib.get_close_matches(name, choices, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return AvadetError(f"unknown {kind} '{name}'; {hint}known: {', '.join(choices)}")
+    rest = f" and {len(choices) - LISTED} more" if len(choices) > LISTED else ""
+    return AvadetError(f"unknown {kind} '{name}'; {hint}known: {', '.join(choices[:LISTED])}{rest}")

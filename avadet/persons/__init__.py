@@ -1,0 +1,1 @@
+"""Finding people in a frame and following them from frame to frame."""
