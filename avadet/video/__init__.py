@@ -1,0 +1,1 @@
+"""Video: open, seek, decode, sample clips, draw, encode."""
