@@ -1,0 +1,1 @@
+"""Drawn people who move: videos whose people, boxes and actions are known."""
