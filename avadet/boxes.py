@@ -29,6 +29,16 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
+def iou_of_pairs(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Intersection over union row by row, 0-1; (N, 4) and (N, 4) -> (N,). The same numbers as `iou` on its diagonal."""
+    top_left = np.maximum(first[:, :2], second[:, :2])
+    bottom_right = np.minimum(first[:, 2:], second[:, 2:])
+    size = np.clip(bottom_right - top_left, 0.0, None)
+    shared = size[:, 0] * size[:, 1]
+    union = area(first) + area(second) - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
 def to_norm(boxes_px: FloatArray, size_hw: tuple[int, int]) -> NDArray[np.float32]:
     """Pixels of a frame of `size_hw` -> 0-1 of that frame; (N, 4). No clipping."""
     height, width = size_hw

@@ -1,0 +1,328 @@
+"""`avadet infer`: videos in; per video STEM.ava.csv, STEM.jsonl and STEM.mp4 out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avadet.errors import AvadetError
+
+if TYPE_CHECKING:
+    from avadet.inference.pipeline import Event
+    from avadet.inference.run import Setup
+    from avadet.inference.sinks import Sink
+    from avadet.inference.summary import Span, Summary
+    from avadet.types import VideoInfo
+    from avadet.video.read import VideoReader
+
+THRESHOLD = 0.3
+SHOWN_PEOPLE = 10
+SHOWN_SPANS = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `avadet infer`."""
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files; each needs its own stem")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for STEM.ava.csv, STEM.jsonl and STEM.mp4 of every video",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME|PATH",
+        help="action model; without it an official AVA model if its weights are cached, else the bundled one",
+    )
+    people = parser.add_mutually_exclusive_group()
+    people.add_argument(
+        "--detector",
+        metavar="NAME|PATH",
+        help="person detector: tiny, one of torchvision's Faster R-CNNs by name, or a YOLOX-style .onnx file "
+        "(default tiny)",
+    )
+    people.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="CSV",
+        help="person boxes instead of a detector: video stem, seconds from the first frame, x1, y1, x2, y2 in 0-1",
+    )
+    _add_tuning(parser)
+
+
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--every",
+        type=_positive,
+        metavar="SECONDS",
+        help="time between keyframes (default 1; with --boxes, every time of the CSV, or the first in each stretch)",
+    )
+    parser.add_argument(
+        "--detect-every",
+        type=_not_negative,
+        metavar="SECONDS",
+        help="look for people this often between keyframes too, so that boxes follow them; 0 = on keyframes only "
+        "(default: as often as the detector is fast)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=_fraction,
+        default=THRESHOLD,
+        help="lowest score of an action in STEM.jsonl and STEM.mp4; STEM.ava.csv keeps the weak ones for scoring "
+        "(default %(default)s)",
+    )
+    parser.add_argument(
+        "--person-threshold", type=_fraction, metavar="SCORE", help="lowest score of a person (default: the detector's)"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto, the default")
+    parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
+
+
+def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and fits(value)):
+        raise argparse.ArgumentTypeError(f"must be {expected}, got '{text}'")
+    return value
+
+
+def _positive(text: str) -> float:
+    return _number(text, lambda value: value > 0, "a number above 0")
+
+
+def _not_negative(text: str) -> float:
+    return _number(text, lambda value: value >= 0, "a number, 0 or above")
+
+
+def _fraction(text: str) -> float:
+    return _number(text, lambda value: 0 <= value <= 1, "between 0 and 1")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run over every video.
+
+    Returns:
+        0 if all went well, 1 if one of several videos failed; the others are done all the same.
+
+    Raises:
+        AvadetError: if nothing could be done: wrong arguments, or the only video is bad.
+    """
+    check_outputs(args)
+    failed: dict[Path, AvadetError] = {}
+    good = [video for video in args.videos if _try(video, lambda video: check_video(video), failed)]
+    if len(args.videos) == 1 and failed:
+        raise failed[args.videos[0]]
+    if good:
+        with _new_folder(args.out):
+            setup = load_setup(args)
+            for video in good:
+                _try(video, lambda video: process(video, setup, args), failed)
+            if len(args.videos) == 1 and failed:
+                raise failed[args.videos[0]]
+    return _report_failures(failed, len(args.videos))
+
+
+def _try(video: Path, work: Callable[[Path], None], failed: dict[Path, AvadetError]) -> bool:
+    """Do the work on a video; note what went wrong and go on."""
+    try:
+        work(video)
+    except AvadetError as error:
+        failed[video] = error
+    return video not in failed
+
+
+def _report_failures(failed: dict[Path, AvadetError], total: int) -> int:
+    if not failed:
+        return 0
+    _note(f"{len(failed)} of {total} videos failed:")
+    for error in failed.values():
+        _note(f"  {error}")
+    return 1
+
+
+def output_paths(video: Path, args: argparse.Namespace) -> list[Path]:
+    """The files that a video's results go to."""
+    suffixes = [".ava.csv", ".jsonl"] if args.no_video else [".ava.csv", ".jsonl", ".mp4"]
+    return [args.out / f"{video.stem}{suffix}" for suffix in suffixes]
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Raise if two videos would share their results, or results are there already, or would replace an input."""
+    by_stem: dict[str, Path] = {}
+    for video in args.videos:
+        twin = by_stem.setdefault(video.stem, video)
+        if twin is not video:
+            raise AvadetError(
+                f"{twin} and {video} would both write {args.out / video.stem}.*; run them with different --out"
+            )
+    outputs = [path for video in args.videos for path in output_paths(video, args) if path.exists()]
+    inputs = [path for path in [*args.videos, args.boxes] if path is not None and path.exists()]
+    for path in outputs:
+        if any(path.samefile(given) for given in inputs):
+            raise AvadetError(f"the results would replace the input {path}; choose another --out")
+    if outputs and not args.overwrite:
+        names = ", ".join(str(path) for path in outputs[:3]) + (", ..." if len(outputs) > 3 else "")
+        raise AvadetError(f"{names} already there; add --overwrite to replace, or choose another --out")
+
+
+def check_video(video: Path) -> None:
+    """Raise if a video cannot be read at all, before a model is loaded."""
+    from avadet.video.read import probe
+
+    probe(video)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Remove the folders on the way to the results again if nothing came to lie in them."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def load_setup(args: argparse.Namespace) -> Setup:
+    """Load the model and the detector or boxes; say which model and why.
+
+    Raises:
+        AvadetError: for names, files or boxes that are not right, or a device that is not there.
+    """
+    from avadet.inference.run import Setup, choose_device, load_people
+    from avadet.models import zoo
+    from avadet.persons.load import TINY
+
+    name, reason = (args.model, f"using {args.model}, as --model says") if args.model else zoo.default_model()
+    device = choose_device(args.device)
+    persons, detect_every_s = load_people(args.detector or TINY, args.boxes, device, args.person_threshold)
+    if args.detect_every is not None:
+        detect_every_s = args.detect_every or None
+    model = zoo.load(name, device)
+    _note(f"model: {reason} ({len(model.labels)} actions, on {device})")
+    return Setup(model, persons, args.every, detect_every_s)
+
+
+def process(video: Path, setup: Setup, args: argparse.Namespace) -> None:
+    """Run over one video and write its files.
+
+    Raises:
+        AvadetError: if the video has no picture that decodes, or a file cannot be written.
+    """
+    from avadet.inference.sinks import feed
+    from avadet.inference.summary import Summary
+    from avadet.video.read import VideoReader
+
+    began_s = time.monotonic()
+    summary = Summary(setup.model.labels, args.threshold)
+    with VideoReader(video) as reader, ExitStack() as stack:
+        sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args)]
+        for _ in _with_progress(feed(setup.events(reader), [summary, *sinks]), reader.info):
+            pass
+    _warn_of_damage(reader, summary.end_s)
+    left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
+    if left_out > 0:
+        _note(f"warning: {video}: {_count(left_out, 'moment')} of --boxes after its end left out")
+    print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
+    for line in who_did_what(summary):
+        print(f"  {line}")
+    print(f"  results: {', '.join(str(path) for path in output_paths(video, args))}")
+
+
+def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[Sink]:
+    """One sink per output file; the video last, so that it is finished first and the others stand or fall with it."""
+    from avadet.inference.overlay import OverlayTiming, VideoSink
+    from avadet.inference.sinks import AvaCsvSink, JsonlSink
+
+    labels = setup.model.labels
+    ava_csv, jsonl, *mp4 = output_paths(info.path, args)
+    sinks: list[Sink] = [AvaCsvSink(ava_csv, labels), JsonlSink(jsonl, labels, args.threshold)]
+    timing = OverlayTiming.of(args.every or 1.0, float(setup.model.spec.offsets_s()[-1]))
+    return sinks + [VideoSink(path, info, labels, args.threshold, timing) for path in mp4]
+
+
+def _with_progress(events: Iterator[Event], info: VideoInfo) -> Iterator[Event]:
+    """Show on stderr how much of the video is done, and how long the rest will take."""
+    from tqdm import tqdm
+
+    from avadet.types import Frame
+
+    total_s = round(info.duration_s, 2) or None
+    layout = "{desc}: {percentage:3.0f}%|{bar:20}| {n:.1f}/{total:.1f} s of video, ETA {remaining}"
+    with tqdm(
+        total=total_s,
+        desc=info.path.name,
+        unit="s",
+        bar_format=layout if total_s else "{desc}: {n:.1f} s of video, {elapsed}",
+        mininterval=0.2 if sys.stderr.isatty() else 5.0,
+    ) as bar:
+        for event in events:
+            if isinstance(event, Frame):
+                bar.update(max(min(event.time_s, total_s or event.time_s) - bar.n, 0.0))
+            yield event
+        bar.update(max((total_s or 0.0) - bar.n, 0.0))
+
+
+def _warn_of_damage(reader: VideoReader, end_s: float) -> None:
+    if reader.damaged:
+        _note(
+            f"warning: {reader.info.path}: {_count(reader.damaged, 'damaged spot')}; pictures around the damage may be "
+            f"wrong; the last picture is at {end_s:.2f} s"
+        )
+    if reader.ended_early_s:
+        _note(
+            f"warning: {reader.info.path} breaks off at {end_s:.2f} s, {reader.ended_early_s:.2f} s before the end "
+            "that its header gives; the results cover what came before"
+        )
+
+
+def headline(summary: Summary, took_s: float) -> str:
+    """Say in one line how much was seen and how long it took."""
+    speed = summary.end_s / took_s if took_s > 0 else 0.0
+    seen = f"{summary.end_s:.1f} s of video, {_count(summary.num_keyframes, 'keyframe')}"
+    if not summary.num_people:
+        return f"{seen}: no people found ({took_s:.1f} s, {speed:.1f}x real time)"
+    people = _count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
+    return f"{seen}, {people} ({took_s:.1f} s, {speed:.1f}x real time)"
+
+
+def who_did_what(summary: Summary) -> list[str]:
+    """One line per tracked person, longest seen first: the best action over time."""
+    tracks = sorted(summary.spans.items(), key=lambda item: item[1][0].start_s - item[1][-1].end_s)
+    lines = [f"person {track}: {_spans_line(spans)}" for track, spans in tracks[:SHOWN_PEOPLE]]
+    if len(tracks) > SHOWN_PEOPLE:
+        lines.append(f"and {len(tracks) - SHOWN_PEOPLE} more, all in the .jsonl")
+    return lines
+
+
+def _spans_line(spans: Sequence[Span]) -> str:
+    named = [span for span in spans if span.action]
+    if not named:
+        return f"nothing over the threshold, {spans[0].start_s:g}-{spans[-1].end_s:g} s"
+    texts = [f"{span.action} {_period(span)} ({span.best_score:.2f})" for span in named[:SHOWN_SPANS]]
+    return ", ".join(texts) + (", ..." if len(named) > SHOWN_SPANS else "")
+
+
+def _period(span: Span) -> str:
+    if span.start_s == span.end_s:
+        return f"at {span.start_s:.4g} s"
+    return f"{span.start_s:.4g}-{span.end_s:.4g} s"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _note(text: str) -> None:
+    print(f"avadet: {text}", file=sys.stderr)

@@ -1,0 +1,281 @@
+"""One pass over a video: frames in, people and their actions out, in order of time.
+
+Every frame is decoded once. The pass looks one frame ahead, because only the next frame tells which frame is the
+nearest to a keyframe's time. Memory is bounded by the clip that the model wants to see, not by the video.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from avadet import boxes
+from avadet.errors import AvadetError
+from avadet.models.zoo import LoadedModel
+from avadet.persons.precomputed import PrecomputedBoxes
+from avadet.types import ActionDetections, Clip, Float32Array, Frame, FrameKey, PersonBoxes, PersonDetector, VideoInfo
+from avadet.video.read import VideoReader
+from avadet.video.sample import ClipBuffer, keyframe_times, nearest_indices
+
+if TYPE_CHECKING:
+    from avadet.persons.tracking import PersonTracker
+
+
+@dataclass(frozen=True)
+class TrackedPersons:
+    """The people of one frame, after tracking.
+
+    Attributes:
+        time_s: the frame's time, seconds after the first frame; for boxes known beforehand, the time they are for.
+        persons: the people, in pixels of that frame.
+    """
+
+    time_s: float
+    persons: PersonBoxes
+
+
+Event = Frame | TrackedPersons | ActionDetections
+
+
+def stream(
+    video: VideoReader,
+    model: LoadedModel,
+    persons: PersonDetector | PrecomputedBoxes,
+    *,
+    every_s: float = 1.0,
+    detect_every_s: float | None = None,
+    tracker: PersonTracker | None = None,
+    keyframes_s: Iterable[float] | None = None,
+    batch: int = 1,
+) -> Iterator[Event]:
+    """Run people detection, tracking and action recognition over a video.
+
+    Args:
+        video: the open video; read from its start to its end, once.
+        model: the action model with its clip specification and label map.
+        persons: a detector, or boxes known beforehand. People of a keyframe are those of the very frame that is
+            nearest to it in time (the earlier one of two that are equally near).
+        every_s: seconds between keyframes; 0, every_s, 2 every_s, ... A video shorter than that gets its middle.
+        detect_every_s: seconds between the frames, besides the keyframes, on which people are detected as well, so
+            that tracks hold and boxes follow people; None = on keyframes only.
+        tracker: gives people their track ids; None = people keep the ids they come with, if any.
+        keyframes_s: keyframe times, increasing, instead of every `every_s`.
+        batch: keyframes that go through the model at once. More hold results back for longer.
+
+    Yields:
+        every Frame in order; after a frame on which people were looked for, one TrackedPersons; and one
+        ActionDetections per keyframe, in order of time, as soon as the frames of its clip have been seen. Clips repeat
+        the video's first and last frame beyond its ends. A keyframe after the end of the video is left out, but
+        if that leaves none at all, the last frame becomes the keyframe.
+
+    Raises:
+        AvadetError: if not a single frame can be decoded, or all known boxes lie beyond the video's end.
+    """
+    video_id = video.info.path.stem
+    keyframes = _Schedule(keyframe_times(video.info, every_s) if keyframes_s is None else keyframes_s)
+    detections = _Schedule(() if isinstance(persons, PrecomputedBoxes) else _multiples(detect_every_s))
+    recogniser = _Recogniser(model, batch)
+    seen = None
+    for seen in _look_ahead(video.frames(), video.info):
+        frame = seen.frame
+        yield frame
+        recogniser.add(frame)
+        times_s = keyframes.take(seen)
+        if seen.is_last and not keyframes.any_taken:
+            times_s = [_last_resort(persons, video_id, frame)]
+        for look in _looks(persons, frame, times_s, bool(detections.take(seen))):
+            people = _find_people(persons, tracker, video_id, frame, look.time_s)
+            yield TrackedPersons(look.time_s, people)
+            recogniser.expect([FrameKey(video_id, time_s) for time_s in look.keyframes_s], people)
+        yield from recogniser.results(at_end=seen.is_last)
+        recogniser.forget_before(keyframes.next_s if keyframes.any_taken else min(frame.time_s, keyframes.next_s))
+    if seen is None:
+        raise AvadetError(
+            f"{video.info.path}: no picture could be decoded ({video.damaged} damaged); is the file a whole video?"
+        )
+
+
+class _Seen(NamedTuple):
+    """A frame, the time of the next one (inf after the last), and how long a frame lasts on average."""
+
+    frame: Frame
+    next_s: float
+    interval_s: float
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the video ends here."""
+        return self.next_s == np.inf
+
+    def serves(self, time_s: float) -> bool:
+        """Whether no later frame is nearer to a moment, by the rule that centres clips; the last lasts one interval."""
+        if self.is_last:
+            return time_s <= self.frame.time_s + self.interval_s
+        both_s = np.array([self.frame.time_s, self.next_s])
+        return time_s < self.next_s and int(nearest_indices(both_s, np.array([time_s]))[0]) == 0
+
+
+def _look_ahead(frames: Iterator[Frame], info: VideoInfo) -> Iterator[_Seen]:
+    """Give every frame once the next one is known."""
+    interval_s = 1.0 / float(info.fps)
+    previous = next(frames, None)
+    for frame in frames:
+        assert previous is not None
+        yield _Seen(previous, frame.time_s, interval_s)
+        previous = frame
+    if previous is not None:
+        yield _Seen(previous, np.inf, interval_s)
+
+
+class _Schedule:
+    """Increasing times that are taken one after the other."""
+
+    def __init__(self, times_s: Iterable[float]) -> None:
+        self._times = iter(times_s)
+        self.next_s = next(self._times, np.inf)
+        self.any_taken = False
+
+    def take(self, seen: _Seen) -> list[float]:
+        """Take the times, seconds, that this frame serves."""
+        taken = []
+        while self.next_s < np.inf and seen.serves(self.next_s):
+            taken.append(self.next_s)
+            self.next_s = next(self._times, np.inf)
+        self.any_taken = self.any_taken or bool(taken)
+        return taken
+
+
+def _multiples(step_s: float | None) -> Iterator[float]:
+    """0, step, 2 * step, ...; nothing for None."""
+    return iter(()) if step_s is None else (step_s * index for index in itertools.count())
+
+
+def _last_resort(persons: PersonDetector | PrecomputedBoxes, video_id: str, last: Frame) -> float:
+    """Return the keyframe's time, seconds, of a video that ended before its first keyframe."""
+    if not isinstance(persons, PrecomputedBoxes):
+        return last.time_s
+    first_s = float(persons.times_s(video_id)[0])
+    raise AvadetError(
+        f"the boxes of video '{video_id}' begin at {first_s:g} s, but its last frame is at {last.time_s:.3f} s; "
+        "times must count from the first frame of the file"
+    )
+
+
+class _Look(NamedTuple):
+    """A search for people in a frame: the moment it stands for, and the keyframes it is made for, seconds."""
+
+    time_s: float
+    keyframes_s: list[float]
+
+
+def _looks(
+    persons: PersonDetector | PrecomputedBoxes, frame: Frame, keyframes_s: list[float], between: bool
+) -> list[_Look]:
+    """One search per frame for a detector, if there is cause; for known boxes one per keyframe."""
+    if isinstance(persons, PrecomputedBoxes):
+        return [_Look(time_s, [time_s]) for time_s in keyframes_s]
+    return [_Look(frame.time_s, keyframes_s)] if keyframes_s or between else []
+
+
+def _find_people(
+    persons: PersonDetector | PrecomputedBoxes,
+    tracker: PersonTracker | None,
+    video_id: str,
+    frame: Frame,
+    time_s: float,
+) -> PersonBoxes:
+    """People of a frame: detected, or known for this moment; tracked unless they come with ids."""
+    if isinstance(persons, PrecomputedBoxes):
+        height, width = frame.image.shape[:2]
+        found = persons.at(video_id, time_s, (height, width))
+    else:
+        found = persons(frame.image)
+    if tracker is None or found.track_ids is not None:
+        return found
+    return tracker.update(found, time_s)
+
+
+class _Recogniser:
+    """Collects frames and keyframes, and runs the model on every keyframe whose clip is complete."""
+
+    def __init__(self, model: LoadedModel, batch: int) -> None:
+        self._model = model
+        self._batch = batch
+        self._buffer = ClipBuffer(model.spec)
+        self._waiting: deque[tuple[FrameKey, PersonBoxes]] = deque()
+        self._ready: list[tuple[FrameKey, PersonBoxes, Clip | None]] = []
+
+    def add(self, frame: Frame) -> None:
+        """Show the next frame."""
+        self._buffer.add(frame)
+
+    def expect(self, keys: list[FrameKey], people: PersonBoxes) -> None:
+        """Queue keyframes that share the same people."""
+        self._waiting.extend((key, people) for key in keys)
+
+    def results(self, at_end: bool = False) -> Iterator[ActionDetections]:
+        """Yield the keyframes that are done, in order; at the end of the video, all that are left."""
+        while self._waiting and (at_end or self._is_ready(*self._waiting[0])):
+            key, people = self._waiting.popleft()
+            self._ready.append((key, people, self._buffer.clip(key.time_s) if len(people) else None))
+        while len(self._ready) >= self._batch or (at_end and self._ready):
+            chosen, self._ready = self._ready[: self._batch], self._ready[self._batch :]
+            yield from self._recognise(chosen)
+
+    def forget_before(self, time_s: float) -> None:
+        """Let go of frames that no clip around `time_s` or later, and none that waits, can need."""
+        self._buffer.forget_before(self._waiting[0][0].time_s if self._waiting else time_s)
+
+    def _is_ready(self, key: FrameKey, people: PersonBoxes) -> bool:
+        return not len(people) or self._buffer.is_ready(key.time_s)
+
+    def _recognise(self, chosen: list[tuple[FrameKey, PersonBoxes, Clip | None]]) -> Iterator[ActionDetections]:
+        scores = iter(score_clips(self._model, [(clip, people) for _, people, clip in chosen if clip is not None]))
+        for key, people, clip in chosen:
+            yield _detections(key, people, self._no_scores() if clip is None else next(scores))
+
+    def _no_scores(self) -> Float32Array:
+        return np.zeros((0, len(self._model.labels)), np.float32)
+
+
+def _detections(key: FrameKey, people: PersonBoxes, scores: Float32Array) -> ActionDetections:
+    boxes_norm = np.clip(boxes.to_norm(people.boxes_px, people.size_hw), 0, 1)
+    return ActionDetections(key, boxes_norm, people.scores, scores, people.size_hw, people.track_ids)
+
+
+@torch.inference_mode()
+def score_clips(model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]]) -> list[Float32Array]:
+    """Run the action model on people in clips.
+
+    Args:
+        model: the action model; left in evaluation mode.
+        clips: clips of one video with the people of their keyframe.
+
+    Returns:
+        scores float32 (N, K) 0-1 per clip: a softmax over the classes if the label map says that a person does
+        exactly one of them, a sigmoid for each otherwise.
+    """
+    if not clips:
+        return []
+    model.model.eval()
+    frames = np.stack([clip.frames for clip, _ in clips])
+    rois = np.concatenate([_rois(index, clip, people) for index, (clip, people) in enumerate(clips)])
+    device = next(model.model.parameters()).device
+    batch = torch.from_numpy(frames).to(device).permute(0, 4, 1, 2, 3)
+    logits = model.model(batch, torch.from_numpy(rois).to(device)).float()
+    scores = logits.softmax(dim=1) if model.labels.exclusive else logits.sigmoid()
+    ends = np.cumsum([len(people) for _, people in clips])
+    return np.split(scores.clamp(0, 1).cpu().numpy(), ends[:-1])
+
+
+def _rois(index: int, clip: Clip, people: PersonBoxes) -> Float32Array:
+    """Boxes as the model wants them: float32 (N, 5), batch index and xyxy in pixels of the clip."""
+    height, width = clip.frames.shape[1:3]
+    in_clip = boxes.to_px(boxes.to_norm(people.boxes_px, people.size_hw), (height, width))
+    return np.concatenate([np.full((len(in_clip), 1), index, np.float32), in_clip], axis=1)

@@ -1,0 +1,215 @@
+"""`avadet.infer`: a video in, what its people do out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avadet.annotations.ava import read_boxes
+from avadet.errors import AvadetError
+from avadet.inference.pipeline import Event, stream
+from avadet.inference.sinks import Action, named_actions
+from avadet.models import zoo
+from avadet.models.zoo import LoadedModel
+from avadet.persons.load import TINY, default_interval_s, load_detector
+from avadet.persons.precomputed import PrecomputedBoxes
+from avadet.persons.tracking import PersonTracker
+from avadet.types import ActionDetections, Float64Array, LabelMap, PersonDetector
+from avadet.video.read import VideoReader
+
+EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that is needed to run over videos, loaded once.
+
+    Attributes:
+        model: the action model.
+        persons: a person detector, or boxes known beforehand.
+        every_s: seconds between keyframes; None = 1.0, or every time of the known boxes.
+        detect_every_s: seconds between detections besides those on keyframes; None = on keyframes only.
+    """
+
+    model: LoadedModel
+    persons: PersonDetector | PrecomputedBoxes
+    every_s: float | None = None
+    detect_every_s: float | None = None
+
+    def events(self, video: VideoReader) -> Iterator[Event]:
+        """Run over an open video; see `pipeline.stream`."""
+        return stream(
+            video,
+            self.model,
+            self.persons,
+            every_s=self.every_s or EVERY_S,
+            detect_every_s=self.detect_every_s,
+            tracker=PersonTracker(),
+            keyframes_s=self.known_keyframes_s(video.info.path.stem),
+        )
+
+    def known_keyframes_s(self, video_id: str) -> list[float] | None:
+        """The keyframes of a video that known boxes ask for, seconds; None with a detector.
+
+        Raises:
+            AvadetError: if the known boxes have no such video.
+        """
+        if not isinstance(self.persons, PrecomputedBoxes):
+            return None
+        times_s: list[float] = thinned(self.persons.times_s(video_id), self.every_s).tolist()
+        return times_s
+
+
+class Inference:
+    """A video ready to be walked through; every `for` begins at its start.
+
+    Attributes:
+        labels: the model's classes: `labels.names[k]` belongs to `detections.scores[:, k]`.
+        model: the loaded model, with `name` and `card`.
+        damaged: damaged spots met on the last walk; pictures around them may be patched.
+        ended_early_s: seconds missing on the last walk against what the file's header promised.
+    """
+
+    def __init__(self, video: Path, setup: Setup) -> None:
+        """Prepare; nothing is read yet."""
+        self.model = setup.model
+        self.labels: LabelMap = setup.model.labels
+        self.damaged = 0
+        self.ended_early_s = 0.0
+        self._video = video
+        self._setup = setup
+
+    def __iter__(self) -> Iterator[ActionDetections]:
+        """Yield what was found on each keyframe, in order of time."""
+        with VideoReader(self._video) as reader:
+            for event in self._setup.events(reader):
+                if isinstance(event, ActionDetections):
+                    yield event
+            self.damaged = reader.damaged
+            self.ended_early_s = reader.ended_early_s
+
+    def actions(self, detections: ActionDetections, threshold: float = 0.3) -> list[list[Action]]:
+        """Name what the people of a keyframe do.
+
+        Args:
+            detections: one keyframe's results.
+            threshold: lowest score, 0-1, inclusive.
+
+        Returns:
+            one list per person, in the order of `detections.boxes_norm`: actions (name, id, group, score), best first.
+        """
+        return [named_actions(scores, self.labels, threshold) for scores in detections.scores]
+
+
+def infer(
+    video: str | Path,
+    model: str | Path | LoadedModel | None = None,
+    detector: str | Path | PersonDetector | None = None,
+    boxes: str | Path | None = None,
+    every: float | None = None,
+    device: str = "cpu",
+) -> Inference:
+    """Find every person in a video and say what each one is doing.
+
+        clip = avadet.infer("clip.mp4")
+        for detections in clip:                                  # one keyframe a second
+            for person, actions in enumerate(clip.actions(detections, threshold=0.3)):
+                print(detections.key.time_s, detections.track_ids[person], actions)
+
+    Args:
+        video: path of a video file.
+        model: a name of the zoo, a path, or a loaded model (so that many videos share one); None = an official
+            AVA model if its weights are at hand, else the one that is bundled.
+        detector: a name, the path of a YOLOX-style .onnx file, or any callable from an RGB frame, uint8 (H, W, 3), to
+            its PersonBoxes; None = the bundled one.
+        boxes: an AVA-style CSV of person boxes instead of a detector. Its rows are found by the video's file name
+            without suffix; its times count from the first frame of the file.
+        every: seconds between keyframes; None = 1.0, or with `boxes` every time of the CSV. Given with `boxes`, it
+            keeps of the CSV's times the first in each stretch of that many seconds.
+        device: "cpu", "cuda", "cuda:1", ..., or "auto" = cuda where there is one.
+
+    Returns:
+        an iterable of ActionDetections, one per keyframe in order of time: `key.time_s` seconds, `boxes_norm` (N, 4)
+        xyxy 0-1, `person_scores` (N,), `scores` (N, K) 0-1, `track_ids` (N,), -1 = on no track. The keyframes of a
+        video without people have N = 0. Its `.labels` and `.actions(detections)` give the classes' names. The video
+        is read while you iterate, in memory bounded by the model's clip.
+
+    Raises:
+        AvadetError: at once for a missing file, unknown names, bad boxes; while iterating if no frame decodes.
+    """
+    if boxes is not None and detector is not None:
+        raise AvadetError("boxes replace the detector; give one of the two")
+    path = Path(video)
+    if not path.is_file():
+        raise AvadetError(f"no such video: {path}; check the path")
+    check_every(every)
+    where = choose_device(device)
+    persons: PersonDetector | PrecomputedBoxes
+    if callable(detector):
+        persons, detect_every_s = detector, None
+    else:
+        persons, detect_every_s = load_people(detector or TINY, boxes, where)
+    if isinstance(persons, PrecomputedBoxes):
+        persons.times_s(path.stem)
+    loaded = model if isinstance(model, LoadedModel) else zoo.load(model or zoo.default_model()[0], where)
+    return Inference(path, Setup(loaded, persons, every, detect_every_s))
+
+
+def load_people(
+    detector: str | Path, boxes: str | Path | None, device: str, threshold: float | None = None
+) -> tuple[PersonDetector | PrecomputedBoxes, float | None]:
+    """Load the known boxes if a file of them is given, else the detector.
+
+    Args:
+        detector: name or path.
+        boxes: AVA-style CSV, or None.
+        device: "cpu", "cuda", ...
+        threshold: lowest person score, 0-1; None = the detector's own, or for boxes none.
+
+    Returns:
+        the people's source, and how many seconds apart it is worth asking between keyframes (None = never).
+
+    Raises:
+        AvadetError: for an unknown name, or a file that is not right.
+    """
+    if boxes is not None:
+        return PrecomputedBoxes(read_boxes(boxes)), None
+    return load_detector(detector, device, threshold), default_interval_s(detector)
+
+
+def check_every(every: float | None) -> None:
+    """Raise unless this is a usable time between keyframes."""
+    if every is not None and not 0 < every < np.inf:
+        raise AvadetError(f"every must be a positive number of seconds, got {every}")
+
+
+def choose_device(name: str) -> str:
+    """Resolve "auto", and make sure that a CUDA device is there if one is asked for.
+
+    Raises:
+        AvadetError: for an unknown kind of device, or CUDA where there is none.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not name.startswith("cuda"):
+        raise AvadetError(f"device must be cpu, cuda, cuda:N or auto, got '{name}'")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise AvadetError(f"device '{name}' was asked for, but torch finds no CUDA device; use cpu")
+    return name
+
+
+def thinned(times_s: Float64Array, every_s: float | None) -> Float64Array:
+    """Keep the first of these times in each stretch [n, n + 1) * `every_s`; None keeps them all.
+
+    Args:
+        times_s: float64 (T,) seconds, increasing.
+        every_s: seconds.
+    """
+    if every_s is None:
+        return times_s
+    stretch = np.floor(times_s / every_s + 1e-6)
+    return np.asarray(times_s[np.diff(stretch, prepend=-np.inf) > 0])

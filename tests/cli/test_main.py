@@ -1,0 +1,148 @@
+"""The frame around every subcommand: help, versions, exit codes, one line for an error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import avadet
+from avadet.cli import main as cli
+from avadet.errors import AvadetError
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, run) -> None:
+    """Let `avadet infer` be a subcommand without arguments that calls `run`."""
+    module = SimpleNamespace(add_arguments=lambda parser: None, run=run)
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: module)
+
+
+def raiser(error: BaseException):
+    def run(args) -> int:
+        raise error
+
+    return run
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert [command.name for command in cli.COMMANDS if command.name in text] == [
+        "infer",
+        "train",
+        "train-persons",
+        "test",
+        "eval",
+        "render",
+    ]
+
+
+@pytest.mark.parametrize("command", [command.name for command in cli.COMMANDS])
+def test_every_command_has_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert "--debug" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"avadet {avadet.__version__}\n"
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "infer" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["infre"])
+    assert stop.value.code == 2
+    assert "invalid choice: 'infre'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_exit_code_is_the_subcommands(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    stand_in(monkeypatch, lambda args: code)
+    assert cli.main(["infer"]) == code
+
+
+@pytest.mark.parametrize("error", [AvadetError("the clip is empty"), OSError(28, "No space left on device")])
+def test_what_users_can_act_on_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys, error: Exception) -> None:
+    stand_in(monkeypatch, raiser(error))
+    assert cli.main(["infer"]) == 1
+    assert capsys.readouterr().err == f"avadet: error: {error}\n"
+
+
+def test_debug_shows_the_traceback_as_well(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    stand_in(monkeypatch, raiser(AvadetError("the clip is empty")))
+    assert cli.main(["infer", "--debug"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("Traceback")
+    assert text.endswith("avadet: error: the clip is empty\n")
+
+
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, raiser(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["infer"])
+
+
+def test_ctrl_c_is_130_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    stand_in(monkeypatch, raiser(KeyboardInterrupt()))
+    assert cli.main(["infer"]) == 130
+    assert capsys.readouterr().err == "avadet: stopped\n"
+
+
+def test_termination_unwinds_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def run(args) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    stand_in(monkeypatch, run)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["infer"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (stop.value.code, cleaned) == (143, [True])
+
+
+def test_a_reader_that_goes_away_ends_the_run_quietly() -> None:
+    script = (
+        "import types, avadet.cli.main as cli\n"
+        "def run(args):\n"
+        "    for _ in range(100000): print('line after line after line')\n"
+        "    return 0\n"
+        "module = types.SimpleNamespace(add_arguments=lambda parser: None, run=run)\n"
+        "cli.importlib.import_module = lambda name: module\n"
+        "raise SystemExit(cli.main(['infer']))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 1
+
+
+def test_the_module_and_the_tool_are_the_command() -> None:
+    tool = Path(cli.__file__).parents[2] / "tools" / "infer.py"
+    by_module = subprocess.run([sys.executable, "-m", "avadet", "infer", "--help"], capture_output=True, check=True)
+    by_tool = subprocess.run([sys.executable, str(tool), "--help"], capture_output=True, check=True)
+    assert by_module.stdout == by_tool.stdout
+    assert len(tool.read_text().splitlines()) <= 10
