@@ -31,7 +31,7 @@ def _check_shape(name: str, array: NDArray[np.generic], shape: tuple[int | None,
         raise AvadetError(f"{name} must be {np.dtype(dtype)} {want}, got {array.dtype} {array.shape}")
 
 
-def _check_boxes(name: str, boxes: NDArray[np.generic]) -> None:
+def _check_boxes(name: str, boxes: NDArray[np.floating]) -> None:
     """Raise unless `boxes` is float32 (N, 4), finite, with x1 <= x2 and y1 <= y2."""
     _check_shape(name, boxes, (None, 4), np.float32)
     finite = np.isfinite(boxes).all(axis=1)
@@ -44,7 +44,7 @@ def _check_boxes(name: str, boxes: NDArray[np.generic]) -> None:
         raise AvadetError(f"{name} must be xyxy with x1 <= x2 and y1 <= y2, got {boxes[row].tolist()} in row {row}")
 
 
-def _check_norm_boxes(name: str, boxes: NDArray[np.generic]) -> None:
+def _check_norm_boxes(name: str, boxes: NDArray[np.floating]) -> None:
     """Raise unless `boxes` is float32 (N, 4), ordered and inside [0, 1]."""
     _check_boxes(name, boxes)
     inside = ((boxes >= 0) & (boxes <= 1)).all(axis=1)
@@ -152,7 +152,8 @@ class ClipSpec:
 
         For even T this is PySlowFast's `range(center - T * stride / 2, center + T * stride / 2, stride)`.
         """
-        return (np.arange(self.num_frames) - self.num_frames // 2) * (self.stride / self.fps)
+        steps = np.arange(self.num_frames, dtype=np.float64) - self.num_frames // 2
+        return steps * (self.stride / self.fps)
 
 
 @dataclass(frozen=True)

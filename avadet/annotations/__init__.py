@@ -1,0 +1,1 @@
+"""Annotation files of data sets, read into arrays and written back."""

@@ -1,0 +1,203 @@
+"""AVA's CSV files: detections, ground truth, boxes of people, excluded keyframes.
+
+A row is `video_id,seconds,x1,y1,x2,y2,action_id,last` without header; boxes are 0-1 of the frame, seconds are whole
+in AVA ("0902") and may be decimal elsewhere; `last` is the score of a detection and the person's id of ground truth.
+The forms are described in data_specs/ava_v2.2/README.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avadet.annotations.csv_rows import Columns, RowForm, read_rows
+from avadet.errors import AvadetError
+from avadet.files import whole_file
+from avadet.types import ActionDetections, Float64Array, IntArray, LabelMap
+
+NO_CLASS = 0
+"""Class id of a row that names a keyframe, and perhaps a box, but no action."""
+
+_SCORE_DECIMALS = 6
+_BOX_DECIMALS = 6
+_TIME_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class AvaTable:
+    """Rows of an AVA-style file as columns: one row a box and action, in file order.
+
+    Attributes:
+        video_ids: object or str (n,).
+        times_s: float64 (n,) seconds; two moments are one keyframe if they agree to a microsecond.
+        boxes_norm: float (n, 4) xyxy, 0-1 of the frame; not checked (evaluators take what the file says).
+        class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box.
+        scores: float (n,), or None where the file has none.
+        person_ids: int64 (n,), or None where the file has none.
+    """
+
+    video_ids: NDArray[Any]
+    times_s: Float64Array
+    boxes_norm: NDArray[np.floating]
+    class_ids: IntArray
+    scores: NDArray[np.floating] | None = None
+    person_ids: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the columns are of one length."""
+        count = len(self.video_ids)
+        shapes = {"times_s": (count,), "boxes_norm": (count, 4), "class_ids": (count,)}
+        shapes |= {name: (count,) for name in ("scores", "person_ids") if getattr(self, name) is not None}
+        for name, shape in shapes.items():
+            if np.shape(getattr(self, name)) != shape:
+                raise AvadetError(f"{name} must be {shape} like video_ids, got {np.shape(getattr(self, name))}")
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.video_ids)
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """A list of keyframes.
+
+    Attributes:
+        video_ids: object or str (n,).
+        times_s: float64 (n,) seconds.
+    """
+
+    video_ids: NDArray[Any]
+    times_s: Float64Array
+
+
+def read_detections(path: str | Path, form: RowForm | None = None) -> AvaTable:
+    """Read detections: 8 columns; 7 mean score 1; 2 name a keyframe and change nothing. Gzip is read as it is.
+
+    Boxes outside 0-1, inverted boxes and NaN are kept: the reference evaluators have rules for them.
+
+    Args:
+        path: the file.
+        form: what rows must look like, for stricter readers.
+
+    Raises:
+        AvadetError: if the file is unreadable or rows are malformed (file, line, column, value; up to 20).
+    """
+    rows = read_rows(path, form or RowForm(widths=(2, 7, 8)))
+    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=rows.last)
+
+
+def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable:
+    """Read ground truth: 7 columns, 8 with a person id, 2 for a keyframe without boxes. Gzip is read as it is.
+
+    Args:
+        path: the file.
+        form: what rows must look like, for stricter readers.
+
+    Raises:
+        AvadetError: if the file is unreadable or rows are malformed or boxes inverted (up to 20).
+    """
+    rows = read_rows(path, form or RowForm(widths=(2, 7, 8), last="person_id", boxes="ordered"))
+    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, person_ids=_person_ids(rows))
+
+
+def _person_ids(rows: Columns) -> IntArray | None:
+    """The eighth column, if the file has one and all of it is whole numbers."""
+    ids = rows.last.astype(np.int64) if np.isfinite(rows.last).all() else None
+    return ids if ids is not None and rows.widest == 8 and (ids == rows.last).all() else None
+
+
+def read_boxes(path: str | Path) -> AvaTable:
+    """Read person boxes to be used in place of a detector: video_id,seconds,x1,y1,x2,y2[,action_id[,score]].
+
+    The action id may be blank. A person with several actions has several rows with the same box, as in AVA.
+
+    Returns:
+        the rows; `scores` is None where no row has a score.
+
+    Raises:
+        AvadetError: if the file is unreadable, rows are malformed, or boxes are NaN, inverted, empty or not within 0-1
+            (pixels), with line numbers.
+    """
+    rows = read_rows(path, RowForm(widths=(6, 7, 8), boxes="inside", blank_action=True))
+    scores = rows.last if rows.widest == 8 else None
+    if scores is not None and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+        line = int(np.flatnonzero((scores < 0) | (scores > 1))[0]) + 1
+        raise AvadetError(f"{path}:{line}: column 8 (score) is {scores[line - 1]:g}, expected a number from 0 to 1")
+    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=scores)
+
+
+def read_excluded(path: str | Path) -> Keyframes:
+    """Read keyframes that are not to be scored: rows video_id,seconds.
+
+    Raises:
+        AvadetError: if the file is unreadable or rows are malformed (up to 20).
+    """
+    rows = read_rows(path, RowForm(widths=(2,)))
+    return Keyframes(rows.video_ids, rows.times_s)
+
+
+def format_time(time_s: float) -> str:
+    """Seconds as the files write them: "902" for whole seconds, else up to 6 decimals ("12.5", "0.033333")."""
+    return f"{time_s:.{_TIME_DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """One CSV row without line end; cells with commas, quotes or line breaks are quoted."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
+
+
+def box_cells(box_norm: NDArray[np.floating]) -> list[str]:
+    """A box (4,) as cells with 6 decimals at most."""
+    return [f"{value:.{_BOX_DECIMALS}f}".rstrip("0").rstrip(".") for value in box_norm.tolist()]
+
+
+def detection_rows(detections: ActionDetections, labels: LabelMap, threshold: float = 0.0) -> list[str]:
+    """The rows of one keyframe: people in order, each one's classes in the label map's order.
+
+    Args:
+        detections: what was found.
+        labels: gives the class ids; as many classes as `detections.scores` has columns.
+        threshold: least score to be written, 0-1.
+
+    Returns:
+        rows without line ends: video_id,seconds,x1,y1,x2,y2,action_id,score.
+
+    Raises:
+        AvadetError: if the numbers of classes differ.
+    """
+    if len(detections) and detections.scores.shape[1] != len(labels):
+        raise AvadetError(f"scores have {detections.scores.shape[1]} classes, the label map {len(labels)}")
+    time = format_time(detections.key.time_s)
+    starts = [csv_line([detections.key.video_id, time, *box_cells(box)]) for box in detections.boxes_norm]
+    people, classes = np.nonzero(detections.scores >= threshold)
+    scores = detections.scores[people, classes].tolist()
+    cells = zip(people.tolist(), classes.tolist(), scores)
+    return [f"{starts[person]},{labels.ids[index]},{score:.{_SCORE_DECIMALS}f}" for person, index, score in cells]
+
+
+def write_detections(
+    path: str | Path, detections: Iterable[ActionDetections], labels: LabelMap, threshold: float = 0.0
+) -> None:
+    """Write an AVA detection file, whole or not at all.
+
+    Args:
+        path: the file to write.
+        detections: keyframe by keyframe.
+        labels: gives the class ids.
+        threshold: least score to be written, 0-1.
+
+    Raises:
+        AvadetError: if the file cannot be written or classes do not match the label map.
+    """
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for keyframe in detections:
+            file.writelines(f"{row}\n" for row in detection_rows(keyframe, labels, threshold))

@@ -1,0 +1,303 @@
+"""Reading AVA-style CSV rows: fast when every row is as it should be, line by line to say what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avadet.errors import AvadetError
+from avadet.types import Float64Array, IntArray
+
+MAX_PROBLEMS = 20
+_COLUMNS = ("video_id", "seconds", "x1", "y1", "x2", "y2", "action_id")
+_GZIP_MAGIC = b"\x1f\x8b"
+_LARGEST_ID = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """What the rows of a kind of file look like.
+
+    Attributes:
+        widths: how many columns a row may have: 2 (a keyframe without boxes), 6, 7 or 8.
+        last: name of the eighth column.
+        boxes: what a box must be: "any" four numbers, even NaN; "ordered": finite, x1 <= x2 and y1 <= y2; "inside":
+            finite, 0 <= x1 < x2 <= 1 and the same of y.
+        whole_seconds: whether times must be whole numbers without a decimal point.
+        blank_action: whether the action id may be left blank.
+    """
+
+    widths: tuple[int, ...]
+    last: str = "score"
+    boxes: Literal["any", "ordered", "inside"] = "any"
+    whole_seconds: bool = False
+    blank_action: bool = False
+
+    def expected(self) -> str:
+        """The columns, for messages."""
+        named = [*_COLUMNS, self.last]
+        return " or ".join(f"{width} ({','.join(named[:width])})" for width in self.widths)
+
+
+class Columns(NamedTuple):
+    """The rows of a file as columns; n rows, in file order.
+
+    Attributes:
+        video_ids: object (n,) of str.
+        times_s: float64 (n,) seconds.
+        boxes: float64 (n, 4) xyxy; zeros in rows without a box.
+        class_ids: int64 (n,); 0 where the row has none.
+        last: float64 (n,), the eighth column; 1 in rows without it.
+        widest: the largest number of columns of any row, 0 without rows.
+    """
+
+    video_ids: NDArray[np.object_]
+    times_s: Float64Array
+    boxes: Float64Array
+    class_ids: IntArray
+    last: Float64Array
+    widest: int
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: line number (1-based), "column (number)" or "row", what it is, what it should be."""
+
+    line: int
+    column: str
+    value: str
+    expected: str
+
+
+def read_rows(path: str | Path, form: RowForm) -> Columns:
+    """Read an AVA-style CSV without header, plain or gzipped.
+
+    Args:
+        path: the file.
+        form: what its rows look like.
+
+    Raises:
+        AvadetError: if the file cannot be read, or rows are not of that form: file, line, column, value and expected
+            form of the first 20 of them.
+    """
+    rows = _read_fast(Path(path), form)
+    if rows is None or not _boxes_fit(rows.boxes, form):
+        rows = _read_line_by_line(Path(path), form)
+    return rows
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """Open a UTF-8 text file, plain or gzipped whatever its name.
+
+    Raises:
+        AvadetError: if it is missing, no text, or breaks off.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP_MAGIC
+        unpack = gzip.open if packed else open
+        with unpack(path, "rt", encoding="utf-8-sig", newline="") as text:
+            yield cast(IO[str], text)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AvadetError(f"cannot read {path}: {reason}; expected a CSV file, plain or gzipped") from error
+
+
+def _read_fast(path: Path, form: RowForm) -> Columns | None:
+    """Read with pandas; None if a row is not as wide as the first, or a value not a finite number."""
+    import pandas as pd
+
+    # pandas 3 always parses decimals to the nearest double and deprecates the switch
+    exact = {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
+    with open_text(path) as file:
+        first = next(csv.reader(file), None)
+        if first is None:
+            return _columns([])
+        width = len(first)
+        if width < 6 or width not in form.widths:
+            return None
+        file.seek(0)
+        texts = (0, 1, 6) if form.whole_seconds else (0, 6)
+        dtypes = {index: "str" if index in texts else "float64" for index in range(width)}
+        options: Any = {"na_filter": False, "skip_blank_lines": False, "index_col": False, **exact}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(file, header=None, names=list(range(width)), dtype=dtypes, **options)
+        except (ValueError, OverflowError, pd.errors.ParserWarning):
+            return None
+    return _columns_of_frame(frame, form)
+
+
+def _columns_of_frame(frame: Any, form: RowForm) -> Columns | None:
+    """The columns of a pandas frame; None if a line-by-line look is needed."""
+    count, width = frame.shape
+    video_ids = frame[0].to_numpy(dtype=object)
+    times_s = _whole_numbers(frame[1], form) if form.whole_seconds else frame[1].to_numpy(np.float64)
+    boxes = np.ascontiguousarray(frame[[2, 3, 4, 5]].to_numpy(np.float64))
+    class_ids = _whole_numbers(frame[6], form) if width > 6 else np.zeros(count, np.int64)
+    last = frame[7].to_numpy(np.float64) if width > 7 else np.ones(count)
+    if times_s is None or class_ids is None or not np.isfinite(times_s).all() or (video_ids == "").any():
+        return None
+    if form.boxes == "inside" and not np.isfinite(last).all():
+        return None
+    return Columns(video_ids, times_s.astype(np.float64), boxes, class_ids, last, width)
+
+
+def _whole_numbers(column: Any, form: RowForm) -> IntArray | None:
+    """A column of texts as int64, None unless each is a whole number as `_is_whole` has it."""
+    import pandas as pd
+
+    codes, texts = pd.factorize(column)
+    if not all(_is_whole(text) or (form.blank_action and not text.strip()) for text in texts):
+        return None
+    return np.asarray(np.array([int(text or 0) for text in texts], np.int64)[codes])
+
+
+def _boxes_fit(boxes: Float64Array, form: RowForm) -> bool:
+    """Whether every box is what the form asks for."""
+    if form.boxes == "any" or not len(boxes):
+        return True
+    low, high = boxes[:, :2], boxes[:, 2:]
+    if form.boxes == "ordered":
+        return bool(np.isfinite(boxes).all() and (low <= high).all())
+    return bool((low >= 0).all() and (high <= 1).all() and (low < high).all())
+
+
+def _read_line_by_line(path: Path, form: RowForm) -> Columns:
+    """Read with the csv module and check cell by cell.
+
+    Raises:
+        AvadetError: naming the first 20 rows that are wrong.
+    """
+    rows: list[tuple[Any, ...]] = []
+    problems: list[Problem] = []
+    with open_text(path) as file:
+        reader = csv.reader(file)
+        for cells in reader:
+            problem = _check_row(cells, reader.line_num, form)
+            if problem is None:
+                rows.append(_parse_row(cells))
+            else:
+                problems.append(problem)
+            if len(problems) == MAX_PROBLEMS:
+                break
+    if problems:
+        raise AvadetError(_describe(path, problems, gather=form.boxes == "inside"))
+    return _columns(rows)
+
+
+def _parse_row(cells: list[str]) -> tuple[Any, ...]:
+    """(video id, time, x1, y1, x2, y2, class id, last, width) of a row that has been checked."""
+    box = [float(cell) for cell in cells[2:6]] or [0.0] * 4
+    class_id = int(cells[6]) if len(cells) > 6 and cells[6].strip() else 0
+    return cells[0], float(cells[1]), *box, class_id, float(cells[7]) if len(cells) > 7 else 1.0, len(cells)
+
+
+def _columns(rows: list[tuple[Any, ...]]) -> Columns:
+    """Stack parsed rows."""
+    numbers = np.array([row[1:6] + row[7:8] for row in rows], np.float64).reshape(-1, 6)
+    return Columns(
+        np.array([row[0] for row in rows], dtype=object),
+        numbers[:, 0].copy(),
+        numbers[:, 1:5].copy(),
+        np.array([row[6] for row in rows], np.int64),
+        numbers[:, 5].copy(),
+        max((row[8] for row in rows), default=0),
+    )
+
+
+def _check_row(cells: list[str], line: int, form: RowForm) -> Problem | None:
+    """The first thing that is wrong with a row, or None."""
+    if len(cells) not in form.widths:
+        value = f"{len(cells)} columns ('{','.join(cells)[:80]}')" if cells else "blank"
+        return Problem(line, "row", value, f"{form.expected()} columns")
+    names = [*_COLUMNS, form.last]
+    for index, cell in enumerate(cells):
+        expected = _expected_cell(cell, index, form)
+        if expected is not None:
+            hint = "; is this a header? there must be none" if line == 1 and index == 1 else ""
+            return Problem(line, f"column {index + 1} ({names[index]})", f"'{cell}'", expected + hint)
+    return _check_box(cells, line, form)
+
+
+def _expected_cell(cell: str, index: int, form: RowForm) -> str | None:
+    """What the cell should be, or None if it is."""
+    if index == 0:
+        return None if cell else "the video's name"
+    if index == 6:
+        fits = _is_whole(cell) or (form.blank_action and not cell.strip())
+        return None if fits else "a whole number, the class id"
+    if index == 1:
+        if form.whole_seconds:
+            return None if _is_whole(cell) else "whole seconds, such as 902 or 0902"
+        return None if math.isfinite(_number(cell)) else "seconds, such as 902 or 12.5"
+    if index == 7 and form.boxes != "inside":
+        return None if _is_number(cell) else "a number"
+    if index > 1 and form.boxes != "any":
+        return None if math.isfinite(_number(cell)) else "a finite number"
+    return None if _is_number(cell) else "a number"
+
+
+def _check_box(cells: list[str], line: int, form: RowForm) -> Problem | None:
+    """What is wrong with the box of a row whose cells are numbers, or None."""
+    if form.boxes == "any" or len(cells) < 6:
+        return None
+    box = [float(cell) for cell in cells[2:6]]
+    if form.boxes == "inside":
+        for index, value in enumerate(box):
+            if not 0 <= value <= 1:
+                way_out = "from 0 to 1; divide pixels by the frame's width (x) or height (y)"
+                return Problem(line, f"column {index + 3} ({_COLUMNS[index + 2]})", f"'{cells[index + 2]}'", way_out)
+    for axis in (0, 1):
+        low, high = box[axis], box[axis + 2]
+        if high < low or (high == low and form.boxes == "inside"):
+            name = f"columns {axis + 3} and {axis + 5} ({'xy'[axis]}1, {'xy'[axis]}2)"
+            return Problem(line, name, f"'{cells[axis + 2]}' and '{cells[axis + 4]}'", "the smaller one first (xyxy)")
+    return None
+
+
+def _number(cell: str) -> float:
+    """The cell's number, NaN if it is none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _is_number(cell: str) -> bool:
+    """Whether Python reads the cell as a number; "nan" counts."""
+    return not math.isnan(_number(cell)) or cell.strip().lower() in ("nan", "+nan", "-nan")
+
+
+def _is_whole(cell: str) -> bool:
+    """Whether the cell is a whole number of a sensible size."""
+    try:
+        return abs(int(cell)) <= _LARGEST_ID
+    except ValueError:
+        return False
+
+
+def _describe(path: Path, problems: list[Problem], gather: bool) -> str:
+    """The message; `gather` tells of complaints that are alike in one line, naming the first."""
+    lines = []
+    for _, alike in groupby(problems, key=lambda p: (p.column, p.expected) if gather else p.line):
+        first, *others = alike
+        text = f"{path}:{first.line}: {first.column} is {first.value}, expected {first.expected}"
+        more = f" (and {len(others)} more such rows, to line {others[-1].line})" if others else ""
+        lines.append(text + more)
+    if len(problems) == MAX_PROBLEMS:
+        lines[-1] += f"; stopped at {MAX_PROBLEMS} bad rows, there may be more"
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""Label maps: the names, ids and groups of a data set's classes, by name or from a file."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from avadet.errors import AvadetError, unknown_name
+from avadet.files import resource_folder
+from avadet.types import LabelMap
+
+DEFAULT_LABEL_MAP = "ava_v2.2"
+
+_GROUP_OF_TYPE = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
+_BLOCK = re.compile(r"\b(?:label|item)\s*\{(.*?)\}", re.DOTALL)
+_FIELD = re.compile(r"""([a-z_]+)\s*:\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|-?\d+|[A-Z_]+)""")
+_COLUMNS = {"label_id": "id", "label_name": "name", "label_type": "group"}
+
+
+def label_map_names() -> list[str]:
+    """Names of the label maps that ship with the package, sorted."""
+    return sorted(path.parent.name for path in resource_folder("data_specs").glob("*/labels.yaml"))
+
+
+def read_label_map(name_or_path: str | Path) -> LabelMap:
+    """Read a label map that ships with the package, or one from a file.
+
+    Args:
+        name_or_path: "ava_v2.1", "ava_v2.2", "jhmdb21", or a file: `.csv` (columns id and name, perhaps group and
+            evaluated; AVA's label_id, label_name and label_type do as well), `.yaml` (the form of data_specs), or
+            anything else as AVA's text protocol buffer, blocks `label { name label_id label_type }` or
+            `item { name id }`.
+
+    Returns:
+        the classes in order of rising id. All classes of a foreign file are evaluated, as the official script does;
+        classes without a group take AVA's if id and name are AVA's, else "action".
+
+    Raises:
+        AvadetError: for an unknown name, or a file that is no label map.
+    """
+    if name_or_path in label_map_names():
+        return _read_yaml(resource_folder("data_specs") / str(name_or_path) / "labels.yaml")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise unknown_name("label map (a name or a file)", str(name_or_path), label_map_names())
+    if path.suffix in (".yaml", ".yml"):
+        return _read_yaml(path)
+    rows = _csv_rows(path) if path.suffix == ".csv" else _pbtxt_rows(path)
+    return _label_map(path, _with_ava_groups(rows))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AvadetError(f"cannot read label map {path}: {error}; it must be UTF-8 text") from error
+
+
+def _read_yaml(path: Path) -> LabelMap:
+    import yaml
+
+    try:
+        spec = yaml.safe_load(_read_text(path))
+        return _label_map(path, spec["classes"], exclusive=bool(spec.get("exclusive", False)))
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        raise AvadetError(f"{path}: not a label map: expected 'classes:', a list of {{id, name}} ({error})") from error
+
+
+def _csv_rows(path: Path) -> list[dict[str, Any]]:
+    reader = csv.DictReader(_read_text(path).splitlines())
+    columns = [_COLUMNS.get(column.strip(), column.strip()) for column in reader.fieldnames or ()]
+    if not {"id", "name"} <= set(columns):
+        raise AvadetError(f"{path}:1: a label map needs the columns id and name, got {', '.join(columns) or 'nothing'}")
+    reader.fieldnames = columns
+    return [row for row in reader]
+
+
+def _pbtxt_rows(path: Path) -> list[dict[str, Any]]:
+    blocks = [dict(_FIELD.findall(body)) for body in _BLOCK.findall(_read_text(path))]
+    if not blocks:
+        raise AvadetError(f'{path}: no classes found; expected blocks like label {{ name: "walk" label_id: 14 }}')
+    rows = []
+    for number, fields in enumerate(blocks, start=1):
+        class_id = fields.get("label_id", fields.get("id"))
+        if class_id is None or "name" not in fields:
+            raise AvadetError(f"{path}: block {number} needs a name and an id, got {', '.join(fields) or 'nothing'}")
+        rows.append({"id": class_id, "name": _unquoted(fields["name"]), "group": fields.get("label_type")})
+    return rows
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] in "\"'" else text
+
+
+def _with_ava_groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give rows without a group that of AVA's class of the same id and name."""
+    ava = read_label_map(DEFAULT_LABEL_MAP)
+    known = {(str(i), name): group for i, name, group in zip(ava.ids, ava.names, ava.groups)}
+    return [{**row, "group": row.get("group") or known.get((str(row["id"]).strip(), row["name"]))} for row in rows]
+
+
+def _label_map(path: Path, rows: Iterable[dict[str, Any]], exclusive: bool = False) -> LabelMap:
+    classes = sorted((_class(path, row) for row in rows), key=lambda entry: entry[0])
+    if not classes:
+        raise AvadetError(f"{path}: a label map needs at least one class, got none")
+    ids, names, groups, evaluated = zip(*classes)
+    try:
+        return LabelMap(names, ids, groups, evaluated, exclusive)
+    except AvadetError as error:
+        raise AvadetError(f"{path}: {error}") from error
+
+
+def _class(path: Path, row: dict[str, Any]) -> tuple[int, str, str, bool]:
+    """(id, name, group, evaluated) of one entry."""
+    try:
+        class_id = int(row["id"])
+    except (TypeError, ValueError) as error:
+        raise AvadetError(f"{path}: class '{row['name']}' needs a whole number as id, got '{row['id']}'") from error
+    group = str(row.get("group") or "action")
+    evaluated = str(row.get("evaluated", True)).strip().lower() not in ("false", "0", "no")
+    return class_id, str(row["name"]), _GROUP_OF_TYPE.get(group, group), evaluated

@@ -1,0 +1,84 @@
+"""`avadet eval` as people call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avadet.cli.main import main
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    found, true = tmp_path / "det.csv", tmp_path / "gt.csv"
+    true.write_text("v,0902,0.1,0.1,0.5,0.9,12,1\nv,0903,0.1,0.1,0.5,0.9,12,1\n")
+    found.write_text("v,0902,0.1,0.1,0.5,0.9,12,0.5\nv,0903,0.55,0.1,0.95,0.9,12,0.9\n")
+    return str(found), str(true)
+
+
+def test_table_and_json(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out" / "eval.json"
+    assert main(["eval", files[0], "--gt", files[1], "--json", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "frame-mAP@0.5" in printed
+    assert "protocol activitynet" in printed
+    report = json.loads(out.read_text())
+    assert (report["mAP"], report["ap"]["12"], report["num_gt"]["12"]) == (0.25, 0.25, 2)
+    assert report["ap"]["1"] is None
+
+
+def test_excluded_keyframes_and_other_labels(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    excluded, labels = tmp_path / "excluded.csv", tmp_path / "labels.pbtxt"
+    excluded.write_text("v,903\n")
+    labels.write_text('item { name: "stand" id: 12 }')
+    assert main(["eval", files[0], "--gt", files[1], "--exclude", str(excluded), "--labels", str(labels)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["12", "stand", "pose", "1", "1", "1", "100.00"]
+    assert len(lines) == 5
+
+
+def test_warnings_go_to_stderr(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path(files[0]).write_text("v,0902,32,24,160,216,12,0.5\n")
+    assert main(["eval", files[0], "--gt", files[1]]) == 0
+    assert "1 of 1 rows have a box that reaches outside 0-1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--labels", "ava"], "unknown label map"),
+        (["--protocol", "voc"], "unknown protocol 'voc'"),
+        (["--exclude", "absent.csv"], "cannot read absent.csv"),
+    ],
+)
+def test_mistakes_are_one_line(
+    files: tuple[str, str], arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", files[0], "--gt", files[1], *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("avadet: error: ")
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_bad_row_writes_nothing(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(files[0]).write_text("v,0902,0.1,abc,0.5,0.9,12,0.5\n")
+    out = tmp_path / "eval.json"
+    assert main(["eval", files[0], "--gt", files[1], "--json", str(out)]) == 1
+    assert f"{files[0]}:1: column 4 (y1) is 'abc'" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_tool_is_the_command(files: tuple[str, str]) -> None:
+    tool = [sys.executable, str(REPOSITORY / "tools/evaluate.py"), files[0], "--gt", files[1]]
+    done = subprocess.run(tool, capture_output=True, text=True, check=True)
+    assert "frame-mAP@0.5" in done.stdout

@@ -1,0 +1,122 @@
+"""Label maps: the ones that ship with the package, and those of other people's files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from avadet.errors import AvadetError
+from avadet.labels import label_map_names, read_label_map
+
+WITH_TYPE = """
+label {
+  name: "bend/bow (at the waist)"
+  label_id: 1
+  label_type: PERSON_MOVEMENT
+}
+label{name: "answer phone"label_id: 15label_type: OBJECT_MANIPULATION}
+"""
+WITHOUT_TYPE = """
+item {
+  name: "stand"
+  id: 12
+}
+item {
+  name: "juggle"
+  id: 99
+}
+"""
+
+
+def test_names() -> None:
+    assert label_map_names() == ["ava_v2.1", "ava_v2.2", "jhmdb21"]
+
+
+@pytest.mark.parametrize("name", ["ava_v2.1", "ava_v2.2"])
+def test_ava_has_80_classes_of_which_60_count(name: str) -> None:
+    labels = read_label_map(name)
+    assert labels.ids == tuple(range(1, 81))
+    assert [labels.names[i - 1] for i in (1, 12, 79)] == [
+        "bend/bow (at the waist)",
+        "stand",
+        "talk to (e.g., self, a person, a group)",
+    ]
+    assert Counter(labels.groups) == {"pose": 14, "object": 49, "person": 17}
+    counted = [group for group, evaluated in zip(labels.groups, labels.evaluated) if evaluated]
+    assert Counter(counted) == {"pose": 13, "object": 32, "person": 15}
+    assert not labels.exclusive
+
+
+def test_jhmdb_has_21_classes_one_of_which_is_right() -> None:
+    labels = read_label_map("jhmdb21")
+    assert labels.ids == tuple(range(1, 22))
+    assert labels.names == tuple(sorted(labels.names))
+    assert labels.exclusive
+    assert all(labels.evaluated)
+
+
+def test_pbtxt_with_types(tmp_path: Path) -> None:
+    path = tmp_path / "list.pbtxt"
+    path.write_text(WITH_TYPE)
+    labels = read_label_map(path)
+    assert labels.names == ("bend/bow (at the waist)", "answer phone")
+    assert labels.ids == (1, 15)
+    assert labels.groups == ("pose", "object")
+
+
+def test_pbtxt_without_types_takes_the_groups_of_ava_where_it_is_ava(tmp_path: Path) -> None:
+    path = tmp_path / "list.pbtxt.txt"
+    path.write_text(WITHOUT_TYPE)
+    assert read_label_map(str(path)).groups == ("pose", "action")
+
+
+@pytest.mark.parametrize("header", ["id,name,group,evaluated", "label_id,label_name,label_type,evaluated"])
+def test_csv(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f'{header}\n7,"hop, skip",PERSON_MOVEMENT,true\n3,wave,person,false\n')
+    labels = read_label_map(path)
+    assert (labels.ids, labels.names) == ((3, 7), ("wave", "hop, skip"))
+    assert (labels.groups, labels.evaluated) == (("person", "pose"), (False, True))
+
+
+def test_unknown_name_with_close_matches() -> None:
+    with pytest.raises(AvadetError, match=r"unknown label map.*'ava_2.2'; did you mean ava_v2.2"):
+        read_label_map("ava_2.2")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.csv", "number,text\n1,a\n", "needs the columns id and name, got number, text"),
+        ("a.csv", "id,name\nx,wave\n", "class 'wave' needs a whole number as id, got 'x'"),
+        ("a.csv", "id,name\n", "at least one class"),
+        ("a.csv", "id,name\n1,a\n1,b\n", "id 1 twice"),
+        ("a.pbtxt", "nothing here", "no classes found"),
+        ("a.pbtxt", 'label { name: "x" }', "block 1 needs a name and an id, got name"),
+        ("a.yaml", "[1, 2]", "not a label map"),
+    ],
+)
+def test_files_that_are_no_label_map(tmp_path: Path, name: str, text: str, says: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(AvadetError, match=says) as error:
+        read_label_map(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.shared
+def test_our_map_is_the_official_one(shared: Path) -> None:
+    ours = read_label_map("ava_v2.2")
+    theirs = read_label_map(shared / "data/ava/official/ava_action_list_v2.2.pbtxt")
+    assert (ours.ids, ours.names, ours.groups) == (theirs.ids, theirs.names, theirs.groups)
+    counted = read_label_map(shared / "data/ava/official/ava_action_list_v2.2_for_activitynet_2019.pbtxt")
+    assert tuple(i for i, evaluated in zip(ours.ids, ours.evaluated) if evaluated) == counted.ids
+    assert set(zip(counted.ids, counted.names, counted.groups)) <= set(zip(ours.ids, ours.names, ours.groups))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["ava_action_list_v1.0.pbtxt", "ava_action_list_v2.0.csv"])
+def test_other_dialects_of_the_official_list(shared: Path, name: str) -> None:
+    assert read_label_map(shared / "data/ava/official" / name).names == read_label_map("ava_v2.2").names
