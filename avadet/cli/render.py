@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=int, help="how many people (default 2)")
     parser.add_argument("--actions", help="what they may do, e.g. walk,wave (default: any of JHMDB-21)")
     parser.add_argument("--size", metavar="WxH", help="width and height, px (default 640x480)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are already there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,8 +32,11 @@ def run(args: argparse.Namespace) -> int:
     from avadet.figures.clips import write_truth, write_video
     from avadet.labels import read_label_map
 
-    clip = _clip(args)
     truth = args.out.with_suffix(".gt.csv")
+    there = [str(path) for path in (args.out, truth) if path.exists()]
+    if there and not args.overwrite:
+        raise AvadetError(f"{', '.join(there)} already there; add --overwrite to replace, or choose another name")
+    clip = _clip(args)
     write_video(args.out, clip)
     write_truth(truth, {args.out.stem: clip}, read_label_map("jhmdb21"))
     print(

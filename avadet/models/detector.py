@@ -15,7 +15,13 @@ KINETICS_STD = (0.225, 0.225, 0.225)
 
 
 class ActionModel(nn.Module):
-    """Anything that scores boxes of clips: `forward(clips, rois) -> logits`, as `ActionDetector.forward` has it."""
+    """Anything that scores boxes of clips: `forward(clips, rois) -> logits`, as `ActionDetector.forward` has it.
+
+    Attributes:
+        num_classes: K.
+    """
+
+    num_classes: int
 
     def view_logits(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
         """Logits (R, K) of each part that is to be trained on its own; most models have one."""
@@ -50,6 +56,7 @@ class ActionDetector(ActionModel):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.num_classes = head.proj.out_features
         # They belong to the recipe, not to the weights, so no state dict holds them.
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)

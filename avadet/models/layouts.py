@@ -42,7 +42,7 @@ class Layout:
         return name
 
 
-AVADET = Layout("avadet", r"^head\.proj\.weight$", ())
+AVADET = Layout("avadet", r"^(\w+\.)?head\.proj\.weight$", ())
 
 
 def _pytorchvideo(name: str, marker: str, stages: Sequence[tuple[int, str]]) -> Layout:

@@ -23,7 +23,9 @@ _SMALLEST_WINDOW = 1 / 5  # of the clip's height: a smaller person is not enlarg
 class TwoViewDetector(ActionModel):
     """Mean of the logits of a net on the whole frame and a net on each person's cut-out."""
 
-    def __init__(self, frame: ActionDetector, actor: ActionDetector, crop_hw: Sequence[int], margin: float) -> None:
+    def __init__(
+        self, frame: ActionDetector, actor: ActionDetector, crop_hw: Sequence[int], margin: float, jitter: float = 0.0
+    ) -> None:
         """Join the two.
 
         Args:
@@ -31,12 +33,15 @@ class TwoViewDetector(ActionModel):
             actor: sees cut-outs; one clip each.
             crop_hw: (height, width) px that a cut-out is resized to.
             margin: width of a cut-out, as a multiple of the person's width or of 3/4 of its height, whichever is more.
+            jitter: in training, windows move by up to this share of their size and grow or shrink by up to twice it.
         """
         super().__init__()
         self.frame = frame
         self.actor = actor
+        self.num_classes = frame.num_classes
         self.crop_hw = (crop_hw[0], crop_hw[1])
         self.margin = margin
+        self.jitter = jitter
 
     def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Score every box of every clip; arguments and result as `ActionDetector.forward`."""
@@ -44,7 +49,11 @@ class TwoViewDetector(ActionModel):
 
     def view_logits(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
         """Logits (R, K) of the frame's net and of the cut-outs' net; each is trained on its own."""
-        crops, boxes = cut_out(clips, rois.float(), self.crop_hw, self.margin)
+        rois = rois.float()
+        windows = actor_windows(rois[:, 1:], self.crop_hw, self.margin, clips.shape[3])
+        if self.training:
+            windows = shaken(windows, self.jitter)
+        crops, boxes = cut_out(clips, rois, windows, self.crop_hw)
         return [self.frame(clips, rois), self.actor(crops, boxes)]
 
 
@@ -69,20 +78,27 @@ def actor_windows(boxes_px: Tensor, crop_hw: tuple[int, int], margin: float, cli
     return torch.cat([centre - half, centre + half], dim=1)
 
 
-def cut_out(clips: Tensor, rois: Tensor, crop_hw: tuple[int, int], margin: float) -> tuple[Tensor, Tensor]:
+def shaken(windows: Tensor, amount: float) -> Tensor:
+    """Windows (R, 4) xyxy, each moved by up to `amount` of its size and scaled by up to exp(2 * amount) either way."""
+    centre, size = (windows[:, :2] + windows[:, 2:]) / 2, windows[:, 2:] - windows[:, :2]
+    draws = (2 * torch.rand(len(windows), 3, device=windows.device) - 1) * amount
+    centre = centre + draws[:, :2] * size
+    half = size * (2 * draws[:, 2:]).exp() / 2
+    return torch.cat([centre - half, centre + half], dim=1)
+
+
+def cut_out(clips: Tensor, rois: Tensor, windows: Tensor, crop_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Cut every person out of its clip, the same window in all frames, bilinear; black beyond the clip's edges.
 
     Args:
         clips: (B, 3, T, H, W) RGB, uint8 0-255 or float 0-1.
         rois: float (R, 5), batch index + xyxy px of the clip.
+        windows: (R, 4) xyxy px of the clip, of the cut-outs' shape.
         crop_hw: (height, width) px of the cut-outs.
-        margin: see `TwoViewDetector`.
 
     Returns:
         cut-outs float (R, 3, T, h, w) 0-1, and the boxes in them (R, 5): own index + xyxy px of the cut-out.
     """
-    height, width = clips.shape[3:]
-    windows = actor_windows(rois[:, 1:], crop_hw, margin, height)
     size = windows[:, 2:] - windows[:, :2]
     crops = [_sample(clips[int(roi[0])], window, crop_hw) for roi, window in zip(rois, windows)]
     own = torch.arange(len(rois), device=rois.device, dtype=rois.dtype)[:, None]
@@ -111,6 +127,7 @@ def tiny_two_views(
     num_frames: int = 8,
     crop_hw: Sequence[int] = (160, 160),
     margin: float = 1.6,
+    jitter: float = 0.12,
     dropout: float = 0.5,
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
@@ -122,6 +139,7 @@ def tiny_two_views(
         num_frames: T of a clip.
         crop_hw: see `TwoViewDetector`.
         margin: see `TwoViewDetector`.
+        jitter: see `TwoViewDetector`.
         dropout: before the last layer of each net.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
@@ -129,4 +147,4 @@ def tiny_two_views(
     frame, actor = (
         tiny_actions(num_classes, num_frames=num_frames, dropout=dropout, mean=mean, std=std) for _ in range(2)
     )
-    return TwoViewDetector(frame, actor, crop_hw, margin)
+    return TwoViewDetector(frame, actor, crop_hw, margin, jitter)

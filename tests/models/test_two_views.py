@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from avadet.models.two_views import actor_windows, cut_out, tiny_two_views
+from avadet.models.two_views import actor_windows, cut_out, shaken, tiny_two_views
 
 
 def test_window_by_hand() -> None:
@@ -23,8 +23,8 @@ def test_window_has_the_shape_of_the_cut_out() -> None:
 
 def test_pixels_come_from_where_the_window_lies() -> None:
     columns = torch.arange(100, dtype=torch.uint8).expand(1, 3, 2, 80, 100).contiguous()
-    crops, boxes = cut_out(columns, torch.tensor([[0.0, 40, 30, 60, 50]]), (30, 30), margin=1.5)
-    # the window is x 35..65, y 25..55: one pixel of the clip for each of the cut-out
+    roi, window = torch.tensor([[0.0, 40, 30, 60, 50]]), torch.tensor([[35.0, 25, 65, 55]])
+    crops, boxes = cut_out(columns, roi, window, (30, 30))
     assert crops.shape == (1, 3, 2, 30, 30)
     torch.testing.assert_close(crops[0, 0, 0, 3] * 255, torch.arange(35.0, 65.0), atol=1e-3, rtol=0)
     torch.testing.assert_close(boxes, torch.tensor([[0.0, 5, 5, 25, 25]]))
@@ -32,13 +32,14 @@ def test_pixels_come_from_where_the_window_lies() -> None:
 
 def test_beyond_the_clip_it_is_black() -> None:
     white = torch.full((1, 3, 1, 40, 40), 255, dtype=torch.uint8)
-    crops, _ = cut_out(white, torch.tensor([[0.0, 0, 10, 20, 30]]), (30, 30), margin=1.5)
+    crops, _ = cut_out(white, torch.tensor([[0.0, 0, 10, 20, 30]]), torch.tensor([[-5.0, 5, 25, 35]]), (30, 30))
     assert crops[0, :, 0, :, :5].lt(1e-3).all() and crops[0, :, 0, 10, 6:].gt(0.999).all()
 
 
 def test_each_person_is_cut_out_of_its_own_clip() -> None:
     clips = torch.stack([torch.full((3, 1, 40, 40), v, dtype=torch.uint8) for v in (51, 102)])
-    crops, boxes = cut_out(clips, torch.tensor([[1.0, 10, 10, 20, 20], [0, 10, 10, 20, 20]]), (8, 8), margin=1.5)
+    rois = torch.tensor([[1.0, 10, 10, 20, 20], [0, 10, 10, 20, 20]])
+    crops, boxes = cut_out(clips, rois, rois[:, 1:], (8, 8))
     torch.testing.assert_close(crops.mean(dim=(1, 2, 3, 4)), torch.tensor([0.4, 0.2]))
     assert boxes[:, 0].tolist() == [0.0, 1.0]
 
@@ -51,3 +52,19 @@ def test_logits_are_the_mean_of_the_views() -> None:
         frame, actor = model.view_logits(clips, rois)
         torch.testing.assert_close(model(clips, rois), (frame + actor) / 2)
         assert not torch.allclose(frame, actor)
+
+
+def test_windows_are_shaken_in_training_only_and_within_bounds() -> None:
+    torch.manual_seed(0)
+    window = torch.tensor([[10.0, 20, 30, 60]]).expand(500, 4)
+    moved = shaken(window, 0.1)
+    size = moved[:, 2:] - moved[:, :2]
+    shift = (moved[:, :2] + moved[:, 2:]) / 2 - torch.tensor([20.0, 40])
+    assert (shift.abs() <= torch.tensor([2.0, 4])).all() and shift.std(dim=0).min() > 0.5
+    assert (size / torch.tensor([20.0, 40])).log().abs().max() <= 0.2
+    model = tiny_two_views(4, crop_hw=(64, 64), jitter=0.3, dropout=0.0).eval()
+    clips, rois = torch.rand(1, 3, 8, 64, 64), torch.tensor([[0.0, 5, 5, 40, 60]])
+    with torch.no_grad():
+        assert torch.equal(model(clips, rois), model(clips, rois))
+        model.training = True
+        assert not torch.equal(model(clips, rois), model(clips, rois))
