@@ -35,7 +35,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         raise AvadetError(f"cannot write {final}: {error.strerror}; choose a folder you may write to") from error
     try:
         yield partial
-        os.replace(partial, final)
+        partial.replace(final)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -1,0 +1,1 @@
+"""From annotations and videos to training batches."""

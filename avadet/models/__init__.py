@@ -1,0 +1,1 @@
+"""Backbones, heads and whole models, their weights, and the zoo that builds them by name."""

@@ -20,14 +20,16 @@ class ShuffleBlock(nn.Module):
 
     With stride 1 the even channels pass by and the odd ones go through `main`; with stride 2 all channels go
     through both `proj` and `main`, which halves the map.
-
-    Args:
-        in_channels: channels that come in.
-        out_channels: channels that go out; equal to `in_channels` when stride is 1.
-        stride: 1 or 2.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        """Build the unit.
+
+        Args:
+            in_channels: channels that come in.
+            out_channels: channels that go out; equal to `in_channels` when stride is 1.
+            stride: 1 or 2.
+        """
         super().__init__()
         passed = in_channels if stride == 2 else in_channels // 2
         worked = out_channels - passed if stride == 2 else out_channels // 2
@@ -63,14 +65,17 @@ def _projection(channels: int) -> nn.Sequential:
 
 
 class ShuffleNetV2(nn.Module):
-    """The trunk up to stage 4, without the last 1x1 convolution and the classifier.
+    """The trunk up to stage 4, without the last 1x1 convolution and the classifier."""
 
-    Args:
-        channels: channels of stages 2, 3 and 4 (strides 8, 16, 32); (48, 96, 192) is the published 0.5x width.
-        blocks: units in each stage.
-    """
+    def __init__(
+        self, channels: tuple[int, int, int] = (48, 96, 192), blocks: tuple[int, int, int] = (4, 8, 4)
+    ) -> None:
+        """Build the trunk.
 
-    def __init__(self, channels: tuple[int, int, int] = (48, 96, 192), blocks: tuple[int, int, int] = (4, 8, 4)):
+        Args:
+            channels: channels of stages 2, 3 and 4 (strides 8, 16, 32); (48, 96, 192) is the published 0.5x width.
+            blocks: units in each stage.
+        """
         super().__init__()
         self.out_channels = channels
         self.stem = nn.Sequential(

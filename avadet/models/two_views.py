@@ -103,7 +103,7 @@ def cut_out(clips: Tensor, rois: Tensor, windows: Tensor, crop_hw: tuple[int, in
     crops = [_sample(clips[int(roi[0])], window, crop_hw) for roi, window in zip(rois, windows)]
     own = torch.arange(len(rois), device=rois.device, dtype=rois.dtype)[:, None]
     scale = torch.tensor([crop_hw[1], crop_hw[0]], device=rois.device) / size
-    boxes = (rois[:, 1:].unflatten(1, (2, 2)) - windows[:, None, :2]) * scale[:, None]
+    boxes = (rois[:, 1:].reshape(-1, 2, 2) - windows[:, None, :2]) * scale[:, None]
     empty = torch.zeros((0, 3, clips.shape[2], *crop_hw), device=clips.device)
     return torch.stack(crops) if crops else empty, torch.cat([own, boxes.flatten(1)], dim=1)
 

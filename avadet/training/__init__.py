@@ -1,0 +1,1 @@
+"""Training: the loop, its parts, and scoring on a data set."""

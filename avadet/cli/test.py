@@ -1,0 +1,102 @@
+"""`avadet test`: run a trained action model over the test videos of a data set and score it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from avadet.training.evaluate import ScoredVideo
+    from avadet.types import LabelMap
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("model", help="name of a model, a .safetensors file, or the folder of a training run")
+    parser.add_argument("--data", choices=["jhmdb21"], default="jhmdb21", help="data set (default: jhmdb21)")
+    parser.add_argument("--root", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--split", type=int, choices=[1, 2, 3], default=1, help="official split (default: 1)")
+    parser.add_argument(
+        "--boxes", default="gt", help="gt = annotated boxes (default), or the name of a person detector"
+    )
+    parser.add_argument(
+        "--every-frame", type=_positive, default=1, metavar="N", help="score every N-th annotated frame"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the scores of the mirrored clip")
+    parser.add_argument("--out", type=Path, metavar="DET.csv", help="write detections there, the truth to DET.gt.csv, "
+                        "and detections with scores averaged along tracks to DET.tracks.csv")  # fmt: skip
+    parser.add_argument("--per-class", action="store_true", help="print the AP of every class as well")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of decoded frames")
+    parser.add_argument("--cache-short-side", type=_positive, default=240, help="px of those frames (default: 240)")
+    parser.add_argument("--batch-size", type=_positive, default=32, help="clips at a time (default: 32)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+
+
+def _positive(text: str) -> int:
+    """A whole number from 1; argparse turns a ValueError into its own message."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score, print the numbers, write the files."""
+    from avadet.annotations.jhmdb import read_jhmdb21
+    from avadet.data.frame_store import FrameStore
+    from avadet.memory import keep_freed_memory
+    from avadet.models import zoo
+    from avadet.persons.load import load_detector
+    from avadet.training.evaluate import ClipScorer, score_videos
+    from avadet.training.setup import choose_device
+
+    keep_freed_memory()
+    device = choose_device(args.device)
+    path = Path(args.model)
+    loaded = zoo.load(str(path / "model.safetensors" if path.is_dir() else args.model), str(device))
+    persons = None if args.boxes == "gt" else load_detector(args.boxes, str(device))
+    videos = read_jhmdb21(args.root, args.split).test
+    scorer = ClipScorer(loaded.model, loaded.spec, loaded.labels.exclusive, device, args.batch_size, args.flip)
+    store = FrameStore(args.cache, args.cache_short_side)
+    scored = score_videos(
+        scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=sys.stderr.isatty()
+    )
+    print(f"{loaded.name} on {args.data} split {args.split}, boxes: {args.boxes}, every frame: {args.every_frame}")
+    _report(scored, loaded.labels, args.per_class)
+    if args.out is not None:
+        _write(scored, loaded.labels, args.out)
+    return 0
+
+
+def _report(scored: Sequence[ScoredVideo], labels: LabelMap, per_class: bool) -> None:
+    """Print frame-mAP frame by frame and along tracks."""
+    from avadet.training.evaluate import average_tracks, frame_map, summarise
+
+    if per_class:
+        print(frame_map(scored, labels).table())
+        print("with scores averaged along tracks:")
+        print(frame_map([average_tracks(one) for one in scored], labels).table())
+    numbers = summarise(scored, labels)
+    people = sum(len(one.people.rows) for one in scored)
+    print(f"{len(scored)} videos, {sum(len(one.rows) for one in scored)} frames, {people} boxes scored")
+    print(f"frame-mAP@0.5, frame by frame:               {numbers['frame_map']:.2f}")
+    print(f"frame-mAP@0.5, scores averaged along tracks: {numbers['track_map']:.2f}")
+    if "accuracy" in numbers:
+        print(f"accuracy of the best class:                  {numbers['accuracy']:.2f}")
+
+
+def _write(scored: Sequence[ScoredVideo], labels: LabelMap, out: Path) -> None:
+    """Write what `avadet eval` reads: two files of detections and one of the truth."""
+    from avadet.annotations.ava import write_detections
+    from avadet.training.evaluate import action_detections, average_tracks, write_truth
+
+    tracks, truth = out.with_suffix(".tracks.csv"), out.with_suffix(".gt.csv")
+    write_detections(out, (keyframe for one in scored for keyframe in action_detections(one)), labels)
+    averaged = (average_tracks(one) for one in scored)
+    write_detections(tracks, (keyframe for one in averaged for keyframe in action_detections(one)), labels)
+    write_truth(truth, scored, labels)
+    print(f"wrote {out}, {tracks}, {truth}")

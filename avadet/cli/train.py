@@ -1,0 +1,35 @@
+"""`avadet train`: train an action model from a config."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("config", type=Path, help="YAML file, e.g. configs/jhmdb21/tiny.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. optim.lr=1e-3"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last whole epoch in run_dir")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; lines about the run go to stdout, progress to stderr."""
+    from avadet.config import read_config
+
+    config = read_config(args.config, args.overrides)
+
+    from avadet.memory import keep_freed_memory
+    from avadet.training.loop import train
+
+    keep_freed_memory()
+    train(config, resume=args.resume, say=_say, progress=not args.quiet and sys.stderr.isatty())
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

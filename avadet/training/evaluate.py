@@ -1,0 +1,294 @@
+"""Scoring an action model on annotated videos: every annotated frame, given boxes or found ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from avadet import boxes as box_math
+from avadet.annotations.ava import AvaTable
+from avadet.annotations.jhmdb import JhmdbVideo, write_ground_truth
+from avadet.data.dataset import readable_rows
+from avadet.data.frame_store import FrameStore, StoredVideo
+from avadet.data.loader import gather_clips
+from avadet.evaluation.frame_map import evaluate_frame_map
+from avadet.evaluation.result import FrameMapResult
+from avadet.models.detector import ActionModel
+from avadet.types import (
+    ActionDetections,
+    ClipSpec,
+    Float32Array,
+    FrameKey,
+    IntArray,
+    LabelMap,
+    PersonDetector,
+)
+from avadet.video.sample import clip_indices, resize_short
+
+_LINK_IOU = 0.3
+
+
+@dataclass(frozen=True)
+class People:
+    """The people of one video to be scored, one row a person and keyframe, in order of time.
+
+    Attributes:
+        rows: int64 (M,), the row of the video's annotation that names the keyframe.
+        boxes_norm: float32 (M, 4) xyxy, 0-1 of the frame.
+        person_scores: float32 (M,), 1 for given boxes.
+        tracks: int64 (M,): rows with equal numbers are one person.
+    """
+
+    rows: IntArray
+    boxes_norm: Float32Array
+    person_scores: Float32Array
+    tracks: IntArray
+
+
+@dataclass(frozen=True)
+class ScoredVideo:
+    """A video, its people, and what the model says of each.
+
+    Attributes:
+        video: the annotation.
+        rows: int64 (N,), rows of the annotation whose keyframes were looked at, people or not.
+        people: who.
+        scores: float32 (M, K) 0-1.
+        size_hw: (height, width) px of the frames.
+    """
+
+    video: JhmdbVideo
+    rows: IntArray
+    people: People
+    scores: Float32Array
+    size_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """A model and how it wants to be fed.
+
+    Attributes:
+        model: in eval mode, on `device`.
+        spec: the clips it takes.
+        exclusive: softmax over the classes (one action a person) or a sigmoid for each.
+        device: where it runs.
+        batch_size: clips at a time.
+        flip: average with the scores of the mirrored clip.
+        bf16: run under bfloat16 autocast.
+    """
+
+    model: ActionModel
+    spec: ClipSpec
+    exclusive: bool
+    device: torch.device
+    batch_size: int = 32
+    flip: bool = False
+    bf16: bool = False
+
+    @torch.inference_mode()
+    def score(self, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
+        """Scores float32 (M, K), 0-1, of the people of one video."""
+        frames = np.stack([resize_short(frame, self.spec.short_side, self.spec.long_side) for frame in stored.frames])
+        pixels = torch.from_numpy(frames).to(self.device)
+        rows, owner = np.unique(people.rows, return_inverse=True)
+        keys_s = stored.times_s[video.frame_indices[rows]]
+        clips = [torch.from_numpy(clip_indices(stored.times_s, key_s, self.spec)) for key_s in keys_s]
+        boxes_px = box_math.to_px(people.boxes_norm, (frames.shape[1], frames.shape[2]))
+        parts = [np.zeros((0, self.model.num_classes), np.float32)]
+        for first in range(0, len(rows), self.batch_size):
+            chosen = (owner >= first) & (owner < first + self.batch_size)
+            rois = np.column_stack([owner[chosen] - first, boxes_px[chosen]]).astype(np.float32)
+            indices = torch.stack(clips[first : first + self.batch_size]).to(self.device)
+            scores = self._probabilities(gather_clips(pixels, indices), torch.from_numpy(rois).to(self.device))
+            parts.append(scores.cpu().numpy())
+        return np.concatenate(parts)
+
+    def _probabilities(self, clips: Tensor, rois: Tensor) -> Tensor:
+        """Scores (R, K) of one batch, averaged with the mirrored one's if `flip`."""
+        scores = self._activate(self._logits(clips, rois))
+        if self.flip:
+            width = clips.shape[-1]
+            mirrored = torch.stack([rois[:, 0], width - rois[:, 3], rois[:, 2], width - rois[:, 1], rois[:, 4]], dim=1)
+            scores = (scores + self._activate(self._logits(clips.flip(-1), mirrored))) / 2
+        return scores
+
+    def _logits(self, clips: Tensor, rois: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits: Tensor = self.model(clips, rois)
+        return logits.float()
+
+    def _activate(self, logits: Tensor) -> Tensor:
+        return logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
+
+
+def given_people(video: JhmdbVideo, rows: IntArray) -> People:
+    """The true boxes of some rows of the annotation; the actor is one track."""
+    return People(rows, video.boxes_norm[rows], np.ones(len(rows), np.float32), np.zeros(len(rows), np.int64))
+
+
+def found_people(video: JhmdbVideo, rows: IntArray, stored: StoredVideo, persons: PersonDetector) -> People:
+    """What a detector finds in the frames of some rows of the annotation, linked over time by overlap."""
+    found = [persons(np.ascontiguousarray(stored.frames[index])) for index in video.frame_indices[rows]]
+    boxes_norm = [np.clip(box_math.to_norm(one.boxes_px, one.size_hw), 0, 1) for one in found]
+    return People(
+        np.repeat(rows, [len(one) for one in found]),
+        np.concatenate([np.zeros((0, 4), np.float32), *boxes_norm]),
+        np.concatenate([np.zeros(0, np.float32), *(one.scores for one in found)]),
+        link_boxes(boxes_norm),
+    )
+
+
+def link_boxes(boxes: Sequence[Float32Array], least_iou: float = _LINK_IOU) -> IntArray:
+    """Number people so that one who stays keeps his number.
+
+    Frame by frame, each pair of a box and a known person's latest box is joined in order of falling IoU, down to
+    `least_iou`; boxes left over are new people. Nobody is forgotten: clips last a second or two.
+
+    Args:
+        boxes: float32 (N_i, 4) of each frame, in order of time.
+        least_iou: 0-1.
+
+    Returns:
+        int64 (sum N_i,), from 0.
+    """
+    latest = np.zeros((0, 4), np.float32)
+    numbers: list[int] = []
+    for current in boxes:
+        own = np.full(len(current), -1, np.int64)
+        overlap = box_math.iou(current, latest)
+        for flat in np.argsort(-overlap, axis=None, kind="stable"):
+            row, person = np.unravel_index(flat, overlap.shape)
+            if overlap[row, person] < least_iou:
+                break
+            if own[row] < 0 and person not in own:
+                own[row] = person
+        fresh = own < 0
+        own[fresh] = len(latest) + np.arange(fresh.sum())
+        latest = np.concatenate([latest, current[fresh]])
+        latest[own] = current
+        numbers.extend(own.tolist())
+    return np.array(numbers, np.int64)
+
+
+def score_videos(
+    scorer: ClipScorer,
+    videos: Sequence[JhmdbVideo],
+    store: FrameStore,
+    *,
+    frame_step: int = 1,
+    persons: PersonDetector | None = None,
+    progress: bool = False,
+) -> list[ScoredVideo]:
+    """Score the people of every video.
+
+    Args:
+        scorer: the model.
+        videos: which.
+        store: their frames.
+        frame_step: annotated frames from one scored frame to the next.
+        persons: finds the people; None = the annotated boxes.
+        progress: whether to show a bar on stderr.
+    """
+    scored = []
+    for video in tqdm(videos, desc="scoring", unit="video", disable=not progress, leave=False):
+        stored = store.open(video.video_id, video.path)
+        rows = readable_rows(video, stored)[::frame_step]
+        people = given_people(video, rows) if persons is None else found_people(video, rows, stored, persons)
+        scores = scorer.score(video, stored, people)
+        scored.append(ScoredVideo(video, rows, people, scores, (stored.frames.shape[1], stored.frames.shape[2])))
+    return scored
+
+
+def average_tracks(scored: ScoredVideo) -> ScoredVideo:
+    """The same video, each person's scores replaced by their mean over the person's track."""
+    tracks, owner = np.unique(scored.people.tracks, return_inverse=True)
+    sums = np.zeros((len(tracks), scored.scores.shape[1]))
+    np.add.at(sums, owner, scored.scores)
+    means = sums / np.bincount(owner, minlength=len(tracks))[:, None]
+    return replace(scored, scores=means[owner].astype(np.float32))
+
+
+def detections_table(scored: Sequence[ScoredVideo], labels: LabelMap) -> AvaTable:
+    """One row a person, keyframe and class; the score as `action_detections` has it, to the 6 decimals of a file."""
+    num_classes = len(labels)
+    counts = [len(one.people.rows) for one in scored]
+    products = [one.people.person_scores[:, None] * one.scores for one in scored]
+    scores = np.concatenate(products).reshape(-1).astype(np.float64).round(6)
+    return AvaTable(
+        video_ids=np.repeat([one.video.video_id for one in scored], np.multiply(counts, num_classes)),
+        times_s=np.repeat(np.concatenate([one.video.times_s[one.people.rows] for one in scored]), num_classes),
+        boxes_norm=np.repeat(np.concatenate([one.people.boxes_norm for one in scored]), num_classes, axis=0),
+        class_ids=np.tile(np.array(labels.ids, np.int64), sum(counts)),
+        scores=scores,
+    )
+
+
+def action_detections(scored: ScoredVideo) -> Iterator[ActionDetections]:
+    """What a file of detections is written from, keyframe by keyframe.
+
+    A class's score is multiplied by the person's, so that people who are none weigh less; given boxes have 1.
+    """
+    people = scored.people
+    products = people.person_scores[:, None] * scored.scores
+    for row in scored.rows:
+        chosen = people.rows == row
+        yield ActionDetections(
+            FrameKey(scored.video.video_id, float(scored.video.times_s[row])),
+            people.boxes_norm[chosen],
+            people.person_scores[chosen],
+            products[chosen],
+            scored.size_hw,
+            people.tracks[chosen],
+        )
+
+
+def truth_table(scored: Sequence[ScoredVideo], labels: LabelMap) -> AvaTable:
+    """One row a keyframe: the actor's true box and class."""
+    counts = [len(one.rows) for one in scored]
+    class_ids = np.array([labels.ids[one.video.class_index] for one in scored], np.int64)
+    return AvaTable(
+        video_ids=np.repeat([one.video.video_id for one in scored], counts),
+        times_s=np.concatenate([one.video.times_s[one.rows] for one in scored]),
+        boxes_norm=np.concatenate([one.video.boxes_norm[one.rows] for one in scored]),
+        class_ids=np.repeat(class_ids, counts),
+        scores=np.ones(sum(counts)),
+    )
+
+
+def write_truth(path: Path, scored: Sequence[ScoredVideo], labels: LabelMap) -> None:
+    """Write `truth_table` as an AVA ground-truth file."""
+    shown = [
+        replace(one.video, boxes_norm=one.video.boxes_norm[one.rows], times_s=one.video.times_s[one.rows])
+        for one in scored
+    ]
+    write_ground_truth(path, shown, labels)
+
+
+def frame_map(scored: Sequence[ScoredVideo], labels: LabelMap) -> FrameMapResult:
+    """Frame-mAP@0.5 by the evaluator of `avadet eval`."""
+    return evaluate_frame_map(truth_table(scored, labels), detections_table(scored, labels), labels)
+
+
+def summarise(scored: Sequence[ScoredVideo], labels: LabelMap) -> dict[str, float]:
+    """The numbers of one evaluation.
+
+    Returns:
+        frame_map: frame-mAP@0.5, percent; track_map: the same with scores averaged over each person's track;
+        accuracy (given boxes only): share of keyframes whose best class is the true one, percent.
+    """
+    averaged = [average_tracks(one) for one in scored]
+    numbers = {
+        "frame_map": round(100 * frame_map(scored, labels).mAP, 3),
+        "track_map": round(100 * frame_map(averaged, labels).mAP, 3),
+    }
+    if all(np.array_equal(one.people.rows, one.rows) for one in scored):
+        right = np.concatenate([one.scores.argmax(1) == one.video.class_index for one in scored])
+        numbers["accuracy"] = round(100 * float(right.mean()), 3)
+    return numbers

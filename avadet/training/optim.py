@@ -1,0 +1,115 @@
+"""Optimizers, the learning rate's course, the running average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def param_groups(model: nn.Module, lr: float, backbone_lr_factor: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters in four groups: of a backbone or not, decayed or not.
+
+    Norms and biases (every parameter of one dimension) are not decayed. Each group carries `peak_lr`, the rate
+    that `set_lr` scales. Frozen parameters, at factor 0 all of the backbone's, and empty groups are left out.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(("backbone" in name.split("."), parameter.ndim > 1), []).append(parameter)
+    settings = []
+    for (is_backbone, decays), members in sorted(groups.items(), key=lambda item: item[0], reverse=True):
+        rate = lr * backbone_lr_factor if is_backbone else lr
+        if rate:
+            decay = weight_decay if decays else 0.0
+            settings.append({"params": members, "lr": rate, "peak_lr": rate, "weight_decay": decay})
+    return settings
+
+
+def build_optimizer(name: str, groups: list[dict[str, Any]], momentum: float) -> torch.optim.Optimizer:
+    """AdamW ("adamw") or SGD with Nesterov momentum ("sgd") over `param_groups`."""
+    if name == "adamw":
+        return torch.optim.AdamW(groups)
+    return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0)
+
+
+def lr_factor(
+    epoch: float,
+    *,
+    epochs: int,
+    kind: str,
+    warmup_epochs: float = 0.0,
+    final_factor: float = 0.0,
+    milestones: Sequence[float] = (),
+    gamma: float = 0.1,
+) -> float:
+    """What the peak learning rate is multiplied by at `epoch`, which counts in fractions from 0.
+
+    Args:
+        epoch: position in the training, in [0, epochs].
+        epochs: length of the training.
+        kind: "cosine" falls from 1 to `final_factor` between warm-up and end; "step" multiplies by `gamma` at each
+            milestone passed; "constant" stays at 1.
+        warmup_epochs: epochs of linear rise from 0 to 1.
+        final_factor: see `kind`.
+        milestones: epochs, see `kind`.
+        gamma: see `kind`.
+    """
+    if epoch < warmup_epochs:
+        return epoch / warmup_epochs
+    if kind == "cosine":
+        progress = min(1.0, (epoch - warmup_epochs) / max(epochs - warmup_epochs, 1e-9))
+        return final_factor + (1 - final_factor) * 0.5 * (1 + math.cos(math.pi * progress))
+    if kind == "step":
+        return float(gamma ** sum(epoch >= milestone for milestone in milestones))
+    return 1.0
+
+
+def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to `factor` times its `peak_lr`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+class WeightAverage(Generic[Net]):
+    """A running average of a model's weights, which usually scores better than the weights themselves.
+
+    average <- d * average + (1 - d) * weights after every step, with d = min(decay, (1 + n) / (10 + n)) at step n,
+    so that the first steps do not weigh on it for long. BatchNorm statistics are averaged the same way; integer
+    buffers are copied.
+    """
+
+    def __init__(self, model: Net, decay: float) -> None:
+        """Start from the present weights of `model`; decay 0 = always equal to it."""
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after a step."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
+        own, new = list(self.model.state_dict().values()), list(model.state_dict().values())
+        floating = [value.is_floating_point() for value in own]
+        averaged = [value for value, is_float in zip(own, floating) if is_float]
+        # A list operation runs once over all tensors; hundreds of small ones would cost more than the step.
+        torch._foreach_lerp_(averaged, [value for value, is_float in zip(new, floating) if is_float], 1 - decay)
+        for value, latest, is_float in zip(own, new, floating):
+            if not is_float:
+                value.copy_(latest)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything `load_state_dict` needs to go on equally."""
+        return {"model": self.model.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved average."""
+        self.model.load_state_dict(state["model"])
+        self.steps = state["steps"]

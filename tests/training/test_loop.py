@@ -1,0 +1,135 @@
+"""Whole runs on a staged data set: they learn, they resume bit-equal, they leave a model that loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from staged_squares import config, use_squares
+
+from avadet.errors import AvadetError
+from avadet.models import zoo
+from avadet.training.logs import RunFolder
+from avadet.training.loop import Trainer, train
+
+
+def _metrics(folder: RunFolder) -> list[dict[str, float]]:
+    lines = (folder.path / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def _tensors(folder: RunFolder) -> dict[str, torch.Tensor]:
+    state = torch.load(folder.checkpoint, weights_only=True)
+    return {**state["model"], **{f"average.{key}": value for key, value in state["average"]["model"].items()}}
+
+
+def test_a_run_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples, model, loss, schedule and average work together, on videos that were not trained on."""
+    use_squares(monkeypatch, train=36, scored=9)
+    changes = {"loss": {"mixup_alpha": 0.0}, "train": {"ema_decay": 0.8, "threads": 1}, "optim": {"lr": 5e-3}}
+    said: list[str] = []
+    folder = train(config(tmp_path / "run", schedule={"epochs": 12}, **changes), say=said.append)
+    metrics = _metrics(folder)
+    assert [line["epoch"] for line in metrics] == list(range(1, 13))
+    assert metrics[-1]["loss"] < 0.8 * metrics[0]["loss"]
+    assert metrics[-1]["track_map"] > 90
+    assert "frame_map" not in metrics[0] and "training on 36 videos" in said[0]
+
+
+def test_resume_is_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_squares(monkeypatch)
+    straight = train(config(tmp_path / "straight"))
+    broken = config(tmp_path / "broken")
+    run_epoch = Trainer.run_epoch
+
+    def killed_in_epoch_two(self: Trainer, epoch: int) -> dict[str, float]:
+        metrics = run_epoch(self, epoch)
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return metrics
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "run_epoch", killed_in_epoch_two)
+        train(broken)
+    torch.manual_seed(99)  # a new process would start from another state
+    resumed = train(broken, resume=True)
+    first, second = _tensors(straight), _tensors(resumed)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert _metrics(straight) == _metrics(resumed)
+    assert len(_metrics(straight)) == 2
+
+
+def test_the_exported_model_loads_and_scores_like_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_squares(monkeypatch)
+    wanted = config(tmp_path / "run", schedule={"epochs": 1})
+    folder = train(wanted)
+    loaded = zoo.load(str(folder.model))
+    average = torch.load(folder.checkpoint, weights_only=True)["average"]["model"]
+    assert all(torch.equal(value, average[key]) for key, value in loaded.model.state_dict().items())
+    assert loaded.spec.num_frames == 4 and loaded.spec.stride == 1 and loaded.spec.short_side == 48
+    assert loaded.card["training"]["config"]["seed"] == 0
+    assert str(tmp_path) not in json.dumps(loaded.card)  # a card goes into the world
+    assert loaded.card["numbers"]["frame_map"] == _metrics(folder)[-1]["frame_map"]
+    assert (folder.path / "config.yaml").is_file() and "torch" in json.loads((folder.path / "run.json").read_text())
+
+
+def test_seeds_differ_and_equal_seeds_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_squares(monkeypatch)
+    runs = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        wanted = config(tmp_path / name, schedule={"epochs": 1}).model_copy(update={"seed": seed})
+        runs[name] = _tensors(train(wanted))["head.proj.weight"]
+    assert torch.equal(runs["a"], runs["b"]) and not torch.equal(runs["a"], runs["c"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"family": "tiny_two_views", "crop_hw": (32, 32)}, "schedule": {"epochs": 1}},
+        {"optim": {"name": "sgd", "lr": 0.05}, "schedule": {"epochs": 1, "kind": "step", "milestones": (0.5,)}},
+        {"loss": {"kind": "bce"}, "train": {"precision": "bf16", "ema_decay": 0.0}, "schedule": {"epochs": 1}},
+        {"data": {"root": "x", "batch_size": 4, "workers": 2, "samples_per_video": 2}, "schedule": {"epochs": 1}},
+    ],
+)
+def test_other_ways_to_train(
+    changes: dict[str, dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_squares(monkeypatch)
+    metrics = _metrics(train(config(tmp_path, **changes)))
+    assert metrics[-1]["loss"] > 0 and 0 <= metrics[-1]["frame_map"] <= 100
+
+
+def test_mistakes_are_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_squares(monkeypatch, train=4)
+    with pytest.raises(AvadetError, match=r"an epoch has 4 samples, fewer than data\.batch_size 6"):
+        train(config(tmp_path))
+    with pytest.raises(AvadetError, match=r"nothing to resume: .* is missing; start without --resume"):
+        train(config(tmp_path, data={"root": "x", "batch_size": 2}), resume=True)
+    with pytest.raises(AvadetError, match=r"model\.frozen is for the tiny families with model\.init"):
+        train(config(tmp_path, data={"root": "x", "batch_size": 2}, model={"frozen": 1}))
+    with pytest.raises(AvadetError, match="no initial weights at"):
+        train(config(tmp_path, data={"root": "x", "batch_size": 2}, model={"init": tmp_path / "none.pth"}))
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_another_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_squares(monkeypatch)
+    wanted = config(tmp_path / "run", schedule={"epochs": 1})
+    train(wanted)
+    with pytest.raises(AvadetError, match="holds a run already; add --resume"):
+        train(wanted)
+    with pytest.raises(
+        AvadetError, match=r"another config \(schedule\.epochs=1; schedule\.epochs=3\); use another run_dir"
+    ):
+        train(config(tmp_path / "run", schedule={"epochs": 3}), resume=True)
+    moved = wanted.model_copy(
+        update={"data": wanted.data.model_copy(update={"root": Path("/elsewhere"), "workers": 1})}
+    )
+    assert len(_metrics(train(moved, resume=True))) == 1  # nothing was left to train
+    RunFolder(tmp_path / "run").checkpoint.write_bytes(b"garbage")
+    with pytest.raises(AvadetError, match="damaged or no checkpoint"):
+        train(wanted, resume=True)
