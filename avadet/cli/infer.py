@@ -200,12 +200,13 @@ def load_setup(args: argparse.Namespace) -> Setup:
     Raises:
         AvadetError: for names, files or boxes that are not right, or a device that is not there.
     """
-    from avadet.inference.run import Setup, choose_device, load_people
+    from avadet.inference.run import Setup, load_people
     from avadet.models import zoo
+    from avadet.models.devices import choose_device
     from avadet.persons.load import TINY
 
     name, reason = (args.model, f"using {args.model}, as --model says") if args.model else zoo.default_model()
-    device = choose_device(args.device)
+    device = str(choose_device(args.device))
     persons, detect_every_s = load_people(args.detector or TINY, args.boxes, device, args.person_threshold)
     if args.detect_every is not None:
         detect_every_s = args.detect_every or None

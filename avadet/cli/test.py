@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     from avadet.data.frame_store import FrameStore
     from avadet.memory import keep_freed_memory
     from avadet.models import zoo
+    from avadet.models.devices import choose_device
     from avadet.persons.load import load_detector
     from avadet.training.evaluate import ClipScorer, score_videos
-    from avadet.training.setup import choose_device
 
     keep_freed_memory()
     device = choose_device(args.device)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from avadet.annotations.ava import read_boxes
 from avadet.errors import AvadetError
 from avadet.inference.pipeline import Event, stream
 from avadet.inference.sinks import Action, named_actions
 from avadet.models import zoo
+from avadet.models.devices import choose_device
 from avadet.models.zoo import LoadedModel
 from avadet.persons.load import TINY, default_interval_s, load_detector
 from avadet.persons.precomputed import PrecomputedBoxes
@@ -147,7 +147,7 @@ def infer(
     if not path.is_file():
         raise AvadetError(f"no such video: {path}; check the path")
     check_every(every)
-    where = choose_device(device)
+    where = str(choose_device(device))
     persons: PersonDetector | PrecomputedBoxes
     if callable(detector):
         persons, detect_every_s = detector, None
@@ -185,21 +185,6 @@ def check_every(every: float | None) -> None:
     """Raise unless this is a usable time between keyframes."""
     if every is not None and not 0 < every < np.inf:
         raise AvadetError(f"every must be a positive number of seconds, got {every}")
-
-
-def choose_device(name: str) -> str:
-    """Resolve "auto", and make sure that a CUDA device is there if one is asked for.
-
-    Raises:
-        AvadetError: for an unknown kind of device, or CUDA where there is none.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not name.startswith("cuda"):
-        raise AvadetError(f"device must be cpu, cuda, cuda:N or auto, got '{name}'")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise AvadetError(f"device '{name}' was asked for, but torch finds no CUDA device; use cpu")
-    return name
 
 
 def thinned(times_s: Float64Array, every_s: float | None) -> Float64Array:

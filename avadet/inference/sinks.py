@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -111,7 +112,11 @@ class _TextSink(Sink):
 
 
 class AvaCsvSink(_TextSink):
-    """STEM.ava.csv, the AVA detection format: video_id, seconds, x1, y1, x2, y2 (0-1), action_id, score."""
+    """STEM.ava.csv, the AVA detection format: video_id, seconds, x1, y1, x2, y2 (0-1), action_id, score.
+
+    Where a person does exactly one of the classes, the class scores of a box sum to 1 whatever is in it, so they are
+    multiplied by the score of the person. Scores of classes that do not exclude each other are written as they are.
+    """
 
     def __init__(self, path: str | Path, labels: LabelMap, floor: float = AVA_CSV_FLOOR) -> None:
         """Write every class of every person that scores at least `floor`, 0-1."""
@@ -121,6 +126,9 @@ class AvaCsvSink(_TextSink):
 
     def keyframe(self, detections: ActionDetections) -> None:
         """Write one row per person and class."""
+        if self._labels.exclusive:
+            weighted = detections.scores * detections.person_scores[:, None]
+            detections = dataclasses.replace(detections, scores=weighted)
         self._file.writelines(f"{row}\n" for row in detection_rows(detections, self._labels, self._floor))
 
 

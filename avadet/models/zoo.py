@@ -169,7 +169,9 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_partial: bool = Fa
         AvadetError: for an unknown name, a missing or damaged file, weights that do not fit, a device that is not
             there, or a download that fails.
     """
-    target = _device(device)
+    from avadet.models.devices import choose_device
+
+    target = choose_device(device)
     text = str(name_or_path)
     if text in {entry.name for entry in ENTRIES}:
         return _load_entry(_entry(text), target, allow_partial)
@@ -186,18 +188,6 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_partial: bool = Fa
 def _entry(name: str) -> Entry:
     """The entry of a known name."""
     return next(entry for entry in ENTRIES if entry.name == name)
-
-
-def _device(name: str) -> torch.device:
-    """The device of that name, if this machine has it."""
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise AvadetError(f"device '{name}' is not available here; use 'cpu'") from error
-    return device
 
 
 def _load_entry(entry: Entry, device: torch.device, allow_partial: bool) -> LoadedModel:

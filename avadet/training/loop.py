@@ -18,6 +18,7 @@ from avadet.data.loader import ClipBatch, EpochSampler, train_loader
 from avadet.errors import AvadetError
 from avadet.models.cards import make_card
 from avadet.models.detector import ActionModel
+from avadet.models.devices import choose_device
 from avadet.models.weights import save_model
 from avadet.training import setup
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
@@ -130,7 +131,7 @@ def _prepare_torch(config: Config) -> torch.device:
         cv2.setNumThreads(config.train.threads)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
-    return setup.choose_device(config.device)
+    return choose_device(config.device)
 
 
 def _check_folder(folder: RunFolder, resume: bool) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
 from avadet.config import ClipConfig, Config, DataConfig, ModelConfig
 from avadet.data.dataset import KeyframeDataset, SceneSource, hold_out, readable_rows
@@ -41,23 +39,6 @@ class Data:
     train: list[JhmdbVideo]
     scored: list[JhmdbVideo]
     store: FrameStore
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" = CUDA where there is one.
-
-    Raises:
-        AvadetError: if torch does not know the name, or CUDA is asked for and absent.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise AvadetError(f"device must be auto, cpu or cuda[:N], got '{name}'") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise AvadetError(f"device '{name}' asked for, but torch finds no CUDA; use device=cpu")
-    return device
 
 
 def clip_spec(clip: ClipConfig) -> ClipSpec:

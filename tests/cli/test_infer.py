@@ -203,7 +203,7 @@ def test_a_bad_video_is_one_line_and_leaves_nothing(
         (["--detector", "tinny"], "unknown detector 'tinny'; did you mean tiny"),
         (["--detector", "nowhere.onnx"], "nowhere.onnx"),
         (["--boxes", "nowhere.csv"], "nowhere.csv"),
-        (["--device", "tpu"], "device must be cpu, cuda, cuda:N or auto, got 'tpu'"),
+        (["--device", "tpu"], "device must be auto, cpu or cuda[:N], got 'tpu'"),
         (["--person-threshold", "0.5", "--detector", "yolo"], "unknown detector 'yolo'"),
     ],
 )

@@ -58,7 +58,7 @@ def test_known_boxes(clip: Path, tmp_path: Path) -> None:
         ({"video": "missing.mp4"}, "no such video: missing.mp4"),
         ({"every": 0}, "every must be a positive number of seconds, got 0"),
         ({"every": float("nan")}, "every must be a positive number"),
-        ({"device": "tpu"}, "device must be cpu, cuda"),
+        ({"device": "tpu"}, "device must be auto, cpu"),
         ({"detector": "tyni"}, "unknown detector 'tyni'; did you mean tiny"),
         ({"model": "slowfast_r50_8x8", "detector": staged.BrightSquare()}, "did you mean slowfast_r50_8x8_ava"),
         ({"detector": "tiny", "boxes": "boxes.csv"}, "boxes replace the detector"),

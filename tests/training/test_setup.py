@@ -44,16 +44,6 @@ def test_wrong_annotations_are_found_before_training(changes: dict[str, object],
         setup.describe_data(_data(replace(video(0), **changes)))
 
 
-def test_devices() -> None:
-    assert setup.choose_device("cpu") == torch.device("cpu")
-    assert setup.choose_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(AvadetError, match=r"device must be auto, cpu or cuda\[:N\], got 'gpu'"):
-        setup.choose_device("gpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(AvadetError, match="torch finds no CUDA; use device=cpu"):
-            setup.choose_device("cuda")
-
-
 def test_a_trained_model_is_a_start_for_other_classes(tmp_path: Path) -> None:
     wanted = config(tmp_path)
     first, _ = setup.build_model(wanted.model, wanted.clip, 5)
