@@ -85,6 +85,7 @@ class DataConfig(Section):
         validation: share of the training videos held out, source video by source video.
         split_eval: what is scored during training: the held-out part, or the test split.
         figures: share of training samples that are rendered figures.
+        figure_actions: what those figures do, by class name; empty = every class.
         samples_per_video: samples drawn from each video in an epoch.
         batch_size: clips in a training batch.
         workers: processes that prepare batches; 0 = the main process.
@@ -98,6 +99,7 @@ class DataConfig(Section):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     split_eval: Literal["validation", "test"] = "test"
     figures: Share = 0.0
+    figure_actions: tuple[str, ...] = ()
     samples_per_video: PositiveInt = 1
     batch_size: Annotated[int, Field(ge=2)] = 16
     workers: Annotated[int, Field(ge=0)] = 0

@@ -78,14 +78,14 @@ def build_dataset(config: Config, data: Data) -> KeyframeDataset:
         seed=config.seed,
         samples_per_video=config.data.samples_per_video,
         figures=config.data.figures,
-        scenes=_scene_source(data.labels) if config.data.figures else None,
+        scenes=_scene_source(data.labels, config.data.figure_actions) if config.data.figures else None,
     )
 
 
-def _scene_source(labels: LabelMap) -> SceneSource:
+def _scene_source(labels: LabelMap, actions: Sequence[str]) -> SceneSource:
     from avadet.data.scenes import SceneClips
 
-    return SceneClips(labels)
+    return SceneClips(labels, actions)
 
 
 def model_arguments(model: ModelConfig, clip: ClipConfig) -> dict[str, Any]:
