@@ -22,5 +22,5 @@ def test_only_chosen_actions_are_drawn() -> None:
 
 
 def test_unknown_action_is_named() -> None:
-    with pytest.raises(AvadetError, match="unknown action in .* 'wlak'; did you mean walk"):
+    with pytest.raises(AvadetError, match=r"unknown action in .* 'wlak'; did you mean walk"):
         SceneClips(LABELS, ["wlak"])

@@ -1,0 +1,122 @@
+"""Where labelled frames come from: JHMDB-21, plain videos, and rendered figures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from avadet import boxes
+from avadet.annotations.jhmdb import JhmdbVideo
+from avadet.data.persons import LabelledFrame, label
+from avadet.errors import AvadetError
+from avadet.figures.scene import random_frame, random_scene
+from avadet.types import Float32Array, PersonBoxes, UInt8Array
+from avadet.video.read import VideoReader
+from avadet.video.sample import resize_short
+
+Look = Callable[[UInt8Array], PersonBoxes]
+SHORT_SIDE = 320
+UCF24_SIZE_HW = (240, 320)
+FIGURE_SIZES_HW = ((240, 320), (256, 340), (240, 426), (320, 240))
+
+
+def jhmdb_frames(videos: Sequence[JhmdbVideo], per_video: int, look: Look) -> Iterator[tuple[str, LabelledFrame]]:
+    """Evenly spread frames of JHMDB videos: the annotated actor, and whoever else the teacher sees.
+
+    Args:
+        videos: which.
+        per_video: frames a video, at most.
+        look: the teacher.
+
+    Yields:
+        (video id, frame).
+    """
+    for video in videos:
+        count = len(video.boxes_norm)
+        wanted = set(np.linspace(0, count - 1, min(per_video, count)).round().astype(int).tolist())
+        for index, image in enumerate(_images(video.path)):
+            if index in wanted:
+                yield video.video_id, _labelled(image, video.boxes_norm[index : index + 1], look)
+
+
+def clip_frames(
+    path: Path, every: int, look: Look, annotated: Mapping[int, Float32Array] | None = None
+) -> Iterator[tuple[str, LabelledFrame]]:
+    """Every n-th frame of a plain video.
+
+    Args:
+        path: the video.
+        every: n.
+        look: the teacher.
+        annotated: boxes float32 (A, 4) in 0-1 by 0-based frame number, if there are any.
+
+    Yields:
+        (file name without suffix, frame).
+    """
+    nobody = np.zeros((0, 4), np.float32)
+    for index, image in enumerate(_images(path)):
+        if index % every == 0:
+            yield path.stem, _labelled(image, (annotated or {}).get(index, nobody), look)
+
+
+def read_ucf24_boxes(path: str | Path) -> dict[str, dict[int, Float32Array]]:
+    """Read actors' boxes of UCF101-24 (csv: video, frame_1based, x1, y1, x2, y2, ...; pixels of 320x240).
+
+    Returns:
+        by video name, by 0-based frame number: float32 (A, 4) xyxy in 0-1.
+
+    Raises:
+        AvadetError: if the file is missing or lacks a column.
+    """
+    rows: dict[str, dict[int, list[list[float]]]] = {}
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                corners = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
+                rows.setdefault(row["video"], {}).setdefault(int(row["frame_1based"]) - 1, []).append(corners)
+    except (OSError, KeyError, ValueError) as error:
+        raise AvadetError(f"{path}: no table of UCF24 boxes: {error}") from error
+    as_norm = {
+        video: {frame: np.clip(boxes.to_norm(np.array(found), UCF24_SIZE_HW), 0, 1) for frame, found in frames.items()}
+        for video, frames in rows.items()
+    }
+    return as_norm
+
+
+def _images(path: Path) -> Iterator[UInt8Array]:
+    """The frames of a video, at most SHORT_SIDE px high or wide on the shorter side."""
+    with VideoReader(path) as reader:
+        for frame in reader.frames():
+            yield frame.image if min(frame.image.shape[:2]) <= SHORT_SIDE else resize_short(frame.image, SHORT_SIDE)
+
+
+def _labelled(image: UInt8Array, annotated_norm: Float32Array, look: Look) -> LabelledFrame:
+    return LabelledFrame(image, *label(boxes.to_px(annotated_norm, image.shape[:2]), look(image)))
+
+
+def figure_frames(scenes: int, per_scene: int, seed: int) -> Iterator[tuple[str, LabelledFrame]]:
+    """Frames of rendered scenes, and as many single pictures of rendered crowds; everybody in them is known.
+
+    Args:
+        scenes: how many.
+        per_scene: frames of each, spread over a second, and pictures of crowds for each.
+        seed: of everything in them.
+
+    Yields:
+        (name of the scene, frame).
+    """
+    for scene in range(scenes):
+        rng = np.random.default_rng((seed, scene))
+        size_hw = FIGURE_SIZES_HW[scene % len(FIGURE_SIZES_HW)]
+        clip = random_scene(rng, size_hw, per_scene, fps=float(per_scene))
+        for image, boxes_norm, visible in zip(clip.frames, clip.boxes_norm, clip.visible):
+            corners = boxes.to_px(boxes_norm, size_hw)
+            kept = boxes.area(corners) > 4
+            yield f"scene{scene:04d}", LabelledFrame(image, corners[kept], visible[kept])
+        for _ in range(per_scene):
+            image, boxes_norm = random_frame(rng, size_hw)
+            certain = np.ones(len(boxes_norm), bool)
+            yield f"crowd{scene:04d}", LabelledFrame(image, boxes.to_px(boxes_norm, size_hw), certain)

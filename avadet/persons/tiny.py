@@ -1,0 +1,127 @@
+"""The person detector that ships with avadet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from avadet.models.person_net import SIZE_MULTIPLE, PersonNet, fuse_norms
+from avadet.models.person_weights import load_person_net
+from avadet.persons.tidy import tidy
+from avadet.types import PersonBoxes, UInt8Array
+
+BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled" / "tiny_persons.safetensors"
+GREY = 114
+CANDIDATES = 300
+NMS_IOU = 0.6
+
+
+class TinyPersons:
+    """PersonNet with its weights as a `PersonDetector`.
+
+    Attributes:
+        threshold: lowest person score that is returned, 0-1.
+        long_side: px that the longer side of a frame is brought to before the network sees it.
+        card: what is known of the weights: data, training, numbers.
+    """
+
+    def __init__(
+        self,
+        device: str = "cpu",
+        threshold: float | None = None,
+        weights: str | Path = BUNDLED,
+        nms_iou: float = NMS_IOU,
+    ) -> None:
+        """Load the weights.
+
+        Args:
+            device: where it runs, e.g. "cpu" or "cuda:0".
+            threshold: lowest score, 0-1; None = the one in the card of the weights.
+            weights: a .safetensors file written by `avadet train-persons`, its .json card beside it.
+            nms_iou: of two boxes that overlap more than this, the better stays.
+
+        Raises:
+            AvadetError: if the weights or their card are missing or not those of a PersonNet.
+        """
+        net, self.card = load_person_net(weights)
+        self._init_from(net, device, threshold, nms_iou)
+
+    @classmethod
+    def from_net(
+        cls, net: PersonNet, long_side: int, threshold: float, device: str = "cpu", nms_iou: float = NMS_IOU
+    ) -> TinyPersons:
+        """Wrap a net that is already there, e.g. in training; the net itself is not changed."""
+        self = cls.__new__(cls)
+        self.card = {"long_side": long_side, "threshold": threshold}
+        copy = PersonNet(net.width)
+        copy.load_state_dict(net.state_dict())
+        self._init_from(copy, device, threshold, nms_iou)
+        return self
+
+    def _init_from(self, net: PersonNet, device: str, threshold: float | None, nms_iou: float) -> None:
+        self.threshold = float(self.card["threshold"]) if threshold is None else threshold
+        self.long_side = int(self.card["long_side"])
+        self._nms_iou = nms_iou
+        self._device = torch.device(device)
+        fused = fuse_norms(net.eval())
+        self._net = fused.requires_grad_(False).to(self._device).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, frame: UInt8Array) -> PersonBoxes:
+        """Find the people in one frame.
+
+        Args:
+            frame: uint8 (H, W, 3) RGB, any size.
+
+        Returns:
+            people in pixels of `frame`, best first.
+        """
+        size_hw = (frame.shape[0], frame.shape[1])
+        if min(size_hw) == 0:
+            return PersonBoxes.empty(size_hw)
+        canvas, scale_xy = letterbox(frame, self.long_side)
+        image = torch.from_numpy(canvas).to(self._device).permute(2, 0, 1)[None].float().div_(255)
+        raw = self._net(image)
+        corners, scores = strongest(raw.boxes_px[0], raw.logits[0], self.threshold, self._nms_iou)
+        in_frame = corners.cpu().numpy() / np.tile(scale_xy, 2)
+        return tidy(in_frame, scores.cpu().numpy(), size_hw, self.threshold)
+
+
+def letterbox(frame: UInt8Array, long_side: int) -> tuple[UInt8Array, np.ndarray]:
+    """Bring the longer side to `long_side` px, fill up right and bottom with grey to multiples of 32.
+
+    Returns:
+        the canvas, uint8, and how much x and y were really scaled, float64 (2,).
+    """
+    height, width = frame.shape[:2]
+    scale = long_side / max(height, width)
+    new_hw = max(1, round(height * scale)), max(1, round(width * scale))
+    canvas_hw = tuple(-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in new_hw)
+    canvas = np.full((*canvas_hw, 3), GREY, np.uint8)
+    averaged = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+    canvas[: new_hw[0], : new_hw[1]] = cv2.resize(frame, new_hw[::-1], interpolation=averaged)
+    return canvas, np.array([new_hw[1] / width, new_hw[0] / height])
+
+
+def strongest(boxes_px: Tensor, logits: Tensor, threshold: float, nms_iou: float) -> tuple[Tensor, Tensor]:
+    """What remains of all cells' answers: those over the threshold, none of which overlaps a better one too much.
+
+    Args:
+        boxes_px: float (A, 4).
+        logits: float (A,).
+        threshold: lowest score, 0-1.
+        nms_iou: see above.
+
+    Returns:
+        boxes (N, 4) and scores (N,), best first.
+    """
+    scores, order = logits.sigmoid().topk(min(CANDIDATES, len(logits)))
+    order, scores = order[scores >= threshold], scores[scores >= threshold]
+    corners = boxes_px[order]
+    kept = nms(corners, scores, nms_iou)
+    return corners[kept], scores[kept]

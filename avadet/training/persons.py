@@ -1,0 +1,157 @@
+"""The training loop of the person detector."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from avadet.config import dump_config
+from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, batches
+from avadet.data.persons import FramePack
+from avadet.models.devices import choose_device
+from avadet.models.person_loss import PersonLoss, Targets, person_loss
+from avadet.models.person_net import PersonNet
+from avadet.models.person_weights import fill
+from avadet.models.shufflenet import load_imagenet_start
+from avadet.models.weights import save_model
+from avadet.persons.tiny import TinyPersons
+from avadet.training.checkpoint import load_checkpoint, save_checkpoint
+from avadet.training.logs import RunFolder, describe_machine
+from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, param_groups, set_lr
+from avadet.training.persons_config import PersonsConfig
+from avadet.training.persons_packs import Packs
+from avadet.training.persons_score import best_threshold
+
+Report = Callable[[str], None]
+LOG_EVERY = 50
+UNCHOSEN_THRESHOLD = 0.4
+SCORE_FLOOR = 0.05
+VALIDATION_STEP = 2  # every second frame kept aside is enough to choose a threshold
+
+
+class PersonTrainer:
+    """One training run: net, optimizer, running average, and the folder it writes to."""
+
+    def __init__(self, config: PersonsConfig, packs: Packs) -> None:
+        """Build everything; the weights start as `config.init` says."""
+        torch.manual_seed(config.seed)
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self.config = config
+        self.device = choose_device(config.device)
+        self.net = start_net(config.width, config.init).to(self.device).to(memory_format=torch.channels_last)
+        knobs = config.train
+        self.net.backbone.stem.requires_grad_(not knobs.freeze_stem)
+        groups = param_groups(self.net, knobs.lr, knobs.backbone_lr_factor, knobs.weight_decay)
+        self.optimizer = build_optimizer("adamw", groups, momentum=0.0)
+        self.average = WeightAverage(self.net, knobs.ema_decay)
+        self.folder = RunFolder(config.run_dir)
+        draw = FrameDraw([packs.jhmdb, packs.clips, packs.figures], config.data.shares)
+        recipe = Recipe(**config.augment.model_dump())
+        self.samples = PersonSamples(draw, recipe, config.seed, knobs.steps, knobs.batch_size)
+        self.validation = packs.validation
+
+    def run(self, resume: bool = False, report: Report = print) -> Path:
+        """Train to the end.
+
+        Args:
+            resume: go on from the last checkpoint of the run folder.
+            report: gets a line now and then.
+
+        Returns:
+            the file of the trained weights.
+
+        Raises:
+            AvadetError: if there is nothing to resume, or it is of another config.
+        """
+        config, first, began = self.config, self._begin(resume), time.monotonic()
+        knobs = config.train
+        loader = batches(self.samples, knobs.batch_size, knobs.workers, first)
+        for step, (images, targets) in enumerate(loader, start=first):
+            loss = self.step(step, images, targets)
+            if (step + 1) % LOG_EVERY == 0:
+                pace = (time.monotonic() - began) / (step + 1 - first)
+                self._log(step + 1, loss, pace, report)
+            if (step + 1) % knobs.save_every == 0:
+                self._save(step + 1)
+        threshold = choose_threshold(self.average.model, config.long_side, self.validation)
+        report(f"threshold {threshold:.2f}: best F2 on {len(self.validation)} frames of videos kept aside")
+        self._save(knobs.steps, threshold)
+        return self.folder.model
+
+    def step(self, step: int, images: Tensor, targets: Targets) -> PersonLoss:
+        """Learn from one batch of uint8 pictures."""
+        knobs = self.config.train
+        factor = lr_factor(
+            step, epochs=knobs.steps, kind="cosine", warmup_epochs=knobs.warmup_steps, final_factor=knobs.final_factor
+        )
+        set_lr(self.optimizer, factor)
+        self.net.train()
+        self.net.backbone.stem.train(not knobs.freeze_stem)
+        pixels = images.to(self.device, non_blocking=True).float().div_(255)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        loss = person_loss(self.net(pixels), targets.to(self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), knobs.grad_clip)
+        self.optimizer.step()
+        self.average.update(self.net)
+        return loss
+
+    def _begin(self, resume: bool) -> int:
+        """Prepare the run folder; the number of steps already done."""
+        text = dump_config(self.config)
+        if not resume:
+            self.folder.start(text)
+            return 0
+        done = load_checkpoint(self.folder.checkpoint, self.net, self.optimizer, self.average, text)
+        self.folder.resume(done)
+        return done
+
+    def _log(self, step: int, loss: PersonLoss, pace_s: float, report: Report) -> None:
+        values = {"epoch": step, "loss": loss.total.item(), "score": loss.score.item(), "box": loss.box.item()}
+        self.folder.log({**values, "seconds_a_step": round(pace_s, 4)})
+        left = (self.config.train.steps - step) * pace_s / 60
+        report(f"step {step}/{self.config.train.steps}  loss {values['loss']:.3f}  {left:.1f} min left")
+
+    def _save(self, step: int, threshold: float = UNCHOSEN_THRESHOLD) -> None:
+        """Write a checkpoint and the averaged weights as they are now."""
+        text = dump_config(self.config)
+        save_checkpoint(self.folder.checkpoint, self.net, self.optimizer, self.average, step, text)
+        save_model(self.folder.model, self.average.model, person_card(self.config, step, threshold), half=True)
+
+
+def choose_threshold(net: PersonNet, long_side: int, frames: FramePack) -> float:
+    """The score threshold with the best F2 score on frames kept aside; `UNCHOSEN_THRESHOLD` if there are none."""
+    if not len(frames):
+        return UNCHOSEN_THRESHOLD
+    detector = TinyPersons.from_net(net, long_side, SCORE_FLOOR)
+    found = [detector(frames[i].image) for i in range(0, len(frames), VALIDATION_STEP)]
+    return best_threshold(found, [frames.people(i) for i in range(0, len(frames), VALIDATION_STEP)])
+
+
+def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str, object]:
+    """The card of a trained detector: what `TinyPersons` needs, and how it came about."""
+    return {
+        "format": 1,
+        "name": "tiny_persons",
+        "architecture": "person_net",
+        "arguments": {"width": config.width},
+        "threshold": threshold,
+        "long_side": config.long_side,
+        "training": {"steps": step, "seed": config.seed, **describe_machine()},
+    }
+
+
+def start_net(width: int, init: Path | None) -> PersonNet:
+    """A net with random weights, an ImageNet trunk (.pth), or everything from an earlier run (.safetensors)."""
+    net = PersonNet(width)
+    if init is not None and init.suffix == ".safetensors":
+        fill(net, init)
+    elif init is not None:
+        load_imagenet_start(net.backbone, init)
+    return net

@@ -1,0 +1,95 @@
+"""The packs of labelled frames of one config: making them, loading them, keeping some clips aside."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avadet.annotations.jhmdb import read_jhmdb21, source_of
+from avadet.data.person_sources import Look, clip_frames, figure_frames, jhmdb_frames, read_ucf24_boxes
+from avadet.data.person_teacher import careful
+from avadet.data.persons import FramePack, LabelledFrame
+from avadet.errors import AvadetError
+from avadet.training.persons_config import PersonDataConfig, PersonsConfig
+
+FIGURE_SEED = 0
+NMS_IOU = 0.65
+
+
+@dataclass(frozen=True)
+class Packs:
+    """What a run learns from, and what its threshold is chosen on."""
+
+    jhmdb: FramePack
+    clips: FramePack
+    figures: FramePack
+    validation: FramePack
+
+
+def prepare(config: PersonsConfig, report: Callable[[str], None] = print) -> None:
+    """Decode the training frames, let the teacher look at them, render the figures, write the packs.
+
+    Raises:
+        AvadetError: if a file of the data is missing or cannot be read.
+    """
+    data, folder = config.data, config.data.cache
+    look = _teacher(config)
+    train = read_jhmdb21(data.jhmdb, data.split).train
+    _write(folder / "figures.npz", figure_frames(data.figures, data.frames_per_scene, FIGURE_SEED), report)
+    _write(folder / "clips.npz", _clips(data, look), report)
+    _write(folder / "jhmdb.npz", jhmdb_frames(train, data.frames_per_video, look), report)
+
+
+def load_packs(data: PersonDataConfig) -> Packs:
+    """Read what `prepare` wrote.
+
+    Raises:
+        AvadetError: if a pack is missing.
+    """
+    jhmdb, clips, figures = (FramePack.load(data.cache / f"{name}.npz") for name in ("jhmdb", "clips", "figures"))
+    aside = np.array([is_held_out(source_of(name), data.validation) for name in jhmdb.clip_names])[jhmdb.clip_of]
+    return Packs(jhmdb.only(np.flatnonzero(~aside)), clips, figures, jhmdb.only(np.flatnonzero(aside)))
+
+
+def is_held_out(group: str, share: float) -> bool:
+    """Whether a source video belongs to the part kept aside; decided by its name alone."""
+    return zlib.crc32(group.encode()) % 1000 < 1000 * share
+
+
+def _teacher(config: PersonsConfig) -> Look:
+    from avadet.persons.onnx_yolox import OnnxYolox
+
+    return careful(OnnxYolox(config.teacher.path, threshold=config.teacher.maybe_score / 2, nms_iou=NMS_IOU))
+
+
+def _clips(data: PersonDataConfig, look: Look) -> Iterator[tuple[str, LabelledFrame]]:
+    """Frames of every clip that is not held out."""
+    annotated = read_ucf24_boxes(data.ucf24 / "ucf24_demo_boxes.csv") if data.ucf24 else {}
+    learnt = [path for path in clip_paths(data) if path.stem not in data.held_out]
+    return itertools.chain.from_iterable(
+        clip_frames(path, data.every, look, annotated.get(path.stem)) for path in learnt
+    )
+
+
+def clip_paths(data: PersonDataConfig) -> list[Path]:
+    """Every plain video of the data, held out or not.
+
+    Raises:
+        AvadetError: if a folder is missing.
+    """
+    folders = [folder for folder in (data.ucf24 and data.ucf24 / "videos", data.clips) if folder]
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    if missing:
+        raise AvadetError(f"no folder {', '.join(missing)}; check data.ucf24 and data.clips")
+    return [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def _write(path: Path, frames: Iterator[tuple[str, LabelledFrame]], report: Callable[[str], None]) -> None:
+    pack = FramePack.gather(frames)
+    pack.save(path)
+    report(f"{path}: {len(pack)} frames of {len(pack.clip_names)} clips")

@@ -1,0 +1,138 @@
+"""The bundled person detector: its contract, and that it finds people."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avadet import boxes
+from avadet.errors import AvadetError
+from avadet.figures.scene import random_scene
+from avadet.persons.tiny import BUNDLED, TinyPersons, letterbox, strongest
+from avadet.types import PersonBoxes, UInt8Array
+
+
+@pytest.fixture(scope="module")
+def tiny() -> TinyPersons:
+    return TinyPersons()
+
+
+def scene(seed: int, num_people: int) -> tuple[UInt8Array, np.ndarray]:
+    clip = random_scene(np.random.default_rng((99, seed)), (240, 320), 1, num_people=num_people)
+    return clip.frames[0], boxes.to_px(clip.boxes_norm[0][clip.visible[0]], (240, 320))
+
+
+def test_it_finds_the_people_of_rendered_scenes(tiny: TinyPersons) -> None:
+    wanted, hits, shown = 0, 0, 0
+    for seed in range(12):
+        image, people = scene(seed, 1 + seed % 3)
+        found = tiny(image)
+        hits += int((boxes.iou(found.boxes_px, people).max(axis=0, initial=0) >= 0.5).sum())
+        wanted += len(people)
+        shown += len(found)
+    assert hits >= 0.85 * wanted
+    assert shown <= 1.3 * wanted
+
+
+def test_two_people_who_overlap_stay_two() -> None:
+    corners = torch.tensor([[0.0, 0, 100, 200], [40, 0, 140, 200], [2, 0, 101, 200]])
+    kept, scores = strongest(corners, torch.tensor([2.0, 1.0, 1.5]), 0.3, 0.6)
+    assert kept.tolist() == [[0, 0, 100, 200], [40, 0, 140, 200]]
+    assert scores.tolist() == pytest.approx([0.8808, 0.7311], abs=1e-4)
+
+
+def test_the_contract(tiny: TinyPersons) -> None:
+    image, _ = scene(3, 3)
+    untouched = image.copy()
+    people = tiny(image)
+    assert isinstance(people, PersonBoxes)
+    assert people.size_hw == (240, 320)
+    assert (np.diff(people.scores) <= 0).all()
+    assert (people.scores >= tiny.threshold).all()
+    np.testing.assert_array_equal(image, untouched)
+    again = tiny(image)
+    np.testing.assert_array_equal(people.boxes_px, again.boxes_px)
+
+
+def test_a_lower_threshold_only_adds_people(tiny: TinyPersons) -> None:
+    image, _ = scene(4, 2)
+    some, many = TinyPersons(threshold=0.5)(image), TinyPersons(threshold=0.05)(image)
+    np.testing.assert_array_equal(many.boxes_px[many.scores >= 0.5], some.boxes_px)
+    assert len(many) > len(some)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 500), (500, 2), (31, 33), (240, 427), (1080, 1920), (1200, 300)])
+def test_any_size(tiny: TinyPersons, size_hw: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    people = tiny(rng.integers(0, 256, (*size_hw, 3), np.uint8))
+    assert people.size_hw == size_hw
+
+
+@pytest.mark.parametrize("value", [0, 114, 255])
+def test_a_blank_picture_holds_nobody(tiny: TinyPersons, value: int) -> None:
+    assert len(tiny(np.full((240, 320, 3), value, np.uint8))) == 0
+
+
+def test_an_empty_picture_holds_nobody(tiny: TinyPersons) -> None:
+    people = tiny(np.zeros((0, 320, 3), np.uint8))
+    assert len(people) == 0
+    assert people.size_hw == (0, 320)
+
+
+def test_no_colour_is_needed(tiny: TinyPersons) -> None:
+    hits, wanted = 0, 0
+    for seed in range(6):
+        image, people = scene(seed, 1)
+        grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+        hits += int((boxes.iou(tiny(grey).boxes_px, people).max(axis=0, initial=0) >= 0.5).sum())
+        wanted += len(people)
+    assert hits >= 0.8 * wanted
+
+
+def test_a_view_that_is_not_contiguous(tiny: TinyPersons) -> None:
+    image, _ = scene(5, 2)
+    mirrored = tiny(image[:, ::-1])
+    same = tiny(np.ascontiguousarray(image[:, ::-1]))
+    np.testing.assert_array_equal(mirrored.boxes_px, same.boxes_px)
+
+
+def test_letterbox_by_hand() -> None:
+    canvas, scale_xy = letterbox(np.full((240, 320, 3), 9, np.uint8), 416)
+    assert canvas.shape == (320, 416, 3)
+    assert scale_xy.tolist() == [1.3, 1.3]
+    assert (canvas[:312] == 9).all()
+    assert (canvas[312:] == 114).all()
+    assert letterbox(np.zeros((1000, 10, 3), np.uint8), 416)[0].shape == (416, 32, 3)
+
+
+def test_on_real_people(tiny: TinyPersons, shared: Path) -> None:
+    from avadet.video.read import VideoReader
+
+    with VideoReader(shared / "data" / "ucf24" / "videos" / "v_Fencing_g01_c06.mp4") as reader:
+        image = next(iter(reader.frames())).image
+    fencers = np.array([[40, 68, 118, 196], [246, 62, 331, 172]], np.float32)
+    assert (boxes.iou(tiny(image).boxes_px, fencers).max(axis=0) >= 0.5).all()
+
+
+def test_it_is_small() -> None:
+    assert BUNDLED.stat().st_size < 2_000_000
+
+
+def test_missing_weights_are_an_error_for_the_user(tmp_path: Path) -> None:
+    with pytest.raises(AvadetError, match=r"absent\.json: no such card"):
+        TinyPersons(weights=tmp_path / "absent.safetensors")
+    shutil.copy(BUNDLED.with_suffix(".json"), tmp_path / "broken.json")
+    (tmp_path / "broken.safetensors").write_bytes(b"garbage")
+    with pytest.raises(AvadetError, match=r"broken\.safetensors: not a readable"):
+        TinyPersons(weights=tmp_path / "broken.safetensors")
+
+
+def test_a_card_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(json.dumps({"architecture": "slow_r50"}))
+    with pytest.raises(AvadetError, match="not the card of a person detector"):
+        TinyPersons(weights=tmp_path / "other.safetensors")
