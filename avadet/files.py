@@ -31,10 +31,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
+        mode = partial.stat().st_mode
     except OSError as error:
         raise AvadetError(f"cannot write {final}: {error.strerror}; choose a folder you may write to") from error
     try:
         yield partial
+        partial.chmod(mode)  # some writers make a new file that only its owner may read
         partial.replace(final)
     finally:
         partial.unlink(missing_ok=True)

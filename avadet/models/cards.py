@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,12 @@ def make_card(
     }
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
+def read_card(path: str | Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
     """Read and check a card.
+
+    Args:
+        path: the JSON file.
+        required: keys it must have.
 
     Raises:
         AvadetError: if the file is missing, no JSON, of another format, or lacks a key.
@@ -55,9 +60,9 @@ def read_card(path: str | Path) -> dict[str, Any]:
         raise AvadetError(f"{path}: no such model card; it must lie beside the .safetensors file") from error
     except (OSError, ValueError) as error:
         raise AvadetError(f"{path}: not a readable model card: {error}") from error
-    missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
+    missing = [key for key in required if not isinstance(card, dict) or key not in card]
     if missing:
-        raise AvadetError(f"{path}: a model card needs {', '.join(REQUIRED)}; missing: {', '.join(missing)}")
+        raise AvadetError(f"{path}: its model card needs {', '.join(required)}; missing: {', '.join(missing)}")
     if card["format"] != FORMAT:
         raise AvadetError(f"{path}: model card of format {card['format']}, this avadet reads format {FORMAT}")
     return card

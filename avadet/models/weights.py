@@ -50,7 +50,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         AvadetError: if the file is missing, damaged, holds more than tensors and plain values, or has tensors of no
             known layout.
     """
-    content = _read_safetensors(Path(path)) if Path(path).suffix == ".safetensors" else _read_pickled(Path(path))
+    content = read_safetensors(path) if Path(path).suffix == ".safetensors" else _read_pickled(Path(path))
     tensors = {
         name.removeprefix("module."): value for name, value in _state_dict(content).items() if isinstance(value, Tensor)
     }
@@ -59,10 +59,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(str(path), layout, translate(as_float, layout), _settings(content, str(path)))
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    """The tensors of a safetensors file."""
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, floating ones as float32 whatever they are stored as.
+
+    Raises:
+        AvadetError: if the file is missing or damaged.
+    """
     try:
-        return dict(load_file(path))
+        return {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
     except FileNotFoundError as error:
         raise AvadetError(f"{path}: no such file") from error
     except (safetensors.SafetensorError, OSError) as error:

@@ -124,7 +124,7 @@ def test_it_is_small() -> None:
 
 
 def test_missing_weights_are_an_error_for_the_user(tmp_path: Path) -> None:
-    with pytest.raises(AvadetError, match=r"absent\.json: no such card"):
+    with pytest.raises(AvadetError, match=r"absent\.json: no such model card"):
         TinyPersons(weights=tmp_path / "absent.safetensors")
     shutil.copy(BUNDLED.with_suffix(".json"), tmp_path / "broken.json")
     (tmp_path / "broken.safetensors").write_bytes(b"garbage")
@@ -133,6 +133,7 @@ def test_missing_weights_are_an_error_for_the_user(tmp_path: Path) -> None:
 
 
 def test_a_card_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text(json.dumps({"architecture": "slow_r50"}))
+    card = json.loads(BUNDLED.with_suffix(".json").read_text())
+    (tmp_path / "other.json").write_text(json.dumps({**card, "architecture": "slow_r50"}))
     with pytest.raises(AvadetError, match="not the card of a person detector"):
         TinyPersons(weights=tmp_path / "other.safetensors")
