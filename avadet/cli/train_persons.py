@@ -39,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
     if args.prepare:
         prepare(config, _progress)
         return 0
+    from avadet.memory import keep_freed_memory
     from avadet.training.persons import PersonTrainer
 
+    keep_freed_memory()
     weights = PersonTrainer(config, load_packs(config.data)).run(args.resume, _progress)
     print(weights)
     return 0
