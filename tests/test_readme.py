@@ -1,0 +1,49 @@
+"""What README tells people to type is what the program understands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from avadet.cli.main import COMMANDS, _asked_for, _build_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def documented_commands() -> list[str]:
+    """Every `avadet ...` line of the fenced blocks, and of inline code that is a whole command."""
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "WEIGHTS.md"))
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    inline = re.findall(r"`(avadet [^`]+)`", text)
+    names = {command.name for command in COMMANDS}
+    found = [line for line in [*lines, *inline] if line.startswith("avadet ") and "..." not in line]
+    return [line for line in found if line.split()[1] in names and len(line.split()) > 2]
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_command_is_understood(line: str) -> None:
+    words = shlex.split(line.replace("$D", "/data"))[1:]
+    parser, subcommand = _build_parser(_asked_for(words))
+    assert subcommand is not None
+    parser.parse_args(words)
+
+
+def test_there_are_commands() -> None:
+    assert len(documented_commands()) >= 5
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "WEIGHTS.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), f"{name} links to {target}"
