@@ -115,7 +115,7 @@ def test_on_real_people(tiny: TinyPersons, shared: Path) -> None:
 
     with VideoReader(shared / "data" / "ucf24" / "videos" / "v_Fencing_g01_c06.mp4") as reader:
         image = next(iter(reader.frames())).image
-    fencers = np.array([[40, 68, 118, 196], [246, 62, 331, 172]], np.float32)
+    fencers = np.array([[18, 80, 140, 216], [246, 66, 340, 188]], np.float32)  # by eye, lunging legs and arms included
     assert (boxes.iou(tiny(image).boxes_px, fencers).max(axis=0) >= 0.5).all()
 
 
