@@ -117,7 +117,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AvadetError: if nothing could be done: wrong arguments, or the only video is bad.
     """
+    from avadet.memory import keep_freed_memory
+
     check_outputs(args)
+    keep_freed_memory()
     failed: dict[Path, AvadetError] = {}
     good = [video for video in args.videos if _try(video, lambda video: check_video(video), failed)]
     if len(args.videos) == 1 and failed:
