@@ -13,8 +13,8 @@ def keep_freed_memory(limit_bytes: int = 1 << 31) -> bool:
 
     A network on the CPU frees and asks again for tens of megabytes in every layer. By default glibc maps and unmaps
     each such block, and the kernel clears it page by page at every use: a third of the time of a training step of
-    the small models (benchmarks/memory.py: 1.45 times as fast without it). The setting holds for the whole process, so only
-    programs call this, never the library.
+    the small models, which is 1.45 times as fast without it (benchmarks/memory.py). The setting holds for the whole
+    process, so only programs call this, never the library.
 
     Args:
         limit_bytes: freed memory to keep, bytes, below 2 GiB.
