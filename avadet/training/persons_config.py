@@ -80,7 +80,7 @@ class PersonTrainConfig(Section):
         batch_size: pictures in each.
         lr: peak learning rate of neck and heads; AdamW, cosine.
         backbone_lr_factor: the trunk's learning rate, as a multiple of `lr`.
-        freeze_stem: whether the trunk's first layers stay as they begin; they cost more than half of a step.
+        freeze_stem: whether the trunk's first layers stay as they begin, which saves their share of the backward pass.
         weight_decay: for kernels; norms and biases have none.
         warmup_steps: of linear rise.
         final_factor: where the cosine ends.
