@@ -89,3 +89,28 @@ def average_precision(precision: Float64Array, recall: Float64Array) -> float:
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     gained = np.diff(recall, prepend=0.0)
     return float(np.sum(gained * envelope))
+
+
+def tie_range(is_true: BoolArray, scores: FloatArray, num_true: int, ap: float) -> tuple[float, float]:
+    """The lowest and highest AP that other orders of equal scores give.
+
+    Which of several equal detections takes a true box does not change how many of them do, so the extremes put every
+    score's true positives last, or first.
+
+    Args:
+        is_true: bool (n,), true positives marked, best score first.
+        scores: float (n,), falling.
+        num_true: number of true boxes, at least 1.
+        ap: the AP of the order given, which the range contains.
+    """
+    starts = np.flatnonzero(np.diff(scores, prepend=np.nan) != 0)
+    lengths = np.diff(starts, append=len(scores))
+    hits = np.add.reduceat(is_true, starts, dtype=np.int64) if len(starts) else np.zeros(0, np.int64)
+    if not ((hits > 0) & (hits < lengths)).any():
+        return ap, ap
+    rank = np.arange(1, hits.sum() + 1)
+    misses = lengths - hits
+    through = np.cumsum(misses)
+    late, early = (rank / (rank + np.repeat(before, hits)) for before in (through, through - misses))
+    lowest, highest = (float(np.maximum.accumulate(one[::-1]).sum() / num_true) for one in (late, early))
+    return min(lowest, ap), max(highest, ap)

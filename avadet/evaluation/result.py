@@ -22,6 +22,8 @@ class FrameMapResult:
         num_gt: int64 (K,), true boxes.
         num_det: int64 (K,), detections that counted.
         num_tp: int64 (K,), those that matched a true box.
+        ap_tie_lo: float64 (K,), the lowest AP that another order of detections with equal scores could give.
+        ap_tie_hi: float64 (K,), the highest.
         mean_over_detected: whether the mean leaves out classes without detections (mmaction2) or counts them as 0.
         warnings: what looks wrong in the detections, one line each.
     """
@@ -33,6 +35,8 @@ class FrameMapResult:
     num_gt: IntArray
     num_det: IntArray
     num_tp: IntArray
+    ap_tie_lo: Float64Array
+    ap_tie_hi: Float64Array
     mean_over_detected: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -45,29 +49,38 @@ class FrameMapResult:
     @property
     def mAP(self) -> float:
         """Mean AP, 0-1; NaN if no class has ground truth."""
-        return self._mean(self.in_mean)
+        return self._mean(self.ap, self.in_mean)
+
+    @property
+    def tie_range(self) -> tuple[float, float]:
+        """The lowest and highest mAP that another order of detections with equal scores could give."""
+        return self._mean(self.ap_tie_lo, self.in_mean), self._mean(self.ap_tie_hi, self.in_mean)
 
     def group_map(self) -> dict[str, float]:
         """Mean AP of each group of classes that counts, in the order of the label map."""
         groups = np.array(self.labels.groups)
         present = dict.fromkeys(group for group, counts in zip(self.labels.groups, self.in_mean) if counts)
-        return {group: self._mean(self.in_mean & (groups == group)) for group in present}
+        return {group: self._mean(self.ap, self.in_mean & (groups == group)) for group in present}
 
-    def _mean(self, classes: BoolArray) -> float:
-        return float(self.ap[classes].mean()) if classes.any() else float("nan")
+    def _mean(self, values: Float64Array, classes: BoolArray) -> float:
+        return float(values[classes].mean()) if classes.any() else float("nan")
 
     def json(self) -> dict[str, object]:
         """Everything, ready for `json.dumps`; None stands for NaN, keys of the classes are their ids.
 
-        `ap`, `num_gt`, `num_det` and `num_tp` hold every evaluated class.
+        `ap`, its tie range, `num_gt`, `num_det` and `num_tp` hold every evaluated class.
         """
         rows = [index for index, evaluated in enumerate(self.labels.evaluated) if evaluated]
         ids = [str(self.labels.ids[index]) for index in rows]
+        shares = {name: getattr(self, name) for name in ("ap", "ap_tie_lo", "ap_tie_hi")}
         counts = {name: getattr(self, name) for name in ("num_gt", "num_det", "num_tp")}
+        lowest, highest = self.tie_range
         return {
             "protocol": self.protocol,
             "mAP": _or_none(self.mAP),
-            "ap": {i: _or_none(float(self.ap[row])) for i, row in zip(ids, rows)},
+            "mAP_tie_lo": _or_none(lowest),
+            "mAP_tie_hi": _or_none(highest),
+            **{name: {i: _or_none(float(values[row])) for i, row in zip(ids, rows)} for name, values in shares.items()},
             **{name: {i: int(values[row]) for i, row in zip(ids, rows)} for name, values in counts.items()},
             "group_mAP": self.group_map(),
             "names": {i: self.labels.names[row] for i, row in zip(ids, rows)},
@@ -85,6 +98,9 @@ class FrameMapResult:
                 lines.append(f"{class_id:>4}  {name:<{width}}  {group:<7} {counts}  {_percent(self.ap[row])}")
         means = {f"mean of {group}": value for group, value in self.group_map().items()} | {"frame-mAP@0.5": self.mAP}
         lines += [f"{'':>4}  {name:<{width}}  {'':<34}  {_percent(value)}" for name, value in means.items()]
+        lowest, highest = self.tie_range
+        if highest > lowest:
+            lines.append(f"equal scores: in another order the mean could be {100 * lowest:.2f} to {100 * highest:.2f}")
         lines.append(f"protocol {self.protocol} ({self.reference}), {self.in_mean.sum()} classes in the mean")
         return "\n".join(lines)
 

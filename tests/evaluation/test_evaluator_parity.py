@@ -11,7 +11,8 @@ import pytest
 from avadet.annotations.ava import read_detections, read_ground_truth
 from avadet.cli.evaluate import score_files
 from avadet.errors import AvadetError
-from avadet.evaluation.frame_map import FrameMapResult, evaluate_frame_map
+from avadet.evaluation.frame_map import evaluate_frame_map
+from avadet.evaluation.result import FrameMapResult
 from avadet.labels import read_label_map
 
 REFERENCE = {"activitynet": "activitynet_stable_sort", "slowfast": "pyslowfast_stable_sort"}
@@ -29,10 +30,10 @@ SMALL = [
 def assert_equal(result: FrameMapResult, expected: dict[str, Any]) -> None:
     report: dict[str, Any] = result.json()
     assert report["mAP"] == pytest.approx(expected["mAP"], abs=1e-12)
-    for name in ("ap", "num_gt", "num_det", "num_tp"):
+    for name in ("ap", "ap_tie_lo", "ap_tie_hi", "num_gt", "num_det", "num_tp"):
         stored = expected.get(name, expected.get(f"{name}_by_id"))
         if stored is not None:
-            nothing = None if name == "ap" else 0
+            nothing = None if name.startswith("ap") else 0
             wanted = {class_id: stored.get(class_id, nothing) for class_id in report[name]}
             assert report[name] == pytest.approx(wanted, abs=1e-12), name
             assert {class_id for class_id, value in stored.items() if value} <= set(report[name])

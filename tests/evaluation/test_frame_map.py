@@ -10,7 +10,9 @@ import pytest
 from avadet import boxes
 from avadet.annotations.ava import AvaTable, Keyframes
 from avadet.errors import AvadetError
-from avadet.evaluation.frame_map import PROTOCOLS, FrameMapResult, evaluate_frame_map
+from avadet.evaluation.frame_map import evaluate_frame_map
+from avadet.evaluation.protocols import PROTOCOLS
+from avadet.evaluation.result import FrameMapResult
 from avadet.types import LabelMap
 
 LABELS = LabelMap(
