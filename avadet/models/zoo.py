@@ -5,20 +5,15 @@ Importing this module is cheap: torch comes in when a model is loaded.
 
 from __future__ import annotations
 
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http.client import HTTPException
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from avadet.errors import AvadetError, unknown_name
-from avadet.files import whole_file
 from avadet.models.cards import clip_of, labels_of, make_card, read_card
+from avadet.models.download import cache_folder, download
+from avadet.models.entries import ENTRIES, Entry
 from avadet.types import ClipSpec, LabelMap
 
 if TYPE_CHECKING:
@@ -28,8 +23,6 @@ if TYPE_CHECKING:
     from avadet.models.weights import Checkpoint, LoadReport
 
 AVA_CLASSES = 80
-CHUNK_BYTES = 1 << 20
-TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -53,96 +46,9 @@ class LoadedModel:
     report: LoadReport
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One model of the zoo.
-
-    Attributes:
-        name: what users write.
-        file: name of its file of weights.
-        summary: one line: what it is, and trained on what.
-        url: where the file is published; "" for a model inside the package.
-        card: its card; {} for a model inside the package, whose card lies beside its weights.
-    """
-
-    name: str
-    file: str
-    summary: str
-    url: str = ""
-    card: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_bundled(self) -> bool:
-        """Whether its weights ship with the package."""
-        return not self.url
-
-    @property
-    def path(self) -> Path:
-        """Where its weights lie, or would lie once downloaded."""
-        folder = Path(__file__).parent / "bundled" if self.is_bundled else cache_folder()
-        return folder / self.file
-
-    @property
-    def is_here(self) -> bool:
-        """Whether its weights are on this machine."""
-        return self.path.is_file()
-
-
-_AVA_HUB = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/ava/"
-_HUB_FACTS = {
-    "data": "Kinetics-400, then AVA v2.2",
-    "license": "not stated with the weights; pytorchvideo, which publishes them, is under Apache-2.0",
-}
-_MEAN, _STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
-
-ENTRIES = (
-    Entry(
-        name="tiny",
-        file="tiny_actions.safetensors",
-        summary="bundled: 21 everyday actions of JHMDB, real time on a CPU",
-    ),
-    Entry(
-        name="slow_r50_4x16_ava",
-        file="SLOW_4x16_R50_DETECTION.pyth",
-        summary="Slow R50, 4 frames every 16; the 80 atomic actions of AVA v2.2; 31.8 M parameters",
-        url=f"{_AVA_HUB}SLOW_4x16_R50_DETECTION.pyth",
-        card=make_card(
-            name="slow_r50_4x16_ava",
-            architecture="slow_r50",
-            arguments={"head": {"aligned": False}},
-            clip=ClipSpec(num_frames=4, stride=16, fps=30.0, short_side=256, mean=_MEAN, std=_STD),
-            labels="ava_v2.2",
-            parameters=31_798_416,
-            **_HUB_FACTS,
-        ),
-    ),
-    Entry(
-        name="slowfast_r50_8x8_ava",
-        file="SLOWFAST_8x8_R50_DETECTION.pyth",
-        summary="SlowFast R50, 32 frames every 2; the 80 atomic actions of AVA v2.2; 33.8 M parameters",
-        url=f"{_AVA_HUB}SLOWFAST_8x8_R50_DETECTION.pyth",
-        card=make_card(
-            name="slowfast_r50_8x8_ava",
-            architecture="slowfast_r50",
-            arguments={"head": {"aligned": False}},
-            clip=ClipSpec(num_frames=32, stride=2, fps=30.0, short_side=256, mean=_MEAN, std=_STD),
-            labels="ava_v2.2",
-            parameters=33_828_888,
-            numbers={"frame_map_published": 24.67},
-            **_HUB_FACTS,
-        ),
-    ),
-)
-
-
 def models() -> list[Entry]:
     """Every model of the zoo."""
     return list(ENTRIES)
-
-
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: $AVADET_CACHE, or ~/.cache/avadet."""
-    return Path(os.environ.get("AVADET_CACHE") or "~/.cache/avadet").expanduser()
 
 
 def default_model() -> tuple[str, str]:
@@ -151,7 +57,7 @@ def default_model() -> tuple[str, str]:
     An official AVA model if its weights are in the cache, the larger one first; else the bundled one.
     """
     for name in ("slowfast_r50_8x8_ava", "slow_r50_4x16_ava"):
-        if _entry(name).is_here:
+        if entry_of(name).is_here:
             return name, f"using {name}: its official AVA weights are in {cache_folder()}"
     return "tiny", f"using the bundled tiny model: no official AVA weights in {cache_folder()}"
 
@@ -174,7 +80,7 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_partial: bool = Fa
     target = choose_device(device)
     text = str(name_or_path)
     if text in {entry.name for entry in ENTRIES}:
-        return _load_entry(_entry(text), target, allow_partial)
+        return _load_entry(entry_of(text), target, allow_partial)
     path = Path(name_or_path)
     if not path.exists() and (path.suffix or path.name != text):
         raise AvadetError(f"{path}: no such file; models known by name: {', '.join(entry.name for entry in ENTRIES)}")
@@ -185,9 +91,21 @@ def load(name_or_path: str | Path, device: str = "cpu", allow_partial: bool = Fa
     return _load_foreign(path, target, allow_partial)
 
 
-def _entry(name: str) -> Entry:
-    """The entry of a known name."""
-    return next(entry for entry in ENTRIES if entry.name == name)
+def entry_of(name: str) -> Entry:
+    """The entry of this name.
+
+    Raises:
+        AvadetError: for an unknown name; says which are close.
+    """
+    by_name = {entry.name: entry for entry in ENTRIES}
+    if name not in by_name:
+        raise unknown_name("model", name, by_name)
+    return by_name[name]
+
+
+def card_of(entry: Entry) -> dict[str, Any]:
+    """The card of a model, without loading its weights."""
+    return read_card(entry.path.with_suffix(".json")) if entry.is_bundled else dict(entry.card)
 
 
 def _load_entry(entry: Entry, device: torch.device, allow_partial: bool) -> LoadedModel:
@@ -199,7 +117,7 @@ def _load_entry(entry: Entry, device: torch.device, allow_partial: bool) -> Load
     from avadet.models.weights import read_checkpoint
 
     if not entry.is_here:
-        download(entry.url, entry.path)
+        download(entry.url, entry.path, entry.sha256)
     try:
         checkpoint = read_checkpoint(entry.path)
     except AvadetError as error:
@@ -242,32 +160,6 @@ def numbered_labels(num_classes: int) -> LabelMap:
     ids = tuple(range(1, num_classes + 1))
     names = tuple(f"class {index}" for index in ids)
     return LabelMap(names, ids, ("action",) * num_classes, (True,) * num_classes)
-
-
-def download(url: str, path: Path) -> None:
-    """Fetch a file with a progress bar on stderr; it stands at `path` only once it is whole.
-
-    Raises:
-        AvadetError: if it cannot be fetched; says what to fetch by hand and where to put it.
-    """
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer,
-            whole_file(path) as partial,
-            partial.open("wb") as file,
-        ):
-            total = int(answer.headers.get("Content-Length") or 0)
-            with tqdm(total=total or None, desc=path.name, unit="B", unit_scale=True) as bar:
-                while chunk := answer.read(CHUNK_BYTES):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-            if total and file.tell() != total:
-                raise OSError(f"the connection ended after {file.tell()} of {total} bytes")
-    except (OSError, HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise AvadetError(
-            f"cannot download {url}: {reason}; fetch it on a machine with a network and put it at {path}"
-        ) from error
 
 
 def build(architecture: str, num_classes: int, spec: ClipSpec, arguments: Mapping[str, Any]) -> ActionModel:

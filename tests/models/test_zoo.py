@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pytorchvideo.models.resnet import create_resnet_with_roi_head
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.cards import clip_of, labels_of, make_card, read_card
+from avadet.models.entries import Entry
 from avadet.models.weights import save_model
 from avadet.types import ClipSpec
 
@@ -146,6 +148,10 @@ class Shelf(BaseHTTPRequestHandler):
 
     content = b""
 
+    @classmethod
+    def digest(cls) -> str:
+        return hashlib.sha256(cls.content).hexdigest()
+
     def do_GET(self) -> None:
         if self.path == "/gone":
             self.send_error(404)
@@ -172,9 +178,9 @@ def server(saved: Path) -> Iterator[str]:
     http.server_close()
 
 
-def put_in_zoo(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def put_in_zoo(monkeypatch: pytest.MonkeyPatch, url: str, sha256: str = "") -> None:
     """Give the zoo one more model, at this address."""
-    entry = zoo.Entry("small", "small.pyth", "a small one", url, small_card())
+    entry = Entry("small", "small.pyth", "a small one", url, sha256, small_card())
     monkeypatch.setattr(zoo, "ENTRIES", (*zoo.ENTRIES, entry))
 
 
@@ -186,6 +192,19 @@ def test_a_model_is_downloaded_once(cache: Path, server: str, monkeypatch: pytes
     again = zoo.load("small")
     with torch.no_grad():
         assert torch.equal(first.model(CLIPS, ROIS), again.model(CLIPS, ROIS))
+
+
+def test_a_download_is_held_against_its_hash(cache: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = "00000000" if not Shelf.digest().startswith("00000000") else "11111111"
+    put_in_zoo(monkeypatch, f"{server}/whole", wrong)
+    message = (
+        f"its SHA-256 begins with {Shelf.digest()[:8]}, expected {wrong}; fetch it .* put it at {cache}/small.pyth"
+    )
+    with pytest.raises(AvadetError, match=message):
+        zoo.load("small")
+    assert list(cache.iterdir()) == []
+    put_in_zoo(monkeypatch, f"{server}/whole", Shelf.digest()[:8])
+    assert zoo.load("small").report.is_whole
 
 
 @pytest.mark.parametrize(
