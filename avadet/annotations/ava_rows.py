@@ -1,0 +1,190 @@
+"""AVA-style CSV files row by row, each number as it is written: for conversions that must lose nothing.
+
+`annotations.ava` reads the same files as columns, which is what everything that computes wants.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from avadet.annotations.ava import csv_line, format_time
+from avadet.annotations.csv_rows import MAX_PROBLEMS, RowForm, open_text, read_rows
+from avadet.errors import AvadetError
+from avadet.files import whole_file
+
+LastColumn = Literal["score", "person_id"]
+_WHOLE = re.compile(r"[+-]?\d+")
+_PADDED = re.compile(r"0\d+")
+_DECIMAL = re.compile(r"-?\d+(?:\.(\d+))?")
+
+
+class AvaRow(NamedTuple):
+    """One row of an AVA-style file.
+
+    Attributes:
+        video_id: the video.
+        time_s: seconds.
+        box_norm: xyxy, 0-1 of the frame; None = the row only names a keyframe.
+        action_id: None = blank or no such column.
+        last: the eighth column, a score or a person's id; None = no such column.
+        cells: the row as it stands in the file; None = as numbers are usually written.
+    """
+
+    video_id: str
+    time_s: float
+    box_norm: tuple[float, ...] | None
+    action_id: int | None
+    last: float | None
+    cells: tuple[str, ...] | None = None
+
+    @property
+    def keyframe(self) -> tuple[str, float]:
+        """Video and seconds to a microsecond, which is what makes two moments one."""
+        return self.video_id, round(self.time_s, 6)
+
+
+class CsvStyle(NamedTuple):
+    """How a file writes its numbers.
+
+    Attributes:
+        time_digits: whole seconds are padded with zeros to so many digits; 0 = not padded.
+        box_decimals: every box has so many decimals; None = as few as give the number back.
+        score_decimals: the same of scores.
+    """
+
+    time_digits: int = 0
+    box_decimals: int | None = None
+    score_decimals: int | None = None
+
+
+@dataclass(frozen=True)
+class AvaRows:
+    """The rows of an AVA-style file, one by one, in file order.
+
+    Attributes:
+        rows: the rows.
+        last: what the eighth column is.
+        style: how numbers are written.
+        num_left_out: annotations of a COCO file that are no single person: other categories, crowds.
+    """
+
+    rows: tuple[AvaRow, ...]
+    last: LastColumn
+    style: CsvStyle
+    num_left_out: int = 0
+
+
+def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
+    """Read the rows of ground truth, detections or person boxes: 2, 6, 7 or 8 columns, plain or gzipped.
+
+    Args:
+        path: the file.
+        last: what the eighth column is; None = ids if every one is written as a whole number, else scores.
+
+    Raises:
+        AvadetError: if the file is unreadable, rows are malformed, or boxes not finite or inverted (up to 20).
+    """
+    form = RowForm(widths=(2, 6, 7, 8), last=last or "score", boxes="ordered", blank_action=True)
+    read_rows(path, form)  # says what is wrong with which cell
+    with open_text(Path(path)) as file:
+        cells = [tuple(row) for row in csv.reader(file)]
+    eighth = [row[7] for row in cells if len(row) > 7]
+    whole = bool(eighth) and all(_WHOLE.fullmatch(cell.strip()) for cell in eighth)
+    kind: LastColumn = last or ("person_id" if whole else "score")
+    problems = [
+        f"{path}:{line}: column 8 ({kind}) is '{row[7]}', expected {what}"
+        for line, row in enumerate(cells, start=1)
+        if len(row) > 7 and (what := _wrong_last(row[7], kind)) is not None
+    ]
+    raise_any(problems)
+    return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, _style_of(cells, kind))
+
+
+def _wrong_last(cell: str, kind: LastColumn) -> str | None:
+    """What an eighth column should be, or None if it is."""
+    if kind == "person_id":
+        return None if _WHOLE.fullmatch(cell.strip()) else "a whole number, the person's id"
+    return None if math.isfinite(float(cell)) else "a finite number; JSON has no other"
+
+
+def _row_of_cells(cells: tuple[str, ...], kind: LastColumn) -> AvaRow:
+    """Parse a row whose cells have been checked."""
+    box = tuple(float(cell) for cell in cells[2:6]) or None
+    action = int(cells[6]) if len(cells) > 6 and cells[6].strip() else None
+    last = None if len(cells) < 8 else int(cells[7]) if kind == "person_id" else float(cells[7])
+    return AvaRow(cells[0], float(cells[1]), box, action, last, cells)
+
+
+def _style_of(cells: Sequence[tuple[str, ...]], kind: LastColumn) -> CsvStyle:
+    """How the rows write their numbers, where they do it alike."""
+    padded = [len(row[1]) for row in cells if _PADDED.fullmatch(row[1])]
+    boxes = _decimals(cell for row in cells for cell in row[2:6])
+    scores = _decimals(row[7] for row in cells if len(row) > 7) if kind == "score" else None
+    return CsvStyle(max(padded, default=0), boxes, scores)
+
+
+def _decimals(cells: Iterable[str]) -> int | None:
+    """How many decimals all of the cells have; None if they differ."""
+    found = {-1 if (m := _DECIMAL.fullmatch(cell)) is None else len(m[1] or "") for cell in cells}
+    return found.pop() if len(found) == 1 and -1 not in found else None
+
+
+def row_cells(row: AvaRow, table: AvaRows) -> tuple[str, ...]:
+    """A row as it is usually written in the style of its file; keeps every digit of boxes and scores."""
+    style = table.style
+    time = format_time(row.time_s)
+    cells = [row.video_id, time.zfill(style.time_digits) if time.isdigit() else time]
+    if row.box_norm is None:
+        return tuple(cells)
+    cells += [_number_text(value, style.box_decimals) for value in row.box_norm]
+    if row.action_id is not None or row.last is not None:
+        cells.append("" if row.action_id is None else str(row.action_id))
+    if row.last is not None:
+        cells.append(str(row.last) if table.last == "person_id" else _number_text(row.last, style.score_decimals))
+    return tuple(cells)
+
+
+def _number_text(value: float, decimals: int | None) -> str:
+    """With so many decimals if they say it all, else as few digits as give the number back."""
+    if decimals is not None and float(text := f"{value:.{decimals}f}") == value:
+        return text
+    return repr(float(value)).removesuffix(".0")
+
+
+def write_ava_rows(path: str | Path, table: AvaRows) -> None:
+    """Write rows as an AVA-style CSV, whole or not at all; rows that know their cells as these stand.
+
+    Raises:
+        AvadetError: if it cannot be written.
+    """
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{csv_line(row.cells or row_cells(row, table))}\n" for row in table.rows)
+
+
+def with_fitting_cells(row: AvaRow, last: LastColumn) -> AvaRow:
+    """Drop a row's cells if they do not say what the row says: somebody has edited the one or the other."""
+    if row.cells is None:
+        return row
+    try:
+        written = _row_of_cells(row.cells, last)
+        same = written.keyframe == row.keyframe and written[2:5] == row[2:5]
+    except (ValueError, IndexError, OverflowError):
+        same = False
+    return row if same else row._replace(cells=None)
+
+
+def raise_any(problems: list[str]) -> None:
+    """Raise the first problems as one error, if there are any.
+
+    Raises:
+        AvadetError: one line a problem.
+    """
+    if problems:
+        more = f"; stopped at {MAX_PROBLEMS}, there may be more" if len(problems) >= MAX_PROBLEMS else ""
+        raise AvadetError("\n".join(problems[:MAX_PROBLEMS]) + more)
