@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
 import warnings
 import zlib
@@ -17,6 +18,7 @@ from typing import IO, Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from avadet.annotations.csv_runs import Runs, read_runs
 from avadet.errors import AvadetError
 from avadet.types import Float64Array, IntArray
 
@@ -104,40 +106,66 @@ def open_text(path: Path) -> Iterator[IO[str]]:
     Raises:
         AvadetError: if it is missing, no text, or breaks off.
     """
+    with _open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        yield text
+
+
+@contextmanager
+def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, unpacking it if it is gzipped; errors of `open_text`, also while it is read."""
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP_MAGIC
         unpack = gzip.open if packed else open
-        with unpack(path, "rt", encoding="utf-8-sig", newline="") as text:
-            yield cast(IO[str], text)
+        with unpack(path, "rb") as file:
+            yield cast(IO[bytes], file)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise AvadetError(f"cannot read {path}: {reason}; expected a CSV file, plain or gzipped") from error
 
 
 def _read_fast(path: Path, form: RowForm) -> Columns | None:
-    """Read with pandas; None if a row is not as wide as the first, or a value not a finite number."""
+    """Read with whole-array operations; None if a row is not as wide as the first, or a value not a finite number."""
+    with open_text(path) as file:
+        first = next(csv.reader(file), None)
+    if first is None:
+        return _columns([])
+    width = len(first)
+    if width < 6 or width not in form.widths:
+        return None
+    if width == 8:
+        with _open_bytes(path) as packed:
+            runs = read_runs(packed)
+        if runs is not None:
+            return _columns_of_runs(runs, form)
+    with open_text(path) as file:
+        return _read_with_pandas(file, width, form)
+
+
+def _columns_of_runs(runs: Runs, form: RowForm) -> Columns | None:
+    """Each run's beginning for every row of it; None if a line-by-line look is needed."""
+    heads = _read_with_pandas(io.BytesIO(runs.heads), 6, form)
+    if heads is None or len(heads.times_s) != len(runs.lengths):
+        return None
+    video_ids, times_s = np.repeat(heads.video_ids, runs.lengths), np.repeat(heads.times_s, runs.lengths)
+    return Columns(video_ids, times_s, np.repeat(heads.boxes, runs.lengths, axis=0), runs.class_ids, runs.last, 8)
+
+
+def _read_with_pandas(file: IO[Any], width: int, form: RowForm) -> Columns | None:
+    """Rows of `width` columns; None if a line-by-line look is needed."""
     import pandas as pd
 
     # pandas 3 always parses decimals to the nearest double and deprecates the switch
     exact = {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
-    with open_text(path) as file:
-        first = next(csv.reader(file), None)
-        if first is None:
-            return _columns([])
-        width = len(first)
-        if width < 6 or width not in form.widths:
-            return None
-        file.seek(0)
-        texts = (0, 1, 6) if form.whole_seconds else (0, 6)
-        dtypes = {index: "str" if index in texts else "float64" for index in range(width)}
-        options: Any = {"na_filter": False, "skip_blank_lines": False, "index_col": False, **exact}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(file, header=None, names=list(range(width)), dtype=dtypes, **options)
-        except (ValueError, OverflowError, pd.errors.ParserWarning):
-            return None
+    texts = (0, 1, 6) if form.whole_seconds else (0, 6)
+    dtypes = {index: "str" if index in texts else "float64" for index in range(width)}
+    options: Any = {"na_filter": False, "skip_blank_lines": False, "index_col": False, **exact}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(file, header=None, names=list(range(width)), dtype=dtypes, **options)
+    except (ValueError, OverflowError, pd.errors.ParserWarning):
+        return None
     return _columns_of_frame(frame, form)
 
 

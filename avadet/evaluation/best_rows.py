@@ -46,10 +46,11 @@ class BestRows:
 
     def _choose(self) -> BoolArray:
         """Mark the rows of `counted` that are kept."""
-        frames, scores = self._rows.frames[self._counted], self._rows.scores[self._counted]
-        worst = self._worst_kept(scores)[frames]
-        keep = scores >= worst
-        crowded = np.flatnonzero(np.bincount(frames[keep], minlength=len(self._counts)) > self._cap)
+        scores = self._rows.scores[self._counted]
+        keep = scores >= np.repeat(self._worst_kept(scores), self._counts)
+        filled = np.flatnonzero(self._counts)
+        num_kept = np.add.reduceat(keep, self._starts[filled], dtype=np.int64)
+        crowded = filled[num_kept > self._cap]
         for frame in crowded:
             part = slice(self._starts[frame], self._starts[frame] + self._counts[frame])
             keep[part] = np.isin(self._counted[part], self._replay(int(frame)))
@@ -59,6 +60,7 @@ class BestRows:
         """The `cap`-th best score of each keyframe, -inf where it has no more than `cap` rows."""
         worst = np.full(len(self._counts), -np.inf)
         crowded = np.flatnonzero(self._counts > self._cap)
+        crowded = crowded[np.argsort(self._counts[crowded])]  # keyframes of a like size share a grid
         for first in range(0, len(crowded), _FRAMES_AT_ONCE):
             frames = crowded[first : first + _FRAMES_AT_ONCE]
             column = np.arange(self._counts[frames].max())

@@ -66,11 +66,13 @@ def _score(one: ClassMatches, found: Rows) -> tuple[float, float, float, int, in
 def _warnings(found: Rows, true: Rows, labels: LabelMap) -> list[str]:
     """What a reference accepts in silence but is hardly meant, with counts."""
     known = np.isin(found.class_ids, [*labels.ids, NO_CLASS])
-    listed = np.isin(found.frames, true.frames)
-    beyond = ((found.boxes < 0) | (found.boxes > 1)).any(axis=1)
+    listed = np.zeros(int(max(found.frames.max(initial=-1), true.frames.max(initial=-1))) + 1, np.bool_)
+    listed[true.frames] = True
+    # four bytes viewed as one number: quicker than any(axis=1)
+    beyond = ((found.boxes < 0) | (found.boxes > 1)).view(np.uint32)[:, 0] > 0
     counts = {
         "rows have a class id that is not in the label map; they are left out": ~known,
-        "rows lie on keyframes that the ground truth does not list": ~listed,
+        "rows lie on keyframes that the ground truth does not list": ~listed[found.frames],
         "rows have a score that is NaN or infinite; NaN counts as the largest": np.isinf(found.scores),
         "rows have a score outside 0-1": ((found.scores < 0) | (found.scores > 1)) & np.isfinite(found.scores),
         "rows have a box that reaches outside 0-1 (pixels?)": beyond,

@@ -23,7 +23,7 @@ def number_keyframes(tables: Sequence[tuple[NDArray[Any], Float64Array]]) -> lis
         of each table the numbers int64 (n,), from 0 without gaps.
     """
     names: dict[str, int] = {}
-    runs = [_runs(ids, np.rint(times * _MICROSECONDS).astype(np.int64), names) for ids, times in tables]
+    runs = [_runs(ids, times, names) for ids, times in tables]
     videos = np.concatenate([run[0] for run in runs])
     _, moments = np.unique(np.concatenate([run[1] for run in runs]), return_inverse=True)
     pairs = videos * (moments.max(initial=0) + 1) + moments
@@ -34,11 +34,12 @@ def number_keyframes(tables: Sequence[tuple[NDArray[Any], Float64Array]]) -> lis
     return [np.repeat(numbers, run[2]) for numbers, run in zip(of_run, runs)]
 
 
-def _runs(ids: NDArray[Any], moments: IntArray, names: dict[str, int]) -> tuple[IntArray, IntArray, IntArray]:
+def _runs(ids: NDArray[Any], times: Float64Array, names: dict[str, int]) -> tuple[IntArray, IntArray, IntArray]:
     """Video number, moment and length of each stretch of rows of one keyframe; `names` learns new videos."""
     if not len(ids):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
-    changes = (ids[1:] != ids[:-1]) | (moments[1:] != moments[:-1])
+    changes = (ids[1:] != ids[:-1]) | (times[1:] != times[:-1])
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
     videos = np.array([names.setdefault(str(name), len(names)) for name in ids[starts]], np.int64)
-    return videos, moments[starts], np.diff(starts, append=len(ids))
+    moments = np.rint(times[starts] * _MICROSECONDS).astype(np.int64)
+    return videos, moments, np.diff(starts, append=len(ids))

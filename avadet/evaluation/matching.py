@@ -18,7 +18,7 @@ from avadet.evaluation.ap import claim_once, nearest_truth
 from avadet.evaluation.best_rows import BestRows
 from avadet.evaluation.protocols import MIN_IOU, Protocol, protocol_rules
 from avadet.evaluation.rows import Rows, prepare
-from avadet.types import BoolArray, IntArray, LabelMap
+from avadet.types import BoolArray, Float64Array, IntArray, LabelMap
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Matches:
         classes: one entry for each class of `labels`; those that are not evaluated are empty.
         is_excluded: bool (number of keyframes,), what is not scored; `Rows.frames` are positions in it.
         frame_videos: int64 (number of keyframes,), number of each keyframe's video, from 0.
+        video_names: the name of each number; "" for the number that keyframes share which only exclusions name.
     """
 
     labels: LabelMap
@@ -62,11 +63,17 @@ class Matches:
     classes: tuple[ClassMatches, ...]
     is_excluded: BoolArray
     frame_videos: IntArray
+    video_names: tuple[str, ...]
 
     @property
     def num_videos(self) -> int:
         """Videos that detections, ground truth and exclusions name."""
         return int(self.frame_videos.max(initial=-1)) + 1
+
+    @property
+    def num_keyframes(self) -> int:
+        """Keyframes that the ground truth lists and that are not excluded."""
+        return len(np.unique(self.true.frames[~self.is_excluded[self.true.frames]]))
 
 
 def match(
@@ -79,9 +86,9 @@ def match(
     """Match detections to ground truth; arguments and errors as `frame_map.evaluate_frame_map`."""
     rules = protocol_rules(protocol)
     found, true, is_excluded = prepare(detections, ground_truth, labels, excluded)
-    frame_videos = _videos([(found.frames, detections), (true.frames, ground_truth)], len(is_excluded))
+    frame_videos, video_names = _videos([(found.frames, detections), (true.frames, ground_truth)], len(is_excluded))
     classes = match_rows(found, true, len(labels), rules, is_excluded)
-    return Matches(labels, rules, found, true, classes, is_excluded, frame_videos)
+    return Matches(labels, rules, found, true, classes, is_excluded, frame_videos, video_names)
 
 
 def match_rows(
@@ -109,14 +116,16 @@ def match_rows(
     return tuple(_match_class(found, block, true, wanted, rules, best) for block, wanted in blocks)
 
 
-def _videos(tables: list[tuple[IntArray, AvaTable]], num_frames: int) -> IntArray:
-    """Number of each keyframe's video; keyframes that only exclusions name share one more number."""
+def _videos(tables: list[tuple[IntArray, AvaTable]], num_frames: int) -> tuple[IntArray, tuple[str, ...]]:
+    """Number of each keyframe's video, and the names; keyframes that only exclusions name share one more number."""
     names = np.full(num_frames, None, dtype=object)
     for frames, table in tables:
-        starts = np.flatnonzero(np.diff(frames, prepend=-1))
+        changes = np.flatnonzero(frames[1:] != frames[:-1]) + 1
+        starts = np.concatenate([np.arange(min(1, len(frames))), changes])
         names[frames[starts]] = np.asarray(table.video_ids)[starts]
     numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    frame_videos = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    return frame_videos, tuple("" if name is None else str(name) for name in numbers)
 
 
 def _listed(true: Rows, rules: Protocol, num_frames: int) -> BoolArray:
@@ -139,14 +148,18 @@ def _match_class(
     found: Rows, block: IntArray, true: Rows, truth: IntArray, rules: Protocol, best: BestRows | None
 ) -> ClassMatches:
     """Rows `block` of `found` against rows `truth` of `true`, both sorted by keyframe."""
-    rising = np.argsort(found.scores[block], kind="stable")
+    scores, frames = found.scores[block], found.frames[block]
+    rising = np.argsort(scores, kind="stable")
     if best is not None:
-        tied = _tied_frames(found, block[rising])
+        tied = _tied_frames(scores[rising], frames[rising])
         if len(tied):
             block = best.arrange(block, tied)
-            rising = np.argsort(found.scores[block], kind="stable")
-    nearest, overlap = nearest_truth(found.boxes[block], found.frames[block], true.boxes[truth], true.frames[truth])
-    choosing = np.argsort(-found.scores[block], kind="stable") if rules.best_first else np.arange(len(block))
+            scores, frames = found.scores[block], found.frames[block]
+            rising = np.argsort(scores, kind="stable")
+    nearest, overlap = nearest_truth(found.boxes[block], frames, true.boxes[truth], true.frames[truth])
+    choosing = np.flatnonzero(overlap >= MIN_IOU)
+    if rules.best_first:
+        choosing = choosing[np.argsort(-scores[choosing], kind="stable")]
     is_true = claim_once(nearest, overlap, choosing, MIN_IOU)
     claimed = np.full(len(block), -1, np.int64)
     claimed[is_true] = truth[nearest[is_true]]
@@ -154,8 +167,7 @@ def _match_class(
     return ClassMatches(block[falling], truth, claimed[falling])
 
 
-def _tied_frames(found: Rows, rising: IntArray) -> IntArray:
-    """Keyframes in which neighbours of the rows `rising`, which are sorted by score and keyframe, score the same."""
-    scores, frames = found.scores[rising], found.frames[rising]
+def _tied_frames(scores: Float64Array, frames: IntArray) -> IntArray:
+    """Keyframes in which neighbours of rows that are sorted by score and keyframe score the same."""
     met = (scores[1:] == scores[:-1]) & (frames[1:] == frames[:-1])
     return np.asarray(frames[1:][met])

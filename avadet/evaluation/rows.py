@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, Keyframes
 from avadet.evaluation.keyframes import number_keyframes
 from avadet.types import BoolArray, Float64Array, IntArray, LabelMap
+
+_LARGEST_TABLE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class Rows:
 
     def have_area(self) -> BoolArray:
         """Which boxes have x1 < x2 and y1 < y2; NaN has not."""
+        return self._have_area
+
+    @cached_property
+    def _have_area(self) -> BoolArray:
         x1, y1, x2, y2 = self.boxes.T
         return np.asarray((x1 < x2) & (y1 < y2))
 
@@ -77,5 +84,9 @@ def evaluated_classes(class_ids: IntArray, labels: LabelMap) -> IntArray:
     if not known:
         return np.full(len(class_ids), -1, np.int64)
     ids, indices = np.array(known, np.int64).T
+    if ids[0] >= 0 and ids[-1] < _LARGEST_TABLE:
+        table = np.full(ids[-1] + 2, -1, np.int64)
+        table[ids] = indices
+        return table[np.clip(class_ids, -1, ids[-1] + 1)]  # both ends are the table's last entry
     nearest = np.searchsorted(ids, class_ids).clip(max=len(ids) - 1)
     return np.asarray(np.where(ids[nearest] == class_ids, indices[nearest], -1))
