@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avadet.evaluation.result import FrameMapResult
+    from avadet.evaluation.explain import Explanation
+    from avadet.evaluation.matching import Matches
 
 DEFAULT_PROTOCOL = "activitynet"
 _PROTOCOLS = ("activitynet", "slowfast", "mmaction2")
@@ -18,6 +19,26 @@ _PROTOCOLS = ("activitynet", "slowfast", "mmaction2")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet eval`."""
     parser.add_argument("detections", type=Path, metavar="DET.csv", help="AVA detections, plain or gzipped")
+    add_rules(parser)
+    parser.add_argument(
+        "--explain", action="store_true", help="print where the points were lost, bounds and slices too"
+    )
+    parser.add_argument(
+        "--resamples",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="of the videos, for the 95%% intervals that --explain and --html give; 0 = none (default %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write every number to this file as well")
+    parser.add_argument(
+        "--html", type=Path, metavar="OUT", help="write a page that explains the number; implies --explain"
+    )
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Declare the ground truth and what decides how it is scored."""
     parser.add_argument("--gt", type=Path, required=True, metavar="GT.csv", help="AVA ground truth, plain or gzipped")
     parser.add_argument(
         "--labels",
@@ -32,33 +53,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"whose rules to follow: {', '.join(_PROTOCOLS)} (default %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write every number to this file as well")
+
+
+def count(text: str) -> int:
+    """A whole number from 0; argparse turns a ValueError into its own message."""
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score, print the table, write the JSON file if one is asked for."""
-    result = score_files(args.detections, args.gt, args.labels, args.protocol, args.exclude)
-    print(result.table())
-    for warning in result.warnings:
+    """Score, print the table, write the files that are asked for."""
+    from avadet.evaluation.frame_map import result_of
+
+    matches = match_files(args.detections, args.gt, args.labels, args.protocol, args.exclude)
+    report = _explanation(args, matches) if args.explain or args.html is not None else result_of(matches)
+    print(report.table())
+    for warning in report.warnings:
         print(f"avadet: warning: {args.detections}: {warning}", file=sys.stderr)
     if args.json is not None:
-        _write_json(args.json, result)
+        write_json(args.json, report.json())
     return 0
 
 
-def score_files(
+def _explanation(args: argparse.Namespace, matches: Matches) -> Explanation:
+    """Explain the result, and write the page if one is asked for."""
+    from avadet.evaluation.explain import explain
+
+    explanation = explain(matches, args.resamples, args.seed)
+    if args.html is not None:
+        _write_page(args, explanation, matches)
+    return explanation
+
+
+def match_files(
     detections: Path, ground_truth: Path, labels: str, protocol: str = DEFAULT_PROTOCOL, exclude: Path | None = None
-) -> FrameMapResult:
-    """Read both files and score them; see `evaluation.frame_map.evaluate_frame_map`.
+) -> Matches:
+    """Read both files and find out who found whom; see `evaluation.frame_map.evaluate_frame_map`.
 
     PySlowFast's evaluator stops at fractional seconds, keyframes without boxes and detections without a score; under
     its protocol such rows are errors here too.
     """
     from avadet.annotations.ava import read_detections, read_excluded, read_ground_truth
     from avadet.annotations.csv_rows import RowForm
-    from avadet.evaluation.frame_map import evaluate_frame_map
+    from avadet.evaluation.matching import match
+    from avadet.evaluation.protocols import protocol_rules
     from avadet.labels import read_label_map
 
+    protocol_rules(protocol)  # before minutes are spent on reading
     found_form = true_form = None
     if protocol == "slowfast":
         found_form = RowForm(widths=(8,), whole_seconds=True)
@@ -67,11 +110,23 @@ def score_files(
     true = read_ground_truth(ground_truth, true_form)
     found = read_detections(detections, found_form)
     excluded = None if exclude is None else read_excluded(exclude)
-    return evaluate_frame_map(true, found, label_map, protocol, excluded)
+    return match(true, found, label_map, protocol, excluded)
 
 
-def _write_json(path: Path, result: FrameMapResult) -> None:
+def write_json(path: Path, report: dict[str, object]) -> None:
+    """Write a report, whole or not at all."""
     from avadet.files import whole_file
 
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(result.json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_page(args: argparse.Namespace, explanation: Explanation, matches: Matches) -> None:
+    from avadet.evaluation.page import render_page
+    from avadet.files import whole_file
+
+    files = {"detections": args.detections, "ground truth": args.gt, "labels": args.labels, "excluded": args.exclude}
+    named = {role: str(path) for role, path in files.items() if path is not None}
+    counts = {"videos": matches.num_videos, "keyframes": matches.num_keyframes}
+    with whole_file(args.html) as partial:
+        partial.write_text(render_page(explanation, args.detections.name, named, counts), encoding="utf-8")

@@ -47,6 +47,11 @@ COMMANDS = (
     Command("train-persons", "avadet.cli.train_persons", "train the tiny person detector from a config"),
     Command("test", "avadet.cli.test", "run a trained action model over a test split and score it"),
     Command("eval", "avadet.cli.evaluate", "score a file of detections against a file of ground truth"),
+    Command("compare", "avadet.cli.compare", "say whether one file of detections is better than another"),
+    Command("eval-persons", "avadet.cli.eval_persons", "score how well a file of boxes finds the people"),
+    Command("coco", "avadet.cli.coco", "convert AVA's CSV files to COCO JSON and back"),
+    Command("models", "avadet.cli.models", "list the action models that load by name"),
+    Command("convert", "avadet.cli.convert", "turn another project's checkpoint into avadet's own form"),
     Command("render", "avadet.cli.render", "render a video of moving figures with known boxes and actions"),
 )
 

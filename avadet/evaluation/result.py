@@ -77,10 +77,10 @@ class FrameMapResult:
         lowest, highest = self.tie_range
         return {
             "protocol": self.protocol,
-            "mAP": _or_none(self.mAP),
-            "mAP_tie_lo": _or_none(lowest),
-            "mAP_tie_hi": _or_none(highest),
-            **{name: {i: _or_none(float(values[row])) for i, row in zip(ids, rows)} for name, values in shares.items()},
+            "mAP": or_none(self.mAP),
+            "mAP_tie_lo": or_none(lowest),
+            "mAP_tie_hi": or_none(highest),
+            **{name: {i: or_none(float(values[row])) for i, row in zip(ids, rows)} for name, values in shares.items()},
             **{name: {i: int(values[row]) for i, row in zip(ids, rows)} for name, values in counts.items()},
             "group_mAP": self.group_map(),
             "names": {i: self.labels.names[row] for i, row in zip(ids, rows)},
@@ -95,19 +95,21 @@ class FrameMapResult:
         for row, (class_id, name, group) in enumerate(zip(self.labels.ids, self.labels.names, self.labels.groups)):
             if self.labels.evaluated[row]:
                 counts = f"{self.num_gt[row]:>8} {self.num_det[row]:>9} {self.num_tp[row]:>8}"
-                lines.append(f"{class_id:>4}  {name:<{width}}  {group:<7} {counts}  {_percent(self.ap[row])}")
+                lines.append(f"{class_id:>4}  {name:<{width}}  {group:<7} {counts}  {percent(self.ap[row])}")
         means = {f"mean of {group}": value for group, value in self.group_map().items()} | {"frame-mAP@0.5": self.mAP}
-        lines += [f"{'':>4}  {name:<{width}}  {'':<34}  {_percent(value)}" for name, value in means.items()]
+        lines += [f"{'':>4}  {name:<{width}}  {'':<34}  {percent(value)}" for name, value in means.items()]
         lowest, highest = self.tie_range
         if highest > lowest:
-            lines.append(f"equal scores: in another order the mean could be {100 * lowest:.2f} to {100 * highest:.2f}")
+            lines.append(f"equal scores: in another order the mean could be {100 * lowest:.5f} to {100 * highest:.5f}")
         lines.append(f"protocol {self.protocol} ({self.reference}), {self.in_mean.sum()} classes in the mean")
         return "\n".join(lines)
 
 
-def _or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
+    """NaN as JSON knows it."""
     return None if np.isnan(value) else value
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A share as a right-aligned percentage of 6 characters, "-" for NaN."""
     return f"{'-':>6}" if np.isnan(value) else f"{100 * value:6.2f}"

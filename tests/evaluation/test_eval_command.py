@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,52 @@ def test_table_and_json(files: tuple[str, str], tmp_path: Path, capsys: pytest.C
     report = json.loads(out.read_text())
     assert (report["mAP"], report["ap"]["12"], report["num_gt"]["12"]) == (0.25, 0.25, 2)
     assert report["ap"]["1"] is None
+
+
+def test_explained_as_text_json_and_page(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, page = tmp_path / "eval.json", tmp_path / "eval.html"
+    assert main(["eval", files[0], "--gt", files[1], "--json", str(out), "--html", str(page)]) == 0
+    printed = capsys.readouterr().out
+    # of two people one is found at precision 1/2 (a wrong box ranks above), the other not at all: AP 1/4
+    assert re.search(r"reached +25\.00", printed)
+    assert re.search(r"person not found +50\.00", printed)
+    assert re.search(r"background +25\.00", printed)
+    assert re.search(r"with the same boxes and perfect actions +50\.00", printed)
+    assert "no intervals: they take 2 videos" in printed
+    report = json.loads(out.read_text())
+    assert report["losses"]["all"] == {
+        "person not found": 0.5,
+        "box too loose": 0.0,
+        "found, action not said": 0.0,
+        "other action": 0.0,
+        "duplicate": 0.0,
+        "background": 0.25,
+    }
+    assert report["losses"]["by_class"]["1"]["background"] is None
+    assert report["bounds"]["true_boxes"] == {"mAP": 0.5, "ap": {**dict.fromkeys(report["ap"]), "12": 0.5}}
+    assert report["slices"]["people in the frame"]["1 person"] == {"num_gt": 2, "recall": 0.5, "mAP": 0.25}
+    assert report["intervals"]["mAP"] == [None, None]
+    assert report["mAP_tie_lo"] == report["mAP_tie_hi"] == 0.25
+    assert "25.00" in page.read_text(encoding="utf-8")
+
+
+def test_no_intervals_when_none_are_asked_for(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "eval.json"
+    assert main(["eval", files[0], "--gt", files[1], "--explain", "--resamples", "0", "--json", str(out)]) == 0
+    assert "resamples" not in capsys.readouterr().out
+    assert json.loads(out.read_text())["intervals"] is None
+
+
+def test_confusions_are_told_by_class_id(files: tuple[str, str], tmp_path: Path) -> None:
+    Path(files[1]).write_text("v,0902,0.1,0.1,0.5,0.9,12,1\nv,0902,0.55,0.1,0.95,0.9,11,2\n")
+    Path(files[0]).write_text("v,0902,0.1,0.1,0.5,0.9,12,0.5\nv,0902,0.55,0.1,0.95,0.9,12,0.9\n")
+    out = tmp_path / "eval.json"
+    assert main(["eval", files[0], "--gt", files[1], "--explain", "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["losses"]["other_action"]["12"] == {"11": 0.5}
 
 
 def test_excluded_keyframes_and_other_labels(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from avadet.annotations.ava import read_detections, read_ground_truth
-from avadet.cli.evaluate import score_files
+from avadet.cli.evaluate import match_files
 from avadet.errors import AvadetError
-from avadet.evaluation.frame_map import evaluate_frame_map
+from avadet.evaluation.frame_map import evaluate_frame_map, result_of
 from avadet.evaluation.result import FrameMapResult
 from avadet.labels import read_label_map
 
@@ -25,6 +25,10 @@ SMALL = [
     "perfect", "pixel_box", "scores_outside_0_1", "small_synth", "ties_within_image", "timestamp_formats",
     "tricky", "zero_area_det",
 ]  # fmt: skip
+
+
+def result_of_files(*files: Path | str | None) -> FrameMapResult:
+    return result_of(match_files(*files))
 
 
 def assert_equal(result: FrameMapResult, expected: dict[str, Any]) -> None:
@@ -49,9 +53,9 @@ def test_cases(shared: Path, case: str, protocol: str) -> None:
     exclude = folder / "excl.csv" if protocol == "slowfast" else None
     if "error" in expected:
         with pytest.raises(AvadetError, match=r"\.csv:\d+: "):
-            score_files(folder / "det.csv", folder / "gt.csv", "ava_v2.1", protocol, exclude)
+            result_of_files(folder / "det.csv", folder / "gt.csv", "ava_v2.1", protocol, exclude)
         return
-    assert_equal(score_files(folder / "det.csv", folder / "gt.csv", "ava_v2.1", protocol, exclude), expected)
+    assert_equal(result_of_files(folder / "det.csv", folder / "gt.csv", "ava_v2.1", protocol, exclude), expected)
 
 
 @pytest.mark.shared
@@ -70,6 +74,6 @@ def test_mid(shared: Path) -> None:
 def test_mmaction2_on_its_own_example(shared: Path) -> None:
     folder = shared / "data/ava/mmaction2_tests/eval_detection"
     labels = str(folder / "action_list.txt")
-    result = score_files(folder / "pred.csv", folder / "gt.csv", labels, "mmaction2")
+    result = result_of_files(folder / "pred.csv", folder / "gt.csv", labels, "mmaction2")
     # the number that mmaction2's own test (tests of ava_eval, `overall`) expects of these files
     assert result.mAP == pytest.approx(0.09385522, abs=5e-9)
