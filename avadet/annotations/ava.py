@@ -151,8 +151,8 @@ def format_time(time_s: float) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     """One CSV row without line end; cells with commas, quotes or line breaks are quoted."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # quotes the characters of its line end
+    return text.getvalue().removesuffix("\r\n")
 
 
 def box_cells(box_norm: NDArray[np.floating]) -> list[str]:

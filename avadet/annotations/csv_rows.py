@@ -191,7 +191,7 @@ def _whole_numbers(column: Any, form: RowForm) -> IntArray | None:
     codes, texts = pd.factorize(column)
     if not all(_is_whole(text) or (form.blank_action and not text.strip()) for text in texts):
         return None
-    return np.asarray(np.array([int(text or 0) for text in texts], np.int64)[codes])
+    return np.asarray(np.array([int(text.strip() or 0) for text in texts], np.int64)[codes])
 
 
 def _boxes_fit(boxes: Float64Array, form: RowForm) -> bool:

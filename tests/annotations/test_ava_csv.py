@@ -235,7 +235,7 @@ def test_the_label_map_must_fit() -> None:
         detection_rows(found(), short)
 
 
-@pytest.mark.parametrize("name", ["clip", "a/b c", 'odd, "name"', "ümlaut"])
+@pytest.mark.parametrize("name", ["clip", "a/b c", 'odd, "name"', "ümlaut", "two\nlines", "two\r\nlines"])
 def test_written_and_read_again(tmp_path: Path, name: str) -> None:
     path = tmp_path / "out" / "det.csv"
     write_detections(path, [found(name, 902), found(name, 1 / 3)], LABELS)
@@ -244,6 +244,12 @@ def test_written_and_read_again(tmp_path: Path, name: str) -> None:
     assert table.times_s.tolist() == [902.0] * 4 + [0.333333] * 4
     assert table.boxes_norm[::4] == pytest.approx(found().boxes_norm[[0, 0]], abs=1e-6)
     assert table.scores == pytest.approx(np.tile(found().scores.reshape(-1), 2), abs=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["", " ", "12", " 12 "])
+def test_a_box_needs_no_action(tmp_path: Path, cell: str) -> None:
+    table = read_boxes(write(tmp_path, f"v,902,0.1,0.2,0.5,0.9,{cell},0.75\n"))
+    assert table.class_ids.tolist() == [12 if cell.strip() else 0]
 
 
 def test_columns_are_of_one_length() -> None:
