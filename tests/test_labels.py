@@ -31,7 +31,7 @@ item {
 
 
 def test_names() -> None:
-    assert label_map_names() == ["ava_v2.1", "ava_v2.2", "jhmdb21"]
+    assert label_map_names() == ["ava_v2.1", "ava_v2.2", "jhmdb21", "multisports", "ucf24"]
 
 
 @pytest.mark.parametrize("name", ["ava_v2.1", "ava_v2.2"])

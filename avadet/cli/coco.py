@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         metavar="NAME|FILE",
-        help="label map: ava_v2.1, ava_v2.2, jhmdb21, or a .pbtxt or .csv file. CSV to COCO: names the actions; "
+        help="label map: a name such as ava_v2.2, or a .pbtxt or .csv file. CSV to COCO: names the actions; "
         "COCO to CSV: gives the action ids where the categories are actions (without it: the categories' own ids)",
     )
     parser.add_argument(

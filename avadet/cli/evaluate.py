@@ -1,4 +1,4 @@
-"""`avadet eval`: a file of detections against a file of ground truth, by the rules of a named evaluator."""
+"""`avadet eval`: a file of detections against a file of ground truth, frame by frame or as tubes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avadet.errors import AvadetError
+
 if TYPE_CHECKING:
     from avadet.evaluation.explain import Explanation
     from avadet.evaluation.matching import Matches
+    from avadet.evaluation.result import FrameMapResult
+    from avadet.evaluation.video_map import VideoMapResult
 
 DEFAULT_PROTOCOL = "activitynet"
 _PROTOCOLS = ("activitynet", "slowfast", "mmaction2")
@@ -30,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the videos, for the 95%% intervals that --explain and --html give; 0 = none (default %(default)s)",
     )
+    parser.add_argument(
+        "--tubes",
+        action="store_true",
+        help="link the detections over time and score tubes (video-mAP); --labels jhmdb21, ucf24 or multisports; --gt "
+        "an AVA CSV with person ids, the data set's CSV of boxes, or its .pkl (see data_specs)",
+    )
+    parser.add_argument("--split", type=count, metavar="N", help="with --tubes: test videos of this split only, from 1")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every number to this file as well")
     parser.add_argument(
@@ -44,7 +55,8 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         "--labels",
         default="ava_v2.2",
         metavar="NAME|FILE",
-        help="label map: ava_v2.1, ava_v2.2, jhmdb21, or a .pbtxt or .csv file (default %(default)s)",
+        help="label map: ava_v2.1, ava_v2.2, jhmdb21, ucf24, multisports, or a .pbtxt or .csv file "
+        "(default %(default)s)",
     )
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="CSV of keyframes that are not scored")
     parser.add_argument(
@@ -65,10 +77,7 @@ def count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print the table, write the files that are asked for."""
-    from avadet.evaluation.frame_map import result_of
-
-    matches = match_files(args.detections, args.gt, args.labels, args.protocol, args.exclude)
-    report = _explanation(args, matches) if args.explain or args.html is not None else result_of(matches)
+    report = _tubes(args) if args.tubes else _frames(args)
     print(report.table())
     for warning in report.warnings:
         print(f"avadet: warning: {args.detections}: {warning}", file=sys.stderr)
@@ -77,8 +86,34 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _explanation(args: argparse.Namespace, matches: Matches) -> Explanation:
-    """Explain the result, and write the page if one is asked for."""
+def _tubes(args: argparse.Namespace) -> VideoMapResult:
+    """Score tubes.
+
+    Raises:
+        AvadetError: if options of frame-mAP are given, or as `evaluation.video_map.score_tubes`.
+    """
+    from avadet.annotations.tubes import read_tube_spec
+    from avadet.evaluation.video_map import score_tubes
+    from avadet.labels import read_label_map
+
+    given = {"--exclude": args.exclude, "--html": args.html, "--explain": args.explain or None}
+    given["--protocol"] = args.protocol if args.protocol != DEFAULT_PROTOCOL else None
+    for option, value in given.items():
+        if value is not None:
+            raise AvadetError(f"{option} is about frames; leave it away, or --tubes")
+    labels, spec = read_label_map(args.labels), read_tube_spec(args.labels)
+    return score_tubes(args.detections, args.gt, labels, spec, args.split)
+
+
+def _frames(args: argparse.Namespace) -> FrameMapResult | Explanation:
+    """Score frames; explain the result, and write the page, if that is asked for."""
+    from avadet.evaluation.frame_map import result_of
+
+    if args.split is not None:
+        raise AvadetError("--split goes with --tubes: an AVA ground truth holds the videos that count")
+    matches = match_files(args.detections, args.gt, args.labels, args.protocol, args.exclude)
+    if not (args.explain or args.html is not None):
+        return result_of(matches)
     from avadet.evaluation.explain import explain
 
     explanation = explain(matches, args.resamples, args.seed)

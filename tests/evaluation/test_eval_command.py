@@ -129,3 +129,36 @@ def test_the_tool_is_the_command(files: tuple[str, str]) -> None:
     tool = [sys.executable, str(REPOSITORY / "tools/evaluate.py"), files[0], "--gt", files[1]]
     done = subprocess.run(tool, capture_output=True, text=True, check=True)
     assert "frame-mAP@0.5" in done.stdout
+
+
+def test_tubes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, true, out = tmp_path / "det.csv", tmp_path / "gt.csv", tmp_path / "tubes.json"
+    times = ["0", "0.033333", "0.066667"]
+    true.write_text("".join(f"wave/v,{time},0.1,0.1,0.5,0.9,21,1\n" for time in times))
+    # the box is there in all three frames, but half as high as it should be in the last: IoU 1, 1, 1/2
+    bottoms = ["0.9", "0.9", "0.5"]
+    rows = [f"wave/v,{time},0.1,0.1,0.5,{bottom},21,0.8\n" for time, bottom in zip(times, bottoms)]
+    found.write_text("".join(rows))
+    command = ["eval", str(found), "--gt", str(true), "--labels", "jhmdb21", "--tubes", "--json", str(out)]
+    assert main(command) == 0
+    assert re.search(r"video-mAP +1 +1 +100\.00 +100\.00 +100\.00", capsys.readouterr().out)
+    report = json.loads(out.read_text())
+    # overlap 5/6: found at 0.5, 0.55, ... 0.8 and missed at 0.85, 0.9 and 0.95
+    assert report["video_mAP"]["0.5:0.95"] == pytest.approx(0.7)
+    assert report["frame_mAP"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--tubes", "--labels", "jhmdb21", "--explain"], "--explain is about frames"),
+        (["--tubes", "--labels", "jhmdb21", "--protocol", "slowfast"], "--protocol is about frames"),
+        (["--tubes"], "unknown data set with tubes 'ava_v2.2'"),
+        (["--split", "1"], "--split goes with --tubes"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    files: tuple[str, str], arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", files[0], "--gt", files[1], *arguments]) == 1
+    assert says in capsys.readouterr().err
