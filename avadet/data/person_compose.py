@@ -88,7 +88,7 @@ def paste_person(rng: np.random.Generator, frame: LabelledFrame, donor: Labelled
     patch_hw = round(height), max(round((person[2] - person[0]) * zoom), 4)
     patch = cut(LabelledFrame(donor.image, person[None], np.ones(1, bool)), _as_window(person), patch_hw)
     left, top = _beside(rng, frame, patch_hw)
-    return _paste(frame, patch.image, left, top, is_person=True)
+    return paste_patch(frame, patch.image, left, top, is_person=True)
 
 
 def paste_empty(rng: np.random.Generator, frame: LabelledFrame, donor: LabelledFrame) -> LabelledFrame:
@@ -101,7 +101,7 @@ def paste_empty(rng: np.random.Generator, frame: LabelledFrame, donor: LabelledF
         return frame
     patch = cut(donor, window, patch_hw)
     left, top = rng.uniform(-0.2, 0.9, 2) * size_hw[::-1]
-    return _paste(frame, patch.image, round(left), round(top), is_person=False)
+    return paste_patch(frame, patch.image, round(left), round(top), is_person=False)
 
 
 def _as_window(box: Float32Array) -> tuple[float, float, float, float]:
@@ -131,12 +131,12 @@ def _beside(rng: np.random.Generator, frame: LabelledFrame, patch_hw: tuple[int,
     return round((x1 + x2) / 2 + shift - patch_hw[1] / 2), round(bottom - patch_hw[0])
 
 
-def _paste(frame: LabelledFrame, patch: UInt8Array, left: int, top: int, is_person: bool) -> LabelledFrame:
+def paste_patch(frame: LabelledFrame, patch: UInt8Array, left: int, top: int, is_person: bool) -> LabelledFrame:
     """Blend a patch in, soft at its rounded edges; whoever it hides becomes uncertain."""
     frame_h, frame_w = frame.image.shape[:2]
     height, width = patch.shape[:2]
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + width, frame_w), min(top + height, frame_h)
-    if (x2 - x1) * (y2 - y1) < 0.4 * height * width:
+    if max(x2 - x1, 0) * max(y2 - y1, 0) < 0.4 * height * width:
         return frame
     part = slice(y1 - top, y2 - top), slice(x1 - left, x2 - left)
     alpha = soft_mask((height, width))[part][..., None]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avadet.data.person_compose import mosaic, paste_empty, paste_person, side_by_side, soft_mask
+from avadet.data.person_compose import mosaic, paste_empty, paste_patch, paste_person, side_by_side, soft_mask
 from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, collate, finish, plain
 from avadet.data.person_sources import read_ucf24_boxes
 from avadet.data.person_teacher import View, careful, fuse
@@ -188,6 +188,13 @@ def test_pasting_a_person_adds_a_certain_box_and_its_pixels() -> None:
         assert each.certain[1]
         assert each.image[(y1 + y2) // 2, (x1 + x2) // 2].min() > 200
     assert base.image[:30].max() == 30, "the frame itself stays as it was"
+
+
+@pytest.mark.parametrize(("left", "top"), [(-50, 10), (200, 10), (20, -60), (20, 160), (-50, -60), (200, 160)])
+def test_a_patch_that_lies_outside_changes_nothing(left: int, top: int) -> None:
+    base = frame((90, 70, 110, 90), size_hw=(160, 200))
+    made = paste_patch(base, np.full((50, 40, 3), 200, np.uint8), left, top, is_person=True)
+    assert made is base
 
 
 def test_hiding_somebody_makes_them_uncertain() -> None:
