@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
@@ -46,7 +47,9 @@ class RoIHead(nn.Module):
         aligned: bool = False,
         sampling_ratio: int = 0,
         pool: str = "max",
+        time_pool: str = "avg",
         context: bool = False,
+        context_cells: int = 1,
         norm: bool = False,
         dropout: float = 0.5,
     ) -> None:
@@ -60,19 +63,25 @@ class RoIHead(nn.Module):
                 with False.
             sampling_ratio: RoIAlign's points a cell along each side; 0 = as many as the box needs.
             pool: "max" or "avg", over the cells of a cut-out.
-            context: whether the mean of each whole map joins the features of every box of its clip.
+            time_pool: "max" or "avg", over the frames of a map.
+            context: whether each whole map joins the features of every box of its clip.
+            context_cells: the whole map is averaged into so many cells along each side, and of those the maximum
+                taken; 1 = the mean of the map.
             norm: whether the joined features pass a BatchNorm1d.
             dropout: share of features dropped in training.
         """
         super().__init__()
-        if pool not in ("max", "avg"):
-            raise AvadetError(f"pool of a RoI head must be 'max' or 'avg', got '{pool}'")
+        for name, choice in (("pool", pool), ("time_pool", time_pool)):
+            if choice not in ("max", "avg"):
+                raise AvadetError(f"{name} of a RoI head must be 'max' or 'avg', got '{choice}'")
         features = sum(in_channels) * (2 if context else 1)
         self.resolution = resolution
         self.aligned = aligned
         self.sampling_ratio = sampling_ratio
         self.pool = pool
+        self.time_pool = time_pool
         self.context = context
+        self.context_cells = context_cells
         self.norm = nn.BatchNorm1d(features) if norm else None
         self.dropout = nn.Dropout(dropout)
         self.proj = nn.Linear(features, num_classes)
@@ -101,12 +110,20 @@ class RoIHead(nn.Module):
 
         Boxes are cut out in float32 whatever the maps are: bfloat16 could not tell pixel 340 from 341.
         """
-        frames = [one_map.float().mean(dim=2) for one_map in maps]
+        frames = [
+            one_map.float().amax(dim=2) if self.time_pool == "max" else one_map.float().mean(dim=2) for one_map in maps
+        ]
         features = [self._cut_out(frame, rois.float(), clip_hw) for frame in frames]
         if self.context:
             owner = rois[:, 0].long()
-            features += [frame.mean(dim=(2, 3))[owner] for frame in frames]
+            features += [self._whole(frame)[owner] for frame in frames]
         return torch.cat(features, dim=1).to(self.proj.weight.dtype)
+
+    def _whole(self, frame: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C): the mean, or the maximum over a grid of means."""
+        if self.context_cells == 1:
+            return frame.mean(dim=(2, 3))
+        return adaptive_avg_pool2d(frame, self.context_cells).amax(dim=(2, 3))
 
     def _cut_out(self, frame: Tensor, rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
         """(B, C, H, W) -> (R, C): RoIAlign, then the maximum or mean over the cells."""

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD, ActionDetector
+from avadet.models.nonlocal_block import with_nonlocal_blocks
 from avadet.models.roi_head import RoIHead
 
 with warnings.catch_warnings():
@@ -31,7 +32,7 @@ TemporalKernels = Sequence[Sequence[int]]
 
 
 class ResNet3d(nn.Module):
-    """A bottleneck ResNet over (time, height, width): a stem and four stages; the last keeps stride 16 by dilation.
+    """A bottleneck ResNet over (time, height, width): a stem and four stages; the last keeps stride 16.
 
     Attributes:
         out_channels: channels of its one map.
@@ -52,6 +53,9 @@ class ResNet3d(nn.Module):
         temporal_kernels: TemporalKernels = ((1,), (1,), (3,), (3,)),
         temporal_pool: int = 1,
         lateral_channels: Sequence[int] = (0, 0, 0, 0),
+        last_dilation: int = 2,
+        nonlocal_after: Sequence[Sequence[int]] = ((), (), (), ()),
+        nonlocal_options: dict[str, Any] | None = None,
     ) -> None:
         """Build it with random weights (He et al., 2015; last norm of each block at zero).
 
@@ -62,6 +66,9 @@ class ResNet3d(nn.Module):
             temporal_kernels: temporal kernels of the first convolution of the blocks.
             temporal_pool: frames that are max-pooled into one after the first stage; 1 = none.
             lateral_channels: channels that another pathway adds to the input of each stage.
+            last_dilation: spatial dilation of the last stage; 2 keeps the view of the stride it gave up.
+            nonlocal_after: for each stage the blocks, counted from 0, that a non-local block follows.
+            nonlocal_options: arguments of `NonLocal`.
         """
         super().__init__()
         self.stem = create_res_basic_stem(
@@ -72,9 +79,12 @@ class ResNet3d(nn.Module):
         )
         channels = width
         for index, (name, depth) in enumerate(zip(STAGES, depths)):
-            stage = _residual_stage(index, depth, channels + lateral_channels[index], width, temporal_kernels[index])
-            self.add_module(name, stage)
+            dim_in, dilation = channels + lateral_channels[index], last_dilation if index == 3 else 1
             channels = 4 * width * 2**index
+            stage = _residual_stage(index, depth, dim_in, width, temporal_kernels[index], dilation)
+            self.add_module(
+                name, with_nonlocal_blocks(stage, channels, nonlocal_after[index], dict(nonlocal_options or {}))
+            )
         self.temporal_pool = nn.MaxPool3d((temporal_pool, 1, 1)) if temporal_pool > 1 else nn.Identity()
         self.out_channels = (channels,)
         random_weights(self)
@@ -90,10 +100,11 @@ def random_weights(net: nn.Module) -> None:
     init_net_weights(net, style="resnet")
 
 
-def _residual_stage(index: int, depth: int, dim_in: int, width: int, kernels: Sequence[int]) -> nn.Sequential:
+def _residual_stage(
+    index: int, depth: int, dim_in: int, width: int, kernels: Sequence[int], dilation: int
+) -> nn.Sequential:
     """Stage `index` (0-3) of a ResNet of this width, as a sequence of blocks."""
     stride = 2 if index in (1, 2) else 1
-    dilation = 2 if index == 3 else 1
     stage = create_res_stage(
         depth=depth,
         dim_in=dim_in,

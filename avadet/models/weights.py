@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import torch
 import yaml
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.layouts import Layout, Tensors, recognise, translate
+from avadet.models.layouts import Layout, Tensors, mmaction_settings, recognise, translate
+from avadet.plain_pickle import read_plain_pickle
 
 COUNTER = ".num_batches_tracked"
 
@@ -44,19 +46,49 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of any known layout; nothing in the file is ever executed.
 
     Args:
-        path: a `.safetensors` file, or one written by `torch.save`.
+        path: a `.safetensors` file, a `.pkl` file of caffe2, or one written by `torch.save`.
 
     Raises:
         AvadetError: if the file is missing, damaged, holds more than tensors and plain values, or has tensors of no
             known layout.
     """
-    content = read_safetensors(path) if Path(path).suffix == ".safetensors" else _read_pickled(Path(path))
+    content = _content(Path(path))
     tensors = {
         name.removeprefix("module."): value for name, value in _state_dict(content).items() if isinstance(value, Tensor)
     }
     layout = recognise(tensors, str(path))
     as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     return Checkpoint(str(path), layout, translate(as_float, layout), _settings(content, str(path)))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a file holds, arrays as tensors."""
+    if path.suffix == ".safetensors":
+        return dict(read_safetensors(path))
+    if path.suffix == ".pkl" and not _is_zip(path):
+        return _read_caffe2(path)
+    return _read_pickled(path)
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is one of `torch.save` of today, whatever it is called."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
+def _read_caffe2(path: Path) -> dict[str, Any]:
+    """The arrays that caffe2 pickled under "blobs", as tensors; the rest (step sizes, counters) is left."""
+    content = read_plain_pickle(path)
+    blobs = content.get("blobs", content) if isinstance(content, dict) else None
+    if not isinstance(blobs, dict):
+        raise AvadetError(f"{path}: weights of caffe2 must be a dictionary, got {type(content).__name__}")
+    arrays = {
+        name: value for name, value in blobs.items() if isinstance(value, np.ndarray) and value.dtype.kind in "iuf"
+    }
+    return {str(name): torch.from_numpy(value.astype(value.dtype.newbyteorder("="))) for name, value in arrays.items()}
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:
@@ -104,7 +136,14 @@ def _state_dict(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(content: dict[str, Any], source: str) -> dict[str, Any]:
-    """PySlowFast's configuration, stored as YAML text under `cfg`."""
+    """The configuration stored with the weights, in PySlowFast's words.
+
+    PySlowFast stores YAML text under `cfg`; mmaction2 Python source under `meta`, as `cfg` (1.x) or `config` (0.x).
+    """
+    meta = content.get("meta")
+    source_text = (meta.get("cfg") or meta.get("config")) if isinstance(meta, dict) else None
+    if isinstance(source_text, str):
+        return mmaction_settings(source_text)
     text = content.get("cfg")
     if not isinstance(text, str):
         return {}
@@ -125,6 +164,7 @@ class LoadReport:
         missing: names the model has and the file lacks (BatchNorm's step counters are not counted).
         unexpected: names the file has and the model lacks.
         reshaped: names both have, in different shapes; not copied.
+        refolded: names copied although the shapes differ, by dimensions of one at the end only; counted in `loaded`.
     """
 
     source: str
@@ -132,6 +172,7 @@ class LoadReport:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     reshaped: tuple[str, ...]
+    refolded: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -139,10 +180,11 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.reshaped)
 
     def __str__(self) -> str:
-        """One line: the four counts, each with its first names."""
+        """One line: the counts, each with its first names."""
         lists = (("missing", self.missing), ("unexpected", self.unexpected), ("reshaped", self.reshaped))
         rest = "; ".join(f"{len(names)} {kind}{_first_names(names)}" for kind, names in lists)
-        return f"{self.source}: {self.loaded} tensors loaded; {rest}"
+        refolded = f" ({len(self.refolded)} refolded: {', '.join(self.refolded[:3])})" if self.refolded else ""
+        return f"{self.source}: {self.loaded} tensors loaded{refolded}; {rest}"
 
 
 def _first_names(names: tuple[str, ...]) -> str:
@@ -166,19 +208,28 @@ def load_tensors(model: nn.Module, tensors: Tensors, source: str, allow_partial:
     """
     own = model.state_dict()
     shared = [name for name in own if name in tensors]
-    reshaped = [name for name in shared if own[name].shape != tensors[name].shape]
-    fitting = {name: tensors[name] for name in shared if name not in set(reshaped)}
+    reshaped = [name for name in shared if _without_trailing_ones(own[name]) != _without_trailing_ones(tensors[name])]
+    fitting = {name: tensors[name].reshape(own[name].shape) for name in shared if name not in set(reshaped)}
     report = LoadReport(
         source=source,
         loaded=len(fitting),
         missing=tuple(name for name in own if name not in tensors and not name.endswith(COUNTER)),
         unexpected=tuple(name for name in tensors if name not in own),
         reshaped=tuple(f"{name} {_shape(tensors[name])} for {_shape(own[name])}" for name in reshaped),
+        refolded=tuple(name for name in fitting if own[name].shape != tensors[name].shape),
     )
     if not (report.is_whole or allow_partial):
         raise AvadetError(f"{report}; allow_partial=True loads what fits")
     model.load_state_dict(fitting, strict=False)
     return report
+
+
+def _without_trailing_ones(tensor: Tensor) -> tuple[int, ...]:
+    """A shape without the ones at its end; some projects store a linear layer as a convolution of one cell."""
+    sizes = list(tensor.shape)
+    while sizes and sizes[-1] == 1:
+        sizes.pop()
+    return tuple(sizes)
 
 
 def _shape(tensor: Tensor) -> str:

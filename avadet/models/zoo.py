@@ -5,6 +5,7 @@ Importing this module is cheap: torch comes in when a model is loaded.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,62 +183,26 @@ def build(architecture: str, num_classes: int, spec: ClipSpec, arguments: Mappin
         raise AvadetError(f"architecture {architecture} cannot be built with {dict(arguments)}: {error}") from error
 
 
-def _slow_r50(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.slow import slow_r50
+def _lazy(module: str, name: str) -> Callable[..., ActionModel]:
+    """A builder of `avadet.models.MODULE`, which is imported when it is first called."""
 
-    return slow_r50(num_classes, **arguments)
+    def build_now(num_classes: int, **arguments: Any) -> ActionModel:
+        builder = getattr(importlib.import_module(f"avadet.models.{module}"), name)
+        model: ActionModel = builder(num_classes, **arguments)
+        return model
 
-
-def _c2d_r50(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.slow import c2d_r50
-
-    return c2d_r50(num_classes, **arguments)
-
-
-def _i3d_r50(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.slow import i3d_r50
-
-    return i3d_r50(num_classes, **arguments)
-
-
-def _resnet3d(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.slow import resnet3d
-
-    return resnet3d(num_classes, **arguments)
-
-
-def _slowfast_r50(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.slowfast import slowfast_r50
-
-    return slowfast_r50(num_classes, **arguments)
-
-
-def _slowfast(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.slowfast import slowfast
-
-    return slowfast(num_classes, **arguments)
-
-
-def _tiny_actions(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.tiny_actions import tiny_actions
-
-    return tiny_actions(num_classes, **arguments)
-
-
-def _tiny_two_views(num_classes: int, **arguments: Any) -> ActionModel:
-    from avadet.models.two_views import tiny_two_views
-
-    return tiny_two_views(num_classes, **arguments)
+    return build_now
 
 
 BUILDERS: dict[str, Callable[..., ActionModel]] = {
-    "slow_r50": _slow_r50,
-    "c2d_r50": _c2d_r50,
-    "i3d_r50": _i3d_r50,
-    "resnet3d": _resnet3d,
-    "slowfast_r50": _slowfast_r50,
-    "slowfast": _slowfast,
-    "tiny_actions": _tiny_actions,
-    "tiny_two_views": _tiny_two_views,
+    name: _lazy(module, name)
+    for module, names in {
+        "slow": ("slow_r50", "c2d_r50", "i3d_r50", "resnet3d"),
+        "slowfast": ("slowfast_r50", "slowfast"),
+        "mvit": ("mvit", "mvitv1_b_16x4", "mvitv1_b_32x3", "mvitv2_s_16x4", "mvitv2_b_32x3"),
+        "tiny_actions": ("tiny_actions",),
+        "two_views": ("tiny_two_views",),
+    }.items()
+    for name in names
 }
 """Every architecture a card may name: builder(num_classes, mean=..., std=..., **arguments) -> ActionModel."""

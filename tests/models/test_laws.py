@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from avadet.models.detector import ActionDetector, ActionModel
+from avadet.models.mvit import V2, pyramid
 from avadet.models.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS, build
 from avadet.types import ClipSpec
@@ -18,6 +19,7 @@ CLASSES = 5
 SIZE = 64
 SHALLOW = {"width": 8, "depths": (1, 1, 1, 1)}
 THIN = {**SHALLOW, "fast_width": 4}
+MULTISCALE = {"stages": pyramid((1, 1, 1), width=8), "grid": (4, 16, 16)}
 SMALL: dict[str, dict[str, Any]] = {
     "slow_r50": SHALLOW,
     "c2d_r50": SHALLOW,
@@ -25,6 +27,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet3d": {**SHALLOW, "temporal_kernels": ((1,), (3,), (3,), (3,))},
     "slowfast_r50": THIN,
     "slowfast": {**THIN, "lateral_kernel": 5, "head": {"aligned": True}},
+    "mvit": {**V2, **MULTISCALE, "grid": (3, 9, 11), "absolute_positions": "joint", "cls_token": False},
+    "mvitv1_b_16x4": MULTISCALE,
+    "mvitv1_b_32x3": MULTISCALE,
+    "mvitv2_s_16x4": MULTISCALE,
+    "mvitv2_b_32x3": MULTISCALE,
     "tiny_actions": {},
     "tiny_two_views": {"crop_hw": (64, 64)},
 }

@@ -8,7 +8,19 @@ from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
 from avadet.errors import AvadetError
-from avadet.models.layouts import AVADET, PYSLOWFAST, PYTORCHVIDEO, Tensors, recipe_of, recognise, translate
+from avadet.models.layouts import (
+    AVADET,
+    CAFFE2,
+    MMACTION,
+    PYSLOWFAST,
+    PYTORCHVIDEO,
+    Tensors,
+    mmaction_settings,
+    recipe_of,
+    recognise,
+    translate,
+)
+from avadet.models.layouts.settings import name_settings
 from avadet.models.slow import i3d_r50, slow_r50
 from avadet.models.slowfast import slowfast
 
@@ -50,6 +62,37 @@ def named(*names: str) -> Tensors:
         (PYSLOWFAST, "s1_fuse.conv_f2s.weight", "backbone.lateral.stem.conv.weight"),
         (PYSLOWFAST, "s4_fuse.bn.running_var", "backbone.lateral.res4.norm.running_var"),
         (PYSLOWFAST, "head.projection.weight", "head.proj.weight"),
+        (PYSLOWFAST, "s4.pathway0_nonlocal13.conv_theta.bias", "backbone.slow.res4.nonlocal13.conv_theta.bias"),
+        (PYSLOWFAST, "s3.pathway0_nonlocal1.bn.running_var", "backbone.slow.res3.nonlocal1.norm.running_var"),
+        (CAFFE2, "conv1_w", "backbone.slow.stem.conv.weight"),
+        (CAFFE2, "t_conv1_w", "backbone.fast.stem.conv.weight"),
+        (CAFFE2, "res_conv1_bn_s", "backbone.slow.stem.norm.weight"),
+        (CAFFE2, "t_res_conv1_bn_riv", "backbone.fast.stem.norm.running_var"),
+        (CAFFE2, "res2_0_branch1_w", "backbone.slow.res2.0.branch1_conv.weight"),
+        (CAFFE2, "t_res5_0_branch1_bn_rm", "backbone.fast.res5.0.branch1_norm.running_mean"),
+        (CAFFE2, "res4_22_branch2a_w", "backbone.slow.res4.22.branch2.conv_a.weight"),
+        (CAFFE2, "t_res3_3_branch2c_bn_b", "backbone.fast.res3.3.branch2.norm_c.bias"),
+        (CAFFE2, "t_pool1_subsample_w", "backbone.lateral.stem.conv.weight"),
+        (CAFFE2, "t_pool1_subsample_bn_s", "backbone.lateral.stem.norm.weight"),
+        (CAFFE2, "t_res4_22_branch2c_bn_subsample_w", "backbone.lateral.res4.conv.weight"),
+        (CAFFE2, "t_res2_2_branch2c_bn_subsample_bn_riv", "backbone.lateral.res2.norm.running_var"),
+        (CAFFE2, "nonlocal_conv4_6_theta_w", "backbone.slow.res4.nonlocal6.conv_theta.weight"),
+        (CAFFE2, "nonlocal_conv3_1_phi_b", "backbone.slow.res3.nonlocal1.conv_phi.bias"),
+        (CAFFE2, "nonlocal_conv4_20_out_w", "backbone.slow.res4.nonlocal20.conv_out.weight"),
+        (CAFFE2, "nonlocal_conv4_13_bn_s", "backbone.slow.res4.nonlocal13.norm.weight"),
+        (CAFFE2, "pred_w", "head.proj.weight"),
+        (CAFFE2, "pred_b", "head.proj.bias"),
+        (MMACTION, "backbone.slow_path.conv1.conv.weight", "backbone.slow.stem.conv.weight"),
+        (MMACTION, "backbone.fast_path.conv1.bn.running_mean", "backbone.fast.stem.norm.running_mean"),
+        (MMACTION, "backbone.conv1.conv.weight", "backbone.slow.stem.conv.weight"),
+        (MMACTION, "backbone.layer3.5.conv2.conv.weight", "backbone.slow.res4.5.branch2.conv_b.weight"),
+        (MMACTION, "backbone.slow_path.layer1.0.conv1.conv.weight", "backbone.slow.res2.0.branch2.conv_a.weight"),
+        (MMACTION, "backbone.fast_path.layer4.2.conv3.bn.bias", "backbone.fast.res5.2.branch2.norm_c.bias"),
+        (MMACTION, "backbone.slow_path.layer2.0.downsample.conv.weight", "backbone.slow.res3.0.branch1_conv.weight"),
+        (MMACTION, "backbone.slow_path.layer2.0.downsample.bn.weight", "backbone.slow.res3.0.branch1_norm.weight"),
+        (MMACTION, "backbone.slow_path.conv1_lateral.conv.weight", "backbone.lateral.stem.conv.weight"),
+        (MMACTION, "backbone.slow_path.layer3_lateral.conv.weight", "backbone.lateral.res4.conv.weight"),
+        (MMACTION, "roi_head.bbox_head.fc_cls.weight", "head.proj.weight"),
         (AVADET, "backbone.trunk.anything", "backbone.trunk.anything"),
     ],
 )
@@ -70,6 +113,10 @@ def test_one_pathway_is_no_slow_pathway() -> None:
         (["model.blocks.0.conv.weight", "detection_head.proj.bias"], "pytorchvideo"),
         (["blocks.0.multipathway_blocks.0.conv.weight"], "pytorchvideo"),
         (["s1.pathway0_stem.conv.weight", "head.projection.bias"], "pyslowfast"),
+        (["patch_embed.proj.weight", "blocks.0.attn.pool_k.weight", "head.projection.weight"], "pyslowfast mvit"),
+        (["conv1_w", "res_conv1_bn_s", "pred_w"], "pyslowfast caffe2"),
+        (["backbone.slow_path.conv1.conv.weight", "roi_head.bbox_head.fc_cls.weight"], "mmaction2"),
+        (["backbone.conv1.conv.weight"], "mmaction2"),
         (["backbone.trunk.stem.weight", "head.proj.weight"], "avadet"),
     ],
 )
@@ -89,8 +136,8 @@ def test_a_pool_among_the_numbered_blocks_is_stepped_over() -> None:
 
 
 def test_an_unknown_family_is_named_by_its_first_tensors() -> None:
-    names = ["backbone.slow_path.conv1.conv.weight", "roi_head.bbox_head.fc_cls.weight"]
-    with pytest.raises(AvadetError, match=r"x\.pth: tensors of no known layout \(first names: backbone\.slow_path"):
+    names = ["encoder.layer.0.weight", "classifier.weight"]
+    with pytest.raises(AvadetError, match=r"x\.pth: tensors of no known layout \(first names: encoder\.layer"):
         recognise(names, "x.pth")
     with pytest.raises(AvadetError, match=r"first names: none"):
         recognise([], "x.pth")
@@ -127,7 +174,7 @@ def test_settings_speak_where_shapes_are_silent() -> None:
     }
     found = recipe_of(tensors, PYSLOWFAST, settings, "x")
     assert found.arguments["alpha"] == 8
-    assert found.arguments["head"] == {"aligned": False, "resolution": 8}
+    assert found.arguments["head"] == {"aligned": False, "resolution": 8, "time_pool": "avg"}
     clip = found.clip
     assert (clip.num_frames, clip.stride, clip.fps, clip.short_side) == (64, 1, 30.0, 320)
     assert (clip.mean, clip.std) == ((0.5, 0.4, 0.3), (0.225, 0.225, 0.225))
@@ -138,6 +185,7 @@ def test_alignment_follows_the_project_without_settings() -> None:
         tensors = slow_r50(3, width=8).state_dict()
     assert recipe_of(tensors, PYSLOWFAST, {}, "x").arguments["head"]["aligned"] is True
     assert recipe_of(tensors, PYTORCHVIDEO, {}, "x").arguments["head"]["aligned"] is False
+    assert recipe_of(tensors, CAFFE2, {}, "x").arguments["head"]["aligned"] is False
 
 
 def test_what_is_no_resnet_is_refused() -> None:
@@ -146,3 +194,129 @@ def test_what_is_no_resnet_is_refused() -> None:
         recipe_of(tensors, PYSLOWFAST, {}, "mvit.pyth")
     with pytest.raises(AvadetError, match="no classifier among its 1 tensors"):
         recipe_of(named("backbone.stem.conv.weight"), PYSLOWFAST, {}, "x")
+
+
+def test_what_is_no_weight_and_what_is_no_class_are_left_out() -> None:
+    names = ("conv1_w", "conv1_w_momentum", "lr", "model_iter", "pred_b", "pred_b_momentum")
+    assert list(translate(named(*names), CAFFE2)) == ["backbone.stem.conv.weight", "head.proj.bias"]
+    classifier = {"roi_head.bbox_head.fc_cls.bias": torch.arange(4.0)}
+    assert translate(classifier, MMACTION)["head.proj.bias"].tolist() == [1, 2, 3]
+
+
+def test_mmaction2_has_its_own_habits() -> None:
+    with torch.device("meta"):
+        fast = slowfast(80, width=8, fast_width=1, lateral_norm=False).state_dict()
+        faster = slowfast(80, width=8, fast_width=1, lateral_kernel=5, lateral_norm=False).state_dict()
+        slow = slow_r50(80, width=8).state_dict()
+    found = recipe_of(fast, MMACTION, {}, "x.pth")
+    assert found.arguments["head"] == {"aligned": True, "resolution": 8, "time_pool": "avg"}
+    assert (found.arguments["slow_sampling"], found.arguments["last_dilation"]) == ("nearest", 1)
+    assert (found.arguments["lateral_norm"], found.arguments["alpha"]) == (False, 4)
+    assert (found.clip.num_frames, found.clip.stride, found.clip.short_side) == (32, 2, 256)
+    assert found.clip.mean == (0.485, 0.456, 0.406)
+    assert found.clip.std == (0.229, 0.224, 0.225)
+    assert recipe_of(faster, MMACTION, {}, "x.pth").arguments["alpha"] == 8
+    found = recipe_of(slow, MMACTION, {}, "x.pth")
+    assert (found.architecture, found.clip.num_frames, found.clip.stride) == ("resnet3d", 4, 16)
+    assert found.arguments["last_dilation"] == 1
+
+
+MMACTION_CONFIG = """
+model = dict(
+    backbone=dict(
+        resample_rate=8, speed_ratio=8, channel_ratio=8,
+        slow_pathway=dict(depth=50, fusion_kernel=7, conv1_kernel=(1, 7, 7))),
+    data_preprocessor=dict(mean=[127.5, 102.0, 51.0], std=(51, 25.5, 51.0), format_shape='NCTHW'),
+    roi_head=dict(
+        bbox_head=dict(num_classes=81, topk=(3, 5)),
+        bbox_roi_extractor=dict(output_size=8, temporal_pool_mode='max', with_temporal_pool=True)))
+train_pipeline = [
+    dict(clip_len=32, frame_interval=2, type='SampleAVAFrames'),
+]
+evil = __import__('os').system('false')
+"""
+
+
+def test_the_configuration_of_mmaction2_is_read_and_not_run() -> None:
+    assert mmaction_settings(MMACTION_CONFIG) == {
+        "DATA": {"NUM_FRAMES": 32, "SAMPLING_RATE": 2, "MEAN": [0.5, 0.4, 0.2], "STD": [0.2, 0.1, 0.2]},
+        "DETECTION": {"ROI_XFORM_RESOLUTION": 8, "TIME_POOL": "max"},
+        "SLOWFAST": {"ALPHA": 8},
+    }
+    assert mmaction_settings("nothing = 'known'") == {"DATA": {}, "DETECTION": {}, "SLOWFAST": {}}
+    with torch.device("meta"):
+        fast = slowfast(80, width=8, fast_width=1, lateral_norm=False).state_dict()
+    found = recipe_of(fast, MMACTION, mmaction_settings(MMACTION_CONFIG), "x.pth")
+    assert (found.arguments["alpha"], found.arguments["head"]["time_pool"]) == (8, "max")
+    assert (found.clip.mean, found.clip.std) == ((0.5, 0.4, 0.2), (0.2, 0.1, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("name", "two_pathways", "is_mmaction", "frames", "stride", "alpha"),
+    [
+        ("SLOWFAST_64x2_R101_50_50.pkl", True, False, 64, 2, None),
+        ("SLOWFAST_32x2_R101_50_50_v2.1.pkl", True, False, 32, 2, None),
+        ("SLOWFAST_8x8_R50_DETECTION.pyth", True, False, 32, 2, 4),
+        ("SLOWFAST_4x16_R50.pkl", True, False, 32, 2, 8),
+        ("C2D_8x8_R50.pkl", False, False, None, None, None),
+        ("slowfast_kinetics400-pretrained-r50_8xb16-4x16x1-20e_ava21-rgb_20220906-5180ea3c.pth", True, True, 32, 2, 8),
+        ("slowonly_kinetics700-pretrained-r50_8xb16-8x8x1-20e_ava21-rgb.pth", False, True, 8, 8, None),
+        ("slowonly_omnisource_pretrained_r101_8x8x1_20e_ava_rgb_20201217-16378594.pth", False, True, 8, 8, None),
+        ("/runs/224x224/best.pyth", True, True, None, None, None),
+        ("slowfast_256x256.pyth", True, True, None, None, None),
+    ],
+)
+def test_names_of_published_files_tell_the_frames(
+    name: str, two_pathways: bool, is_mmaction: bool, frames: int | None, stride: int | None, alpha: int | None
+) -> None:
+    found = name_settings(name, two_pathways, is_mmaction)
+    data = found.get("DATA", {})
+    assert (data.get("NUM_FRAMES"), data.get("SAMPLING_RATE")) == (frames, stride)
+    assert found.get("SLOWFAST", {}).get("ALPHA") == alpha
+    assert "DETECTION" not in found
+
+
+def test_the_name_of_a_temporal_max_model_tells_its_pool() -> None:
+    name = "slowfast_kinetics400-pretrained-r50-temporal-max_8xb6-8x8x1-cosine-10e_ava22-rgb_20220906-0a2bb7ed.pth"
+    assert name_settings(name, True, True)["DETECTION"] == {"TIME_POOL": "max"}
+    with torch.device("meta"):
+        fast = slowfast(80, width=8, fast_width=1, lateral_norm=False).state_dict()
+    assert recipe_of(fast, MMACTION, {}, name).arguments["head"]["time_pool"] == "max"
+
+
+def test_nonlocal_blocks_are_found_by_their_names() -> None:
+    after = ((), (1, 3), (1, 3, 5), ())
+    with torch.device("meta"):
+        one = i3d_r50(5, width=8, nonlocal_after=after).state_dict()
+        two = slowfast(5, width=8, fast_width=1, nonlocal_after=after).state_dict()
+    places = [[], [1, 3], [1, 3, 5], []]
+    found = recipe_of(one, PYSLOWFAST, {}, "x").arguments
+    assert (found["nonlocal_after"], found["nonlocal_options"]) == (places, {"softmax": True, "pool": [1, 2, 2]})
+    found = recipe_of(two, CAFFE2, {}, "x").arguments
+    assert (found["nonlocal_after"], found["nonlocal_options"]) == (places, {"softmax": False, "pool": [2, 2, 2]})
+    pools = [[[9, 9, 9]], [[1, 4, 4]], [[1, 4, 4]], [[9, 9, 9]]]
+    said = {"NONLOCAL": {"POOL": pools, "INSTANTIATION": "dot_product", "GROUP": [[1]] * 4}}
+    found = recipe_of(one, PYSLOWFAST, said, "x").arguments
+    assert found["nonlocal_options"] == {"softmax": False, "pool": [1, 4, 4]}
+    for wrong in ({"POOL": [[[1, 2, 2]], [[1, 2, 2]], [[2, 2, 2]], [[1, 2, 2]]]}, {"GROUP": [[1], [1], [4], [1]]}):
+        with pytest.raises(AvadetError, match=r"x\.pyth: non-local blocks must pool alike and look at all frames"):
+            recipe_of(one, PYSLOWFAST, {"NONLOCAL": wrong}, "x.pyth")
+
+
+def test_a_classifier_over_twice_the_channels_sees_the_whole_map() -> None:
+    with torch.device("meta"):
+        tensors = slow_r50(80, width=8, head={"context": True}).state_dict()
+        odd = slow_r50(80, width=8).state_dict()
+    head = recipe_of(tensors, MMACTION, {}, "x.pth").arguments["head"]
+    assert (head["context"], head["context_cells"]) == (True, 8)
+    odd["head.proj.weight"] = torch.empty(80, 384, device="meta")
+    with pytest.raises(AvadetError, match=r"x\.pth: its classifier takes 384 features, expected the 256 of its maps"):
+        recipe_of(odd, MMACTION, {}, "x.pth")
+
+
+def test_dilation_follows_the_settings_of_detection_only() -> None:
+    with torch.device("meta"):
+        tensors = slow_r50(3, width=8).state_dict()
+    for strides, dilations, expected in (([1, 2, 2, 1], [1, 1, 1, 1], 1), ([1, 2, 2, 2], [1, 1, 1, 1], 2)):
+        said = {"SPATIAL_STRIDES": [[s] for s in strides], "SPATIAL_DILATIONS": [[d] for d in dilations]}
+        assert recipe_of(tensors, PYSLOWFAST, {"RESNET": said}, "x").arguments["last_dilation"] == expected

@@ -61,6 +61,24 @@ def test_time_is_averaged() -> None:
     assert head([clip], torch.tensor([[0.0, 0, 0, 64, 64]]), (64, 64)).item() == pytest.approx(3.0)
 
 
+def test_time_may_be_pooled_by_its_maximum() -> None:
+    clip = torch.tensor([1.0, 6.0, 2.0]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 4, 4)
+    head = head_that_shows_features(1, time_pool="max")
+    assert head([clip], torch.tensor([[0.0, 0, 0, 64, 64]]), (64, 64)).item() == pytest.approx(6.0)
+    with pytest.raises(AvadetError, match="time_pool of a RoI head must be 'max' or 'avg', got 'sum'"):
+        RoIHead([1], 1, time_pool="sum")
+
+
+def test_context_may_be_the_largest_of_a_grid_of_means() -> None:
+    # A 4x4 map with a 16 in one corner: its quarters have the means 4, 0, 0 and 0, the whole 1.
+    one_map = torch.zeros(1, 1, 1, 4, 4)
+    one_map[0, 0, 0, 0, 0] = 16.0
+    box = torch.tensor([[0.0, 48, 48, 64, 64]])
+    for cells, expected in ((1, 1.0), (2, 4.0), (4, 16.0)):
+        head = RoIHead([1], 3, context=True, context_cells=cells, resolution=1, aligned=True).eval()
+        assert head.box_features([one_map], box, (64, 64)).tolist() == [[0, expected]]
+
+
 def test_unsorted_batch_indices_reach_their_clips() -> None:
     maps = torch.tensor([5.0, 7.0]).view(2, 1, 1, 1, 1).expand(2, 1, 1, 4, 4)
     rois = torch.tensor([[1.0, 0, 0, 64, 64], [0, 0, 0, 64, 64], [1, 16, 16, 32, 32]])

@@ -12,7 +12,7 @@ import torch
 from avadet.errors import AvadetError
 from avadet.models.detector import ActionDetector
 from avadet.models.slow import ResNet3d, c2d_r50, i3d_r50, slow_r50
-from avadet.models.slowfast import SlowFast, slow_frames, slowfast_r50
+from avadet.models.slowfast import Lateral, SlowFast, slow_frames, slowfast_r50
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,55 @@ def test_maps_of_the_full_models() -> None:
 def test_slow_frames() -> None:
     assert slow_frames(32, 4).tolist() == [0, 4, 8, 13, 17, 22, 26, 31]
     assert slow_frames(64, 4).tolist() == [0, 4, 8, 12, 16, 21, 25, 29, 33, 37, 42, 46, 50, 54, 58, 63]
+
+
+def test_slow_frames_of_mmaction2_are_every_alpha_th() -> None:
+    assert slow_frames(32, 4, "nearest").tolist() == [0, 4, 8, 12, 16, 20, 24, 28]
+    assert slow_frames(32, 8, "nearest").tolist() == [0, 8, 16, 24]
+    with pytest.raises(AvadetError, match="unknown sampling of slow frames 'nearst'; did you mean nearest"):
+        slow_frames(32, 4, "nearst")
+
+
+@pytest.mark.parametrize("sampling", ["linspace", "nearest"])
+def test_the_slow_pathway_sees_the_frames_of_its_sampling(sampling: str) -> None:
+    torch.manual_seed(0)
+    net = SlowFast(width=4, fast_width=2, depths=(1, 1, 1, 1), slow_sampling=sampling).eval()
+    seen: list[torch.Tensor] = []
+    net.slow.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    clip = torch.arange(32.0).view(1, 1, 32, 1, 1).expand(1, 3, 32, 32, 32)
+    with torch.no_grad():
+        net(clip)
+    assert seen[0][0, 0, :, 0, 0].tolist() == slow_frames(32, 4, sampling).tolist()
+
+
+def test_a_lateral_connection_without_norm_lets_negative_values_through() -> None:
+    torch.manual_seed(0)
+    slow, fast = torch.zeros(1, 2, 2, 3, 3), torch.randn(1, 2, 8, 3, 3)
+    with_norm, without = Lateral(2, 2, 5, 4).eval(), Lateral(2, 2, 5, 4, normed=False).eval()
+    assert with_norm(slow, fast).min() >= 0
+    joined = without(slow, fast)
+    assert joined.shape == (1, 6, 2, 3, 3)
+    assert torch.equal(joined[:, 2:], without.conv(fast))
+    assert joined.min() < 0
+
+
+def test_without_dilation_the_last_stage_sees_less() -> None:
+    torch.manual_seed(0)
+    clip = torch.zeros(1, 3, 1, 160, 160)
+    clip[..., 80, 80] = 1
+    reach = []
+    for dilation in (1, 2):
+        net = ResNet3d(width=4, depths=(1, 1, 1, 1), temporal_kernels=((1,),) * 4, last_dilation=dilation).eval()
+        for module in net.modules():
+            if isinstance(module, torch.nn.Conv3d):
+                torch.nn.init.ones_(module.weight)
+            if isinstance(module, torch.nn.BatchNorm3d):
+                torch.nn.init.ones_(module.weight)
+        with torch.no_grad():
+            found = net(clip)[0][0, 0, 0] - net(torch.zeros_like(clip))[0][0, 0, 0]
+        assert found.shape == (10, 10)
+        reach.append(int((found.abs().amax(dim=0) > 0).sum()))
+    assert reach[1] == reach[0] + 2
 
 
 @pytest.mark.parametrize("frames", [2, 30])

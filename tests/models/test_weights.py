@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytorchvideo.models.resnet import create_resnet_with_roi_head
@@ -113,6 +115,85 @@ def test_long_lists_are_cut() -> None:
         AvadetError, match=r"\d+ missing \(backbone\.stem\.conv\.weight, [^,]+, [^,]+, \.\.\.\); 0 unex"
     ):
         load_tensors(model, {}, "empty.pyth")
+
+
+def caffe2_of(state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Weights of a small Slow, as caffe2 pickles them, with what its solver leaves behind."""
+    endings = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    blobs: dict[str, Any] = {"lr": np.float32(0.1), "model_iter": np.int64(9), "conv1_w_momentum": np.zeros(3, "f4")}
+    for name, tensor in state.items():
+        if name.endswith("tracked"):
+            continue
+        found = re.fullmatch(
+            r"backbone\.(stem|res\d)\.(?:(\d)\.)?(?:(branch1)_|branch2\.)?(conv|norm)_?(\w*)\.(\w+)", name
+        )
+        if found is None:
+            blobs[f"pred_{name[len('head.proj.')]}"] = tensor.numpy()
+            continue
+        stage, block, branch1, kind, letter, ending = found.groups()
+        place = "conv1" if stage == "stem" else f"{stage}_{block}_{branch1 or 'branch2' + letter}"
+        place = f"res_{place}" if place == "conv1" and kind == "norm" else place
+        blobs[f"{place}_w" if kind == "conv" else f"{place}_bn_{endings[ending]}"] = tensor.numpy()
+    return {"blobs": blobs}
+
+
+def test_weights_of_caffe2_are_read_and_counted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, path = shaken(slow_r50(3, **SMALL)), tmp_path / "C2D_8x8_R50.pkl"
+    content = caffe2_of(model.state_dict())
+    content["blobs"]["pred_w"] = content["blobs"]["pred_w"][:, :, None, None, None]  # a convolution of one cell
+    content["blobs"]["conv1_w"] = content["blobs"]["conv1_w"].astype(">f4")
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.layout.name, checkpoint.settings) == ("pyslowfast caffe2", {})
+    recipe = recipe_of(checkpoint.tensors, checkpoint.layout, {}, str(path))
+    # The name says 8x8; the published file of this name is a Slow of 4 frames every 16.
+    assert (recipe.clip.num_frames, recipe.clip.stride, recipe.arguments["temporal_pool"]) == (4, 16, 1)
+    other = build(recipe.architecture, 3, recipe.clip, recipe.arguments)
+    report = load_tensors(other, checkpoint.tensors, "c2.pkl")
+    weights = {name: value for name, value in model.state_dict().items() if not name.endswith("tracked")}
+    assert (report.loaded, report.refolded, report.is_whole) == (len(weights), ("head.proj.weight",), True)
+    assert f"{len(weights)} tensors loaded (1 refolded: head.proj.weight); 0 missing" in str(report)
+    assert all(torch.equal(other.state_dict()[name], value) for name, value in weights.items())
+
+
+def test_a_shape_that_differs_otherwise_is_no_refolding() -> None:
+    model = slow_r50(3, **SMALL)
+    tensors = dict(model.state_dict())
+    name = "backbone.res4.0.branch2.conv_a.weight"
+    tensors[name] = tensors[name].transpose(2, 4)  # 1x1x3 for 3x1x1: as many values, another meaning
+    report = load_tensors(model, tensors, "x", allow_partial=True)
+    assert [line.split()[0] for line in report.reshaped] == [name]
+    assert report.refolded == ()
+
+
+def test_a_malicious_pickle_of_caffe2_is_refused(tmp_path: Path) -> None:
+    trace, path = tmp_path / "trace", tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps({"blobs": {"conv1_w": np.zeros(3), "lr": Runs(trace)}}, protocol=2))
+    with pytest.raises(AvadetError, match=r"evil\.pkl: refused, it asks to run posix\.system when read"):
+        read_checkpoint(path)
+    assert not trace.exists()
+
+
+def test_other_files_called_pkl(tmp_path: Path) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps([1, 2], protocol=2))
+    with pytest.raises(AvadetError, match=r"x\.pkl: weights of caffe2 must be a dictionary, got list"):
+        read_checkpoint(path)
+    torch.save({"model_state": {"s1.pathway0_stem.conv.weight": torch.zeros(1)}}, path)
+    assert read_checkpoint(path).layout.name == "pyslowfast"
+    with pytest.raises(AvadetError, match=r"none\.pkl: no such file"):
+        read_checkpoint(tmp_path / "none.pkl")
+
+
+def test_the_configuration_of_mmaction2_comes_along(tmp_path: Path) -> None:
+    state = {"backbone.conv1.conv.weight": torch.zeros(1), "roi_head.bbox_head.fc_cls.bias": torch.arange(3.0)}
+    for key in ("cfg", "config"):
+        meta = {key: "train = [dict(type='SampleAVAFrames', clip_len=8, frame_interval=8)]", "epoch": 3}
+        torch.save({"meta": meta, "state_dict": state}, tmp_path / "x.pth")
+        checkpoint = read_checkpoint(tmp_path / "x.pth")
+        assert checkpoint.settings["DATA"] == {"NUM_FRAMES": 8, "SAMPLING_RATE": 8}
+        assert checkpoint.tensors["head.proj.bias"].tolist() == [1, 2]
 
 
 def test_missing_step_counters_are_fine() -> None:

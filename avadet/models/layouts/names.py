@@ -1,0 +1,183 @@
+"""Checkpoints of other projects: whose they are, and what their tensors are called here.
+
+Names here: `backbone.[slow.|fast.]STAGE...` with STAGE one of stem, res2 ... res5, `backbone.lateral.STAGE...`, and
+`head.proj`. A layout is a list of rules, applied in order to every name. What to build for the tensors is told by
+`recipes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from avadet.errors import AvadetError
+from avadet.models.mvit_layout import MVIT_MARKER, MVIT_RULES, join_qkv
+
+Tensors = dict[str, Tensor]
+Rules = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one project names its tensors.
+
+    Attributes:
+        name: the project.
+        marker: regular expression that matches some name of every checkpoint of the project.
+        rules: (regular expression, replacement) pairs.
+        no_weight: regular expression of names that hold no weights of the model; "" = all names do.
+        background: first rows of the classifier that stand for no class.
+    """
+
+    name: str
+    marker: str
+    rules: Rules
+    no_weight: str = ""
+    background: int = 0
+
+    def rename(self, name: str) -> str:
+        """The name a tensor has here."""
+        for pattern, replacement in self.rules:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+AVADET = Layout("avadet", r"^(\w+\.)?head\.proj\.weight$", ())
+
+
+def _pytorchvideo(name: str, marker: str, stages: Sequence[tuple[int, str]]) -> Layout:
+    """pytorchvideo numbers its blocks; `stages` says which number is which stage."""
+    rules = (
+        (r"^model\.", ""),
+        (r"^(detection_head|blocks\.[56])\.proj\.", "head.proj."),
+        (r"\.conv_fast_to_slow\.", ".conv."),
+        (r"^blocks\.(\d)\.multipathway_fusion\.", r"backbone.lateral.<\1>."),
+        (r"^blocks\.(\d)\.multipathway_blocks\.0\.", r"backbone.slow.<\1>."),
+        (r"^blocks\.(\d)\.multipathway_blocks\.1\.", r"backbone.fast.<\1>."),
+        (r"^blocks\.(\d)\.", r"backbone.<\1>."),
+        (r"\.res_blocks\.", "."),
+    )
+    return Layout(name, marker, rules + tuple((f"<{number}>", stage) for number, stage in stages))
+
+
+PYTORCHVIDEO = _pytorchvideo(
+    "pytorchvideo",
+    r"^(model\.)?blocks\.0\.(multipathway_blocks\.0\.)?conv\.weight$",
+    [(0, "stem"), (1, "res2"), (2, "res3"), (3, "res4"), (4, "res5")],
+)
+
+PYTORCHVIDEO_POOLED = _pytorchvideo(
+    "pytorchvideo with a pool after res2",  # I3D and C2D; the pool, without weights, takes number 2
+    r"^(model\.)?blocks\.5\.res_blocks\.0\.",
+    [(0, "stem"), (1, "res2"), (3, "res3"), (4, "res4"), (5, "res5")],
+)
+
+PYSLOWFAST = Layout(
+    "pyslowfast",
+    r"^s1\.pathway0_stem\.conv\.weight$",
+    (
+        (r"^head\.projection\.", "head.proj."),
+        (r"^s1_fuse\.", "backbone.lateral.stem."),
+        (r"^s([2-4])_fuse\.", r"backbone.lateral.res\1."),
+        (r"\.conv_f2s\.", ".conv."),
+        (r"^s1\.pathway0_stem\.", "backbone.slow.stem."),
+        (r"^s1\.pathway1_stem\.", "backbone.fast.stem."),
+        (r"^s([2-5])\.pathway0_(?:res)?(\w+)\.", r"backbone.slow.res\1.\2."),
+        (r"^s([2-5])\.pathway1_(?:res)?(\w+)\.", r"backbone.fast.res\1.\2."),
+        (r"(stem|lateral\.\w+|nonlocal\d+)\.bn\.", r"\1.norm."),
+        (r"\.branch1\.(?=weight)", ".branch1_conv."),
+        (r"\.branch1_bn\.", ".branch1_norm."),
+        (r"\.branch2\.([abc])\.", r".branch2.conv_\1."),
+        (r"\.branch2\.([abc])_bn\.", r".branch2.norm_\1."),
+    ),
+)
+
+CAFFE2 = Layout(
+    "pyslowfast caffe2",
+    r"^(t_)?res_conv1_bn_s$",
+    (
+        (r"^pred_", "head.proj."),
+        (r"^t_pool1_subsample_", "backbone.lateral.stem.conv."),
+        (r"^t_res(\d)_\d+_branch2c_bn_subsample_", r"backbone.lateral.res\1.conv."),
+        # The fast pathway is the slow one's names after "t_".
+        (r"^(?!t_|head\.|backbone\.)", "backbone.slow."),
+        (r"^t_", "backbone.fast."),
+        (r"\.(?:res_)?conv1_", ".stem.conv."),
+        (r"\.nonlocal_conv(\d)_(\d+)_", r".res\1.nonlocal\2.conv_"),
+        (r"\.res(\d)_(\d+)_branch1_", r".res\1.\2.branch1_conv."),
+        (r"\.res(\d)_(\d+)_branch2([abc])_", r".res\1.\2.branch2.conv_\3."),
+        # A norm is called by its convolution's name and "bn"; that of a non-local block stands alone.
+        (r"(nonlocal\d+)\.conv_bn_", r"\1.norm."),
+        (r"(nonlocal\d+\.conv_\w+)_(?=[wb]$)", r"\1."),
+        (r"(?<=\.)conv\.bn_", "norm."),
+        (r"branch1_conv\.bn_", "branch1_norm."),
+        (r"branch2\.conv_([abc])\.bn_", r"branch2.norm_\1."),
+        (r"\.[ws]$", ".weight"),
+        (r"\.b$", ".bias"),
+        (r"\.rm$", ".running_mean"),
+        (r"\.riv$", ".running_var"),
+    ),
+    no_weight=r"_momentum$|^lr$|^model_iter$",
+)
+
+MMACTION = Layout(
+    "mmaction2",
+    r"^backbone\.(slow_path\.)?conv1\.conv\.weight$",
+    (
+        (r"^roi_head\.bbox_head\.fc_cls\.", "head.proj."),
+        (r"^backbone\.slow_path\.(conv1|layer\d)_lateral\.", r"backbone.lateral.\1."),
+        (r"^backbone\.(slow|fast)_path\.", r"backbone.\1."),
+        (r"^backbone\.(?=conv1|layer)", "backbone.slow."),
+        (r"(layer\d\.\d+)\.conv1\.", r"\1.branch2.a."),
+        (r"(layer\d\.\d+)\.conv2\.", r"\1.branch2.b."),
+        (r"(layer\d\.\d+)\.conv3\.", r"\1.branch2.c."),
+        (r"\.downsample\.conv\.", ".branch1_conv."),
+        (r"\.downsample\.bn\.", ".branch1_norm."),
+        (r"\.([abc])\.conv\.", r".conv_\1."),
+        (r"\.([abc])\.bn\.", r".norm_\1."),
+        (r"\.conv1\.", ".stem."),
+        (r"\.stem\.bn\.", ".stem.norm."),
+        *((rf"\.layer{number}\.", f".res{number + 1}.") for number in (1, 2, 3, 4)),
+    ),
+    background=1,
+)
+
+MVIT = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES)
+
+LAYOUTS = (PYTORCHVIDEO_POOLED, PYTORCHVIDEO, PYSLOWFAST, MVIT, CAFFE2, MMACTION, AVADET)
+"""The more special before the more general: the first whose marker is found wins."""
+
+
+def recognise(names: Iterable[str], source: str) -> Layout:
+    """Whose checkpoint has these tensor names.
+
+    Raises:
+        AvadetError: if no known layout fits; names `source` and the first tensors.
+    """
+    listed = list(names)
+    for layout in LAYOUTS:
+        if any(re.search(layout.marker, name) for name in listed):
+            return layout
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    first = ", ".join(listed[:3]) or "none"
+    raise AvadetError(f"{source}: tensors of no known layout (first names: {first}); known layouts: {known}")
+
+
+def translate(tensors: Tensors, layout: Layout) -> Tensors:
+    """The same tensors under the names they have here, without what is no weight or stands for no class."""
+    renamed = {
+        layout.rename(name): tensor
+        for name, tensor in tensors.items()
+        if not (layout.no_weight and re.search(layout.no_weight, name))
+    }
+    for name in ("head.proj.weight", "head.proj.bias"):
+        if name in renamed:
+            renamed[name] = renamed[name][layout.background :]
+    if layout is MVIT:
+        return join_qkv(renamed)
+    if any(name.startswith("backbone.fast.") for name in renamed):
+        return renamed
+    return {re.sub(r"^backbone\.slow\.", "backbone.", name): tensor for name, tensor in renamed.items()}
