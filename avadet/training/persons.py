@@ -24,12 +24,13 @@ from avadet.training.logs import RunFolder, describe_machine
 from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, param_groups, set_lr
 from avadet.training.persons_config import PersonsConfig
 from avadet.training.persons_packs import Packs
-from avadet.training.persons_score import best_threshold
+from avadet.training.persons_score import lowest_threshold
 
 Report = Callable[[str], None]
 LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
+FALSE_A_FRAME = 0.2  # false boxes that the chosen threshold may show
 VALIDATION_STEP = 2  # every second frame kept aside is enough to choose a threshold
 
 
@@ -79,7 +80,9 @@ class PersonTrainer:
             if (step + 1) % knobs.save_every == 0:
                 self._save(step + 1)
         threshold = choose_threshold(self.average.model, config.long_side, self.validation)
-        report(f"threshold {threshold:.2f}: best F2 on {len(self.validation)} frames of videos kept aside")
+        report(
+            f"threshold {threshold:.2f}: the lowest with at most {FALSE_A_FRAME} false boxes a frame on videos kept aside"
+        )
         self._save(knobs.steps, threshold)
         return self.folder.model
 
@@ -126,12 +129,16 @@ class PersonTrainer:
 
 
 def choose_threshold(net: PersonNet, long_side: int, frames: FramePack) -> float:
-    """The score threshold with the best F2 score on frames kept aside; `UNCHOSEN_THRESHOLD` if there are none."""
+    """The lowest threshold with at most `FALSE_A_FRAME` false boxes a frame on frames kept aside.
+
+    `UNCHOSEN_THRESHOLD` if there are no such frames.
+    """
     if not len(frames):
         return UNCHOSEN_THRESHOLD
     detector = TinyPersons.from_net(net, long_side, SCORE_FLOOR)
-    found = [detector(frames[i].image) for i in range(0, len(frames), VALIDATION_STEP)]
-    return best_threshold(found, [frames.people(i) for i in range(0, len(frames), VALIDATION_STEP)])
+    rows = range(0, len(frames), VALIDATION_STEP)
+    found = [detector(frames[i].image) for i in rows]
+    return lowest_threshold(found, [frames.people(i) for i in rows], FALSE_A_FRAME)
 
 
 def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str, object]:

@@ -122,26 +122,28 @@ def actor_recall(found: Sequence[PersonBoxes], actors_px: Sequence[Float32Array]
     return hits / count if count else float("nan")
 
 
-def best_threshold(
-    found: Sequence[PersonBoxes], labels: Sequence[tuple[Float32Array, BoolArray]], recall_weight: float = 2.0
+def lowest_threshold(
+    found: Sequence[PersonBoxes], labels: Sequence[tuple[Float32Array, BoolArray]], false_a_frame: float
 ) -> float:
-    """The threshold with the highest F score, of 0.05, 0.06, ... 0.95.
+    """The lowest threshold, of 0.05, 0.06, ... 0.95, that shows no more false boxes than are bearable.
+
+    Low, because a person missed is lost for good, and a false box is dropped later if nothing moves there or no action
+    is recognised.
 
     Args:
         found: the detector's people in each frame, down to a low score.
         labels: boxes (N, 4) and certain (N,) of each frame. Boxes that pair with an uncertain one count neither way.
-        recall_weight: 1 = F1; 2 = F2: a person missed is lost for good, a false box is dropped later if nothing
-            moves there or no action is recognised.
+        false_a_frame: false boxes a frame, at most.
+
+    Returns:
+        0.95 if every threshold shows more.
     """
-    best, best_f = 0.5, -1.0
-    misses_weight = recall_weight**2
     for threshold in np.linspace(0.05, 0.95, 91).round(4):
         rows = [_counts(people, label, threshold) for people, label in zip(found, labels)]
-        hits, shown, wanted = (sum(column) for column in zip(*rows))
-        f = (1 + misses_weight) * hits / max(shown + misses_weight * wanted, 1)
-        if f > best_f:
-            best, best_f = float(threshold), f
-    return best
+        hits, shown, _ = (sum(column) for column in zip(*rows))
+        if shown - hits <= false_a_frame * len(rows):
+            return float(threshold)
+    return 0.95
 
 
 def _counts(people: PersonBoxes, label: tuple[Float32Array, BoolArray], threshold: float) -> tuple[int, int, int]:

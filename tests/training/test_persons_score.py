@@ -12,7 +12,7 @@ from avadet.training.persons_score import (
     ClipScore,
     ScoredFrame,
     actor_recall,
-    best_threshold,
+    lowest_threshold,
     match,
     score_clip,
     threshold_for,
@@ -78,20 +78,21 @@ def test_actor_recall() -> None:
     assert actor_recall(found, actors, 0.5) == pytest.approx(1 / 3)
 
 
-def test_best_threshold_leaves_uncertain_people_out() -> None:
+def test_the_lowest_threshold_with_few_false_boxes() -> None:
+    right, wrong = (0, 0, 10, 10), (80, 80, 90, 90)
+    found = [people((*right, 0.9), (*wrong, 0.505)), people((*right, 0.3), (*wrong, 0.455))]
+    labels = [(boxes(right), np.ones(1, bool))] * 2
+    assert lowest_threshold(found, labels, 1.0) == pytest.approx(0.05)
+    assert lowest_threshold(found, labels, 0.5) == pytest.approx(0.46)
+    assert lowest_threshold(found, labels, 0.49) == pytest.approx(0.51)
+    assert lowest_threshold([people((*wrong, 0.99))], labels[:1], 0.0) == pytest.approx(0.95)
+
+
+def test_boxes_on_uncertain_people_are_not_false() -> None:
     found = [people((0, 0, 10, 10, 0.8), (20, 0, 30, 10, 0.6), (40, 0, 50, 10, 0.4))]
     labels = boxes((0, 0, 10, 10), (20, 0, 30, 10))
-    assert best_threshold(found, [(labels, np.array([True, True]))]) == pytest.approx(0.41)
-    assert best_threshold(found, [(labels, np.array([True, False]))]) == pytest.approx(0.41)
-
-
-def test_best_threshold_weighs_recall() -> None:
-    right, wrong = (0, 0, 10, 10), (80, 80, 90, 90)
-    found = [people((*right, 0.9)), people((*right, 0.3), (*wrong, 0.5), (*wrong, 0.45))]
-    labels = [(boxes(right), np.ones(1, bool))] * 2
-    # everything: F2 = 5 * 2 / (4 + 4 * 2); the best box alone: F2 = 5 * 1 / (1 + 4 * 2), F0.5 = 1.25 / (1 + 0.5)
-    assert best_threshold(found, labels, recall_weight=2.0) <= 0.3
-    assert best_threshold(found, labels, recall_weight=0.5) > 0.5
+    for certain in ([True, True], [True, False]):
+        assert lowest_threshold(found, [(labels, np.array(certain))], 0.0) == pytest.approx(0.41)
 
 
 def test_who_is_held_out_depends_on_the_name_alone() -> None:
