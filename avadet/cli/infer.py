@@ -9,18 +9,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from avadet.errors import AvadetError
 
 if TYPE_CHECKING:
-    from avadet.inference.pipeline import Event
     from avadet.inference.run import Setup
     from avadet.inference.sinks import Sink
     from avadet.inference.summary import Span, Summary
     from avadet.types import VideoInfo
     from avadet.video.read import VideoReader
 
+Item = TypeVar("Item")
+DETECTOR_HELP = (
+    "tiny, a detector of torchvision by name, a YOLOX, NanoDet or RT-DETR .onnx file, detectron2:NAME, "
+    "detectron2:CONFIG[,WEIGHTS] or transformers:NAME|FOLDER"
+)
 THRESHOLD = 0.3
 SHOWN_PEOPLE = 10
 SHOWN_SPANS = 6
@@ -45,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     people.add_argument(
         "--detector",
         metavar="NAME|PATH",
-        help="person detector: tiny, one of torchvision's Faster R-CNNs by name, or a YOLOX-style .onnx file "
-        "(default tiny)",
+        help=f"person detector: {DETECTOR_HELP} (default tiny)",
     )
     people.add_argument(
         "--boxes",
@@ -60,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
-        type=_positive,
+        type=positive,
         metavar="SECONDS",
         help="time between keyframes (default 1; with --boxes, every time of the CSV, or the first in each stretch)",
     )
@@ -73,13 +76,13 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threshold",
-        type=_fraction,
+        type=fraction,
         default=THRESHOLD,
         help="lowest score of an action in STEM.jsonl and STEM.mp4; STEM.ava.csv keeps the weak ones for scoring "
         "(default %(default)s)",
     )
     parser.add_argument(
-        "--person-threshold", type=_fraction, metavar="SCORE", help="lowest score of a person (default: the detector's)"
+        "--person-threshold", type=fraction, metavar="SCORE", help="lowest score of a person (default: the detector's)"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto, the default")
     parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
@@ -96,7 +99,8 @@ def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
     return value
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """A number above 0, as an argument."""
     return _number(text, lambda value: value > 0, "a number above 0")
 
 
@@ -104,7 +108,8 @@ def _not_negative(text: str) -> float:
     return _number(text, lambda value: value >= 0, "a number, 0 or above")
 
 
-def _fraction(text: str) -> float:
+def fraction(text: str) -> float:
+    """A number from 0 to 1, as an argument."""
     return _number(text, lambda value: 0 <= value <= 1, "between 0 and 1")
 
 
@@ -122,20 +127,20 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(args)
     keep_freed_memory()
     failed: dict[Path, AvadetError] = {}
-    good = [video for video in args.videos if _try(video, lambda video: check_video(video), failed)]
+    good = [video for video in args.videos if try_video(video, lambda video: check_video(video), failed)]
     if len(args.videos) == 1 and failed:
         raise failed[args.videos[0]]
     if good:
-        with _new_folder(args.out):
+        with new_folder(args.out):
             setup = load_setup(args)
             for video in good:
-                _try(video, lambda video: process(video, setup, args), failed)
+                try_video(video, lambda video: process(video, setup, args), failed)
             if len(args.videos) == 1 and failed:
                 raise failed[args.videos[0]]
-    return _report_failures(failed, len(args.videos))
+    return report_failures(failed, len(args.videos))
 
 
-def _try(video: Path, work: Callable[[Path], None], failed: dict[Path, AvadetError]) -> bool:
+def try_video(video: Path, work: Callable[[Path], None], failed: dict[Path, AvadetError]) -> bool:
     """Do the work on a video; note what went wrong and go on."""
     try:
         work(video)
@@ -144,12 +149,13 @@ def _try(video: Path, work: Callable[[Path], None], failed: dict[Path, AvadetErr
     return video not in failed
 
 
-def _report_failures(failed: dict[Path, AvadetError], total: int) -> int:
+def report_failures(failed: dict[Path, AvadetError], total: int) -> int:
+    """Say on stderr which videos failed and why; return the exit code."""
     if not failed:
         return 0
-    _note(f"{len(failed)} of {total} videos failed:")
+    note(f"{len(failed)} of {total} videos failed:")
     for error in failed.values():
-        _note(f"  {error}")
+        note(f"  {error}")
     return 1
 
 
@@ -186,7 +192,7 @@ def check_video(video: Path) -> None:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
+def new_folder(folder: Path) -> Iterator[None]:
     """Remove the folders on the way to the results again if nothing came to lie in them."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -214,7 +220,7 @@ def load_setup(args: argparse.Namespace) -> Setup:
     if args.detect_every is not None:
         detect_every_s = args.detect_every or None
     model = zoo.load(name, device)
-    _note(f"model: {reason} ({len(model.labels)} actions, on {device})")
+    note(f"model: {reason} ({len(model.labels)} actions, on {device})")
     return Setup(model, persons, args.every, detect_every_s)
 
 
@@ -232,12 +238,12 @@ def process(video: Path, setup: Setup, args: argparse.Namespace) -> None:
     summary = Summary(setup.model.labels, args.threshold)
     with VideoReader(video) as reader, ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args)]
-        for _ in _with_progress(feed(setup.events(reader), [summary, *sinks]), reader.info):
+        for _ in with_progress(feed(setup.events(reader), [summary, *sinks]), reader.info):
             pass
-    _warn_of_damage(reader, summary.end_s)
+    warn_of_damage(reader, summary.end_s)
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
-        _note(f"warning: {video}: {_count(left_out, 'moment')} of --boxes after its end left out")
+        note(f"warning: {video}: {count(left_out, 'moment')} of --boxes after its end left out")
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
@@ -256,7 +262,7 @@ def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[
     return sinks + [VideoSink(path, info, labels, args.threshold, timing) for path in mp4]
 
 
-def _with_progress(events: Iterator[Event], info: VideoInfo) -> Iterator[Event]:
+def with_progress(events: Iterator[Item], info: VideoInfo) -> Iterator[Item]:
     """Show on stderr how much of the video is done, and how long the rest will take."""
     from tqdm import tqdm
 
@@ -278,14 +284,15 @@ def _with_progress(events: Iterator[Event], info: VideoInfo) -> Iterator[Event]:
         bar.update(max((total_s or 0.0) - bar.n, 0.0))
 
 
-def _warn_of_damage(reader: VideoReader, end_s: float) -> None:
+def warn_of_damage(reader: VideoReader, end_s: float) -> None:
+    """Say on stderr where a video is damaged or breaks off, once it has been read to `end_s`, seconds."""
     if reader.damaged:
-        _note(
-            f"warning: {reader.info.path}: {_count(reader.damaged, 'damaged spot')}; pictures around the damage may be "
+        note(
+            f"warning: {reader.info.path}: {count(reader.damaged, 'damaged spot')}; pictures around the damage may be "
             f"wrong; the last picture is at {end_s:.2f} s"
         )
     if reader.ended_early_s:
-        _note(
+        note(
             f"warning: {reader.info.path} breaks off at {end_s:.2f} s, {reader.ended_early_s:.2f} s before the end "
             "that its header gives; the results cover what came before"
         )
@@ -294,10 +301,10 @@ def _warn_of_damage(reader: VideoReader, end_s: float) -> None:
 def headline(summary: Summary, took_s: float) -> str:
     """Say in one line how much was seen and how long it took."""
     speed = summary.end_s / took_s if took_s > 0 else 0.0
-    seen = f"{summary.end_s:.1f} s of video, {_count(summary.num_keyframes, 'keyframe')}"
+    seen = f"{summary.end_s:.1f} s of video, {count(summary.num_keyframes, 'keyframe')}"
     if not summary.num_people:
         return f"{seen}: no people found ({took_s:.1f} s, {speed:.1f}x real time)"
-    people = _count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
+    people = count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
     return f"{seen}, {people} ({took_s:.1f} s, {speed:.1f}x real time)"
 
 
@@ -324,9 +331,11 @@ def _period(span: Span) -> str:
     return f"{span.start_s:.4g}-{span.end_s:.4g} s"
 
 
-def _count(number: int, one: str, many: str = "") -> str:
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: 1 person, 2 people."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Tell the user something on stderr."""
     print(f"avadet: {text}", file=sys.stderr)

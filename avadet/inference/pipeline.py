@@ -81,24 +81,44 @@ def stream(
     keyframes = _Schedule(keyframe_times(video.info, every_s) if keyframes_s is None else keyframes_s)
     detections = _Schedule(() if isinstance(persons, PrecomputedBoxes) else _multiples(detect_every_s))
     recogniser = _Recogniser(model, batch)
-    seen = None
-    for seen in _look_ahead(video.frames(), video.info):
+    for seen, times_s in _walk(video, keyframes, persons):
         frame = seen.frame
         yield frame
         recogniser.add(frame)
-        times_s = keyframes.take(seen)
-        if seen.is_last and not keyframes.any_taken:
-            times_s = [_last_resort(persons, video_id, frame)]
         for look in _looks(persons, frame, times_s, bool(detections.take(seen))):
             people = _find_people(persons, tracker, video_id, frame, look.time_s)
             yield TrackedPersons(look.time_s, people)
             recogniser.expect([FrameKey(video_id, time_s) for time_s in look.keyframes_s], people)
         yield from recogniser.results(at_end=seen.is_last)
         recogniser.forget_before(keyframes.next_s if keyframes.any_taken else min(frame.time_s, keyframes.next_s))
-    if seen is None:
-        raise AvadetError(
-            f"{video.info.path}: no picture could be decoded ({video.damaged} damaged); is the file a whole video?"
-        )
+
+
+class PeopleAt(NamedTuple):
+    """The people of one keyframe."""
+
+    key: FrameKey
+    persons: PersonBoxes
+
+
+def find_people(video: VideoReader, detector: PersonDetector, every_s: float = 1.0) -> Iterator[Frame | PeopleAt]:
+    """Run people detection alone over a video: the keyframes of `stream`, and the people that it finds there.
+
+    Args:
+        video: the open video; read from its start to its end, once.
+        detector: finds the people of a keyframe in the frame nearest to it.
+        every_s: seconds between keyframes.
+
+    Yields:
+        every Frame in order, and after it one PeopleAt per keyframe that it serves.
+
+    Raises:
+        AvadetError: if not a single frame can be decoded.
+    """
+    for seen, times_s in _walk(video, _Schedule(keyframe_times(video.info, every_s)), detector):
+        yield seen.frame
+        if times_s:
+            persons = detector(seen.frame.image)
+            yield from (PeopleAt(FrameKey(video.info.path.stem, time_s), persons) for time_s in times_s)
 
 
 class _Seen(NamedTuple):
@@ -131,6 +151,22 @@ def _look_ahead(frames: Iterator[Frame], info: VideoInfo) -> Iterator[_Seen]:
         previous = frame
     if previous is not None:
         yield _Seen(previous, np.inf, interval_s)
+
+
+def _walk(
+    video: VideoReader, keyframes: _Schedule, persons: PersonDetector | PrecomputedBoxes
+) -> Iterator[tuple[_Seen, list[float]]]:
+    """Give every frame with the keyframes, seconds, that it serves; if there are none at all, the last frame is one."""
+    seen = None
+    for seen in _look_ahead(video.frames(), video.info):
+        times_s = keyframes.take(seen)
+        if seen.is_last and not keyframes.any_taken:
+            times_s = [_last_resort(persons, video.info.path.stem, seen.frame)]
+        yield seen, times_s
+    if seen is None:
+        raise AvadetError(
+            f"{video.info.path}: no picture could be decoded ({video.damaged} damaged); is the file a whole video?"
+        )
 
 
 class _Schedule:

@@ -10,20 +10,14 @@ of the two a file is, its answer to a grey picture tells.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avadet.errors import AvadetError
-from avadet.persons.tidy import tidy
+from avadet.persons.onnx_graph import GREY, OnnxGraph, grid, mostly_probabilities
+from avadet.persons.tidy import suppress, tidy
 from avadet.types import Float32Array, PersonBoxes, UInt8Array
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-PAD_VALUE = 114
 STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64))
-DEFAULT_SIZE_HW = (640, 640)
 CANDIDATES = 1000
 
 
@@ -41,7 +35,7 @@ class OnnxYolox:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | OnnxGraph,
         threshold: float | None = None,
         nms_iou: float = 0.55,
         threads: int | None = None,
@@ -50,7 +44,7 @@ class OnnxYolox:
         """Open the file and try it on a grey picture.
 
         Args:
-            path: the .onnx file.
+            path: the .onnx file, or the graph that it was opened as.
             threshold: lowest person score, 0-1; None = 0.3.
             nms_iou: of two boxes that overlap more than this, the better stays.
             threads: of onnxruntime within one operator; None = as many as torch uses.
@@ -60,10 +54,12 @@ class OnnxYolox:
             AvadetError: if onnxruntime is absent, or the file is missing, broken or of another shape.
         """
         self.threshold = 0.3 if threshold is None else threshold
-        self._path, self._nms_iou, self._person_column = Path(path), nms_iou, 5 + person_class
-        self._session = _open_session(self._path, threads)
-        self._input_name, self.size_hw = _read_input(self._session, self._path)
-        raw = self._run(np.full((*self.size_hw, 3), PAD_VALUE, np.uint8))
+        self._graph = path if isinstance(path, OnnxGraph) else OnnxGraph.open(path, threads)
+        self._nms_iou, self._person_column = nms_iou, 5 + person_class
+        if len(self._graph.inputs) != 1:
+            raise self._graph.refusal("YOLOX")
+        self._input_name, self.size_hw = self._graph.picture("YOLOX")
+        raw = self._run(np.full((*self.size_hw, 3), GREY, np.uint8))
         self._cells_px, self._strides = self._read_grid(raw)
         self.decoded = _is_decoded(raw, self._cells_px, self._strides)
 
@@ -83,93 +79,40 @@ class OnnxYolox:
         kept = kept[np.argsort(-scores[kept], kind="stable")[:CANDIDATES]]
         corners = np.divide(self._corners(rows, kept), np.tile(scale_xy, 2), dtype=np.float32)
         people = tidy(corners, scores[kept], frame.shape[:2], self.threshold)
-        return _suppress(people, self._nms_iou)
+        return suppress(people, self._nms_iou)
 
     def _run(self, canvas: UInt8Array) -> Float32Array:
         """Answer to one letterboxed picture: uint8 (H, W, 3) RGB -> float32 (N, 5 + classes)."""
         bgr = np.ascontiguousarray(canvas[:, :, ::-1].transpose(2, 0, 1), np.float32)[None]
-        try:
-            rows = np.asarray(self._session.run(None, {self._input_name: bgr})[0])
-        except Exception as error:  # onnxruntime raises its own bare exceptions
-            raise AvadetError(f"{self._path}: onnxruntime cannot run it: {_first_line(error)}") from error
+        rows = self._graph.run({self._input_name: bgr})[0]
         if rows.ndim != 3 or rows.shape[0] != 1 or rows.shape[2] <= self._person_column:
-            raise _not_yolox(self._path, f"output {rows.shape}")
+            raise self._graph.refusal("YOLOX", f"its answer is {rows.shape}")
         return np.asarray(rows[0], np.float32)
 
     def _read_grid(self, rows: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Top left corners (N, 2) px and strides (N, 1) px of the cells that the N rows belong to."""
         for strides in STRIDE_SETS:
-            cells, sizes = _grid(self.size_hw, strides)
+            cells, sizes = grid(self.size_hw, strides)
             if len(cells) == len(rows):
                 return cells, sizes
-        raise _not_yolox(self._path, f"output (1, {len(rows)}, {rows.shape[1]}) for an input of {self.size_hw}")
+        found = f"its answer is (1, {len(rows)}, {rows.shape[1]}) for an input of {self.size_hw}"
+        raise self._graph.refusal("YOLOX", found)
 
     def _corners(self, rows: Float32Array, kept: np.ndarray) -> Float32Array:
         """Boxes of the rows `kept`, float32 (len(kept), 4) xyxy, pixels of the network's input."""
         centre, size = rows[kept, :2], rows[kept, 2:4]
-        if not self.decoded:
-            strides = self._strides[kept]
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not a box is dropped later
+            if not self.decoded:
+                strides = self._strides[kept]
                 centre, size = centre * strides + self._cells_px[kept], np.exp(size) * strides
-        return np.concatenate((centre - size / 2, centre + size / 2), axis=1, dtype=np.float32)
+            return np.concatenate((centre - size / 2, centre + size / 2), axis=1, dtype=np.float32)
 
 
-def _open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    """Open an ONNX file for the CPU, quietly."""
-    if not path.is_file():
-        raise AvadetError(f"{path}: no such file; give the path of a YOLOX-style .onnx file")
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise AvadetError(f'{path} needs onnxruntime, which is not installed; pip install "avadet[onnx]"') from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = _torch_threads() if threads is None else threads
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own bare exceptions
-        raise AvadetError(f"{path}: not a readable ONNX file: {_first_line(error)}") from error
-
-
-def _torch_threads() -> int:
-    """The number of threads that torch would use, so that one setting rules both."""
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _read_input(session: onnxruntime.InferenceSession, path: Path) -> tuple[str, tuple[int, int]]:
-    """Name and (height, width) px of the only input; sizes left open become 640."""
-    inputs = session.get_inputs()
-    shape = inputs[0].shape if inputs else []
-    if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or inputs[0].type != "tensor(float)":
-        found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        raise _not_yolox(path, f"input {found}")
-    height, width = (n if isinstance(n, int) else d for n, d in zip(shape[2:], DEFAULT_SIZE_HW))
-    return inputs[0].name, (height, width)
-
-
-def _not_yolox(path: Path, found: str) -> AvadetError:
-    """The error for a network of another family."""
-    return AvadetError(
-        f"{path}: not a YOLOX-style detector: expected one float input (1, 3, H, W) and an output (1, N, 5 + classes) "
-        f"with one row a cell of strides 8, 16, 32, got {found}; other detectors: write their boxes to a csv (--boxes)"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    """What a foreign exception says, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _grid(size_hw: tuple[int, int], strides: tuple[int, ...]) -> tuple[Float32Array, Float32Array]:
-    """Top left corner (N, 2) xy px and stride (N, 1) px of every cell, stride by stride, row by row."""
-    corners, sizes = [], []
-    for stride in strides:
-        rows, columns = np.mgrid[: size_hw[0] // stride, : size_hw[1] // stride]
-        corners.append(np.stack((columns.ravel(), rows.ravel()), axis=1) * stride)
-        sizes.append(np.full((rows.size, 1), stride))
-    return np.concatenate(corners).astype(np.float32), np.concatenate(sizes).astype(np.float32)
+def is_yolox(answer: np.ndarray) -> bool:
+    """Whether an answer to any picture looks like YOLOX's: (1, N, 5 + classes), all but the box between 0 and 1."""
+    if answer.ndim != 3 or answer.shape[0] != 1 or answer.shape[2] < 6:
+        return False
+    return mostly_probabilities(answer[0, :, 4:])
 
 
 def _is_decoded(rows: Float32Array, cells_px: Float32Array, strides: Float32Array) -> bool:
@@ -189,15 +132,6 @@ def _letterbox(frame: UInt8Array, size_hw: tuple[int, int]) -> tuple[UInt8Array,
     height, width = frame.shape[:2]
     scale = min(size_hw[0] / height, size_hw[1] / width)
     new_hw = max(1, int(height * scale)), max(1, int(width * scale))
-    canvas = np.full((*size_hw, 3), PAD_VALUE, np.uint8)
+    canvas = np.full((*size_hw, 3), GREY, np.uint8)
     canvas[: new_hw[0], : new_hw[1]] = cv2.resize(frame, new_hw[::-1], interpolation=cv2.INTER_LINEAR)
     return canvas, np.array([new_hw[1] / width, new_hw[0] / height], np.float32)
-
-
-def _suppress(people: PersonBoxes, nms_iou: float) -> PersonBoxes:
-    """Drop every box that overlaps a better one by more than `nms_iou`."""
-    import torch
-    from torchvision.ops import nms
-
-    kept = nms(torch.from_numpy(people.boxes_px), torch.from_numpy(people.scores), nms_iou).numpy()
-    return PersonBoxes(people.boxes_px[kept], people.scores[kept], people.size_hw)

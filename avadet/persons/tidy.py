@@ -40,3 +40,12 @@ def tidy(
     inside, scores = inside[large], scores[large]
     order = np.argsort(-scores, kind="stable")
     return PersonBoxes(inside[order], scores[order], size_hw)
+
+
+def suppress(people: PersonBoxes, nms_iou: float) -> PersonBoxes:
+    """Drop every box that overlaps a better one by more than `nms_iou`."""
+    import torch
+    from torchvision.ops import nms
+
+    kept = nms(torch.from_numpy(people.boxes_px), torch.from_numpy(people.scores), nms_iou).numpy()
+    return PersonBoxes(people.boxes_px[kept], people.scores[kept], people.size_hw)

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from avadet.errors import AvadetError
-from avadet.persons.load import RCNN_NAMES, default_interval_s, detector_names, load_detector
-from avadet.persons.torchvision_rcnn import ENTRIES
+from avadet.persons import detectron2_zoo, onnx_styles, transformers_detr
+from avadet.persons.load import FAST_ONNX_BYTES, TORCHVISION_NAMES, default_interval_s, detector_names, load_detector
+from avadet.persons.torchvision_detectors import ENTRIES
 
 
 def test_an_unknown_name_is_answered_with_close_ones():
@@ -23,15 +24,46 @@ def test_a_threshold_outside_0_1_is_refused(threshold):
         load_detector("tiny", threshold=threshold)
 
 
-def test_fast_detectors_run_between_keyframes_and_heavy_ones_do_not():
+def test_fast_detectors_run_between_keyframes_and_heavy_ones_do_not(tmp_path):
     assert default_interval_s("tiny") == pytest.approx(0.2)
     assert default_interval_s("my/yolox.ONNX") == pytest.approx(0.2)
-    assert [default_interval_s(name) for name in RCNN_NAMES] == [None, None]
+    fast = {name: default_interval_s(name) for name in TORCHVISION_NAMES if default_interval_s(name) is not None}
+    assert fast == {"ssdlite320_mobilenet_v3_large": 0.2}
+    assert default_interval_s("detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x") is None
+    assert default_interval_s("transformers:PekingU/rtdetr_v2_r50vd") is None
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.truncate(FAST_ONNX_BYTES)
+        assert default_interval_s(tmp_path / "large.onnx") == pytest.approx(0.2)
+        file.truncate(FAST_ONNX_BYTES + 1)
+    assert default_interval_s(tmp_path / "large.onnx") is None
+
+
+def test_names_lead_to_their_kind(monkeypatch):
+    def note(*given):
+        return given
+
+    monkeypatch.setattr(detectron2_zoo, "Detectron2Detector", note)
+    monkeypatch.setattr(transformers_detr, "TransformersDetector", note)
+    monkeypatch.setattr(onnx_styles, "load_onnx", note)
+    for name, expected in {
+        "detectron2:COCO-Keypoints/x": ("COCO-Keypoints/x", "cuda:1", 0.25),
+        "detectron2:a/b.yaml,c.onnx": ("a/b.yaml,c.onnx", "cuda:1", 0.25),
+        "transformers:a/b": ("a/b", "cuda:1", 0.25),
+        "a/b.onnx": ("a/b.onnx", 0.25),
+    }.items():
+        assert load_detector(name, "cuda:1", 0.25) == expected
+
+
+def test_names_of_other_projects_are_answered_with_how_to_write_them():
+    with pytest.raises(AvadetError, match="did you mean detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x"):
+        load_detector("COCO-Detection/faster_rcnn_R_50_FPN_1x")
+    with pytest.raises(AvadetError, match=r"known: .*transformers:NAME_OR_FOLDER"):
+        load_detector("PekingU/rtdetr_v2_r50vd")
 
 
 def test_names_and_entries_agree():
-    assert set(RCNN_NAMES) == set(ENTRIES)
-    assert detector_names() == ("tiny", *RCNN_NAMES)
+    assert set(TORCHVISION_NAMES) == set(ENTRIES)
+    assert detector_names() == ("tiny", *TORCHVISION_NAMES)
 
 
 def test_knowing_the_names_costs_no_heavy_import():

@@ -85,7 +85,7 @@ def test_duplicates_go_neighbours_and_other_classes_stay_apart(tmp_path):
     rows = raw_rows({10: person, 11: neighbour, 15: dog})
     twice = np.concatenate((rows[:, :11], raw_rows({10: duplicate})[:, 10:11], rows[:, 11:]), axis=1)
     assert twice.shape[1] == CELLS + 1  # a row too many: not this family
-    with pytest.raises(AvadetError, match="not a YOLOX-style detector"):
+    with pytest.raises(AvadetError, match="is no YOLOX-style detector"):
         OnnxYolox(write_net(tmp_path / "long.onnx", twice), threads=1)
     rows[0, 9] = (1.45, 0.5, *duplicate[2:])  # the cell before, reaching over: the same box
     people = OnnxYolox(write_net(tmp_path / "raw.onnx", rows), threads=1)(np.zeros((32, 64, 3), np.uint8))
@@ -104,8 +104,10 @@ def test_garbage_other_networks_and_missing_files(tmp_path, shared):
     cases = {
         garbage: "not a readable ONNX file",
         tmp_path / "absent.onnx": "no such file",
-        shared / "data/detectors/FastestDet.onnx": r"not a YOLOX-style detector.*\(1, 85, 22, 22\)",
-        write_net(tmp_path / "mono.onnx", raw_rows({}), (1, 1, *SIZE_HW)): "not a YOLOX-style detector.*input",
+        shared / "data/detectors/FastestDet.onnx": r"is no YOLOX-style detector.*758 float \(1, 85, 22, 22\)",
+        write_net(
+            tmp_path / "mono.onnx", raw_rows({}), (1, 1, *SIZE_HW)
+        ): r"is no YOLOX-style detector.*images float \(1, 1, 32, 64\)",
     }
     for path, said in cases.items():
         with pytest.raises(AvadetError, match=said) as caught:

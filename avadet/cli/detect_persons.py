@@ -1,0 +1,148 @@
+"""`avadet detect-persons`: videos in; the boxes of their people on every keyframe out, as one AVA-style CSV."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from avadet.cli import infer
+from avadet.errors import AvadetError
+
+if TYPE_CHECKING:
+    from avadet.inference.pipeline import PeopleAt
+    from avadet.types import PersonDetector
+
+EVERY_S = 1.0
+SCORE_DECIMALS = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `avadet detect-persons`."""
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files; each needs its own stem")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="CSV",
+        help="file for the boxes of all videos: video stem, seconds from the first frame, x1, y1, x2, y2 in 0-1, no "
+        "action, score",
+    )
+    parser.add_argument(
+        "--detector", default="tiny", metavar="NAME|PATH", help=f"{infer.DETECTOR_HELP} (default %(default)s)"
+    )
+    parser.add_argument(
+        "--every",
+        type=infer.positive,
+        default=EVERY_S,
+        metavar="SECONDS",
+        help="time between keyframes (default %(default)g)",
+    )
+    parser.add_argument(
+        "--threshold", type=infer.fraction, metavar="SCORE", help="lowest score of a person (default: the detector's)"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto, the default")
+    parser.add_argument("--overwrite", action="store_true", help="replace a CSV that is already there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run over every video.
+
+    Returns:
+        0 if all went well, 1 if one of several videos failed; the rows of the others are written all the same.
+
+    Raises:
+        AvadetError: if nothing could be done: wrong arguments, or no video is good.
+    """
+    from avadet.files import whole_file
+    from avadet.memory import keep_freed_memory
+
+    check_output(args)
+    keep_freed_memory()
+    failed: dict[Path, AvadetError] = {}
+    good = [video for video in args.videos if infer.try_video(video, infer.check_video, failed)]
+    _raise_if_all_failed(failed, args.videos)
+    with (
+        infer.new_folder(args.out.parent),
+        whole_file(args.out) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
+        detector = load(args)
+        for video in good:
+            infer.try_video(video, lambda video: process(video, detector, args.every, file), failed)
+        _raise_if_all_failed(failed, args.videos)
+    print(f"boxes: {args.out}")
+    return infer.report_failures(failed, len(args.videos))
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """Raise if two videos share a stem, or the CSV is there already or would replace a video."""
+    by_stem: dict[str, Path] = {}
+    for video in args.videos:
+        twin = by_stem.setdefault(video.stem, video)
+        if twin is not video:
+            raise AvadetError(f"rows of {twin} and {video} would both begin with {video.stem}; write two files")
+    if args.out.is_dir():
+        raise AvadetError(f"{args.out} is a folder; expected the name of a CSV file, such as {args.out / 'boxes.csv'}")
+    if args.out.exists():
+        if any(video.exists() and args.out.samefile(video) for video in args.videos):
+            raise AvadetError(f"the boxes would replace the input {args.out}; choose another --out")
+        if not args.overwrite:
+            raise AvadetError(f"{args.out} already there; add --overwrite to replace, or choose another --out")
+
+
+def load(args: argparse.Namespace) -> PersonDetector:
+    """The detector, on the device asked for."""
+    from avadet.models.devices import choose_device
+    from avadet.persons.load import load_detector
+
+    device = str(choose_device(args.device))
+    detector = load_detector(args.detector, device, args.threshold)
+    infer.note(f"detector: {args.detector}, on {device}")
+    return detector
+
+
+def process(video: Path, detector: PersonDetector, every_s: float, file: TextIO) -> None:
+    """Write the rows of one video: all of them, or none if it fails.
+
+    Raises:
+        AvadetError: if the video has no picture that decodes, or the detector fails.
+    """
+    from avadet.inference.pipeline import PeopleAt, find_people
+    from avadet.video.read import VideoReader
+
+    rows: list[str] = []
+    num_keyframes, end_s = 0, 0.0
+    with VideoReader(video) as reader:
+        for event in infer.with_progress(find_people(reader, detector, every_s), reader.info):
+            if isinstance(event, PeopleAt):
+                num_keyframes += 1
+                rows += rows_of(event)
+            else:
+                end_s = event.time_s
+    infer.warn_of_damage(reader, end_s)
+    file.writelines(f"{row}\n" for row in rows)
+    seen = infer.count(num_keyframes, "keyframe")
+    print(f"{video.name}: {seen}, {infer.count(len(rows), 'box', 'boxes') if rows else 'no people found'}")
+
+
+def rows_of(people: PeopleAt) -> list[str]:
+    """The rows of one keyframe, best person first: video_id,seconds,x1,y1,x2,y2,,score, without line ends."""
+    import numpy as np
+
+    from avadet import boxes
+    from avadet.annotations.ava import box_cells, csv_line, format_time
+
+    found = people.persons
+    boxes_norm = np.clip(boxes.to_norm(found.boxes_px, found.size_hw), 0, 1)
+    start = [people.key.video_id, format_time(people.key.time_s)]
+    return [
+        csv_line([*start, *box_cells(box), "", f"{score:.{SCORE_DECIMALS}f}"])
+        for box, score in zip(boxes_norm, found.scores.tolist())
+    ]
+
+
+def _raise_if_all_failed(failed: dict[Path, AvadetError], videos: list[Path]) -> None:
+    """Raise what went wrong with every video if none is left."""
+    if len(failed) == len(videos):
+        raise AvadetError("\n".join(str(error) for error in failed.values()))
