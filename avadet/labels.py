@@ -29,10 +29,10 @@ def read_label_map(name_or_path: str | Path) -> LabelMap:
     """Read a label map that ships with the package, or one from a file.
 
     Args:
-        name_or_path: "ava_v2.1", "ava_v2.2", "jhmdb21", "ucf24", "multisports", or a file: `.csv` (columns id and name, perhaps group and
-            evaluated; AVA's label_id, label_name and label_type do as well), `.yaml` (the form of data_specs), or
-            anything else as AVA's text protocol buffer, blocks `label { name label_id label_type }` or
-            `item { name id }`.
+        name_or_path: "ava_v2.1", "ava_v2.2", "jhmdb21", "ucf24", "multisports", or a file: `.csv` (columns id and name,
+            perhaps group and evaluated; AVA's label_id, label_name and label_type do as well), `.yaml` (the form of
+            data_specs), or anything else as AVA's text protocol buffer, blocks `label { name label_id label_type }`
+            or `item { name id }`.
 
     Returns:
         the classes in order of rising id. All classes of a foreign file are evaluated, as the official script does;

@@ -124,8 +124,8 @@ def infer(
         video: path of a video file.
         model: a name of the zoo, a path, or a loaded model (so that many videos share one); None = an official
             AVA model if its weights are at hand, else the one that is bundled.
-        detector: a name, the path of an .onnx file (see `persons.load`), or any callable from an RGB frame, uint8 (H, W, 3), to
-            its PersonBoxes; None = the bundled one.
+        detector: a name or path as `persons.load.load_detector` takes it, or any callable from an RGB frame, uint8
+            (H, W, 3), to its PersonBoxes; None = the bundled one.
         boxes: an AVA-style CSV of person boxes instead of a detector. Its rows are found by the video's file name
             without suffix; its times count from the first frame of the file.
         every: seconds between keyframes; None = 1.0, or with `boxes` every time of the CSV. Given with `boxes`, it
