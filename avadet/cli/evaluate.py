@@ -22,7 +22,11 @@ _PROTOCOLS = ("activitynet", "slowfast", "mmaction2")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet eval`."""
-    parser.add_argument("detections", type=Path, metavar="DET.csv", help="AVA detections, plain or gzipped")
+    found = parser.add_mutually_exclusive_group(required=True)
+    found.add_argument("file", nargs="?", type=Path, metavar="DET.csv", help="AVA detections, plain or gzipped")
+    found.add_argument(
+        *("-d", "--detections"), type=Path, metavar="DET.csv", help="the same, as ActivityNet's script has it"
+    )
     add_rules(parser)
     parser.add_argument(
         "--explain", action="store_true", help="print where the points were lost, bounds and slices too"
@@ -50,9 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
     """Declare the ground truth and what decides how it is scored."""
-    parser.add_argument("--gt", type=Path, required=True, metavar="GT.csv", help="AVA ground truth, plain or gzipped")
     parser.add_argument(
-        "--labels",
+        *("--gt", "-g", "--groundtruth"),
+        type=Path,
+        required=True,
+        metavar="GT.csv",
+        help="AVA ground truth, plain or gzipped",
+    )
+    parser.add_argument(
+        *("--labels", "-l", "--labelmap"),
         default="ava_v2.2",
         metavar="NAME|FILE",
         help="label map: ava_v2.1, ava_v2.2, jhmdb21, ucf24, multisports, or a .pbtxt or .csv file "
@@ -77,6 +87,7 @@ def count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print the table, write the files that are asked for."""
+    args.detections = args.detections or args.file
     report = _tubes(args) if args.tubes else _frames(args)
     print(report.table())
     for warning in report.warnings:

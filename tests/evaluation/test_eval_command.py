@@ -80,6 +80,24 @@ def test_confusions_are_told_by_class_id(files: tuple[str, str], tmp_path: Path)
     assert json.loads(out.read_text())["losses"]["other_action"]["12"] == {"11": 0.5}
 
 
+@pytest.mark.parametrize(
+    ("found", "true", "labels"), [("-d", "-g", "-l"), ("--detections", "--groundtruth", "--labelmap")]
+)
+def test_the_arguments_of_the_official_script_are_understood(
+    files: tuple[str, str], found: str, true: str, labels: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", labels, "ava_v2.1", true, files[1], found, files[0]]) == 0
+    assert re.search(r"frame-mAP@0\.5 +25\.00", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("more", [[], ["-d", "det.csv"]])
+def test_detections_are_named_once(files: tuple[str, str], more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", "--gt", files[1], *([files[0], *more] if more else [])])
+    assert stop.value.code == 2
+    assert "DET.csv" in capsys.readouterr().err
+
+
 def test_excluded_keyframes_and_other_labels(
     files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
