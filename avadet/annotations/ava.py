@@ -116,7 +116,7 @@ def _person_ids(rows: Columns) -> IntArray | None:
 def read_boxes(path: str | Path) -> AvaTable:
     """Read person boxes to be used in place of a detector: video_id,seconds,x1,y1,x2,y2[,action_id[,score]].
 
-    The action id may be blank. A person with several actions has several rows with the same box, as in AVA.
+    The action id may be blank. Rows of two columns name a keyframe where nobody is; their box is 0, 0, 0, 0. A person with several actions has several rows with the same box, as in AVA.
 
     Returns:
         the rows; `scores` is None where no row has a score.
@@ -125,7 +125,7 @@ def read_boxes(path: str | Path) -> AvaTable:
         AvadetError: if the file is unreadable, rows are malformed, or boxes are NaN, inverted, empty or not within 0-1
             (pixels), with line numbers.
     """
-    rows = read_rows(path, RowForm(widths=(6, 7, 8), boxes="inside", blank_action=True))
+    rows = read_rows(path, RowForm(widths=(2, 6, 7, 8), boxes="inside", blank_action=True))
     scores = rows.last if rows.widest == 8 else None
     if scores is not None and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
         line = int(np.flatnonzero((scores < 0) | (scores > 1))[0]) + 1

@@ -112,22 +112,26 @@ def process(video: Path, detector: PersonDetector, every_s: float, file: TextIO)
     from avadet.video.read import VideoReader
 
     rows: list[str] = []
-    num_keyframes, end_s = 0, 0.0
+    num_keyframes, num_boxes, end_s = 0, 0, 0.0
     with VideoReader(video) as reader:
         for event in infer.with_progress(find_people(reader, detector, every_s), reader.info):
             if isinstance(event, PeopleAt):
                 num_keyframes += 1
+                num_boxes += len(event.persons)
                 rows += rows_of(event)
             else:
                 end_s = event.time_s
     infer.warn_of_damage(reader, end_s)
     file.writelines(f"{row}\n" for row in rows)
     seen = infer.count(num_keyframes, "keyframe")
-    print(f"{video.name}: {seen}, {infer.count(len(rows), 'box', 'boxes') if rows else 'no people found'}")
+    print(f"{video.name}: {seen}, {infer.count(num_boxes, 'box', 'boxes') if num_boxes else 'no people found'}")
 
 
 def rows_of(people: PeopleAt) -> list[str]:
-    """The rows of one keyframe, best person first: video_id,seconds,x1,y1,x2,y2,,score, without line ends."""
+    """The rows of one keyframe, best person first: video_id,seconds,x1,y1,x2,y2,,score, without line ends.
+
+    A keyframe without people is a row of its video_id and seconds alone, so that readers know it was looked at.
+    """
     import numpy as np
 
     from avadet import boxes
@@ -136,6 +140,8 @@ def rows_of(people: PeopleAt) -> list[str]:
     found = people.persons
     boxes_norm = np.clip(boxes.to_norm(found.boxes_px, found.size_hw), 0, 1)
     start = [people.key.video_id, format_time(people.key.time_s)]
+    if not len(found):
+        return [csv_line(start)]
     return [
         csv_line([*start, *box_cells(box), "", f"{score:.{SCORE_DECIMALS}f}"])
         for box, score in zip(boxes_norm, found.scores.tolist())

@@ -146,7 +146,10 @@ def test_nobody_is_no_error(
     monkeypatch.setattr(SquareAndShadows, "__call__", lambda self, frame: PersonBoxes.empty(frame.shape[:2]))
     assert detect(folder, tmp_path / "boxes.csv") == 0
     assert "clip.mp4: 3 keyframes, no people found" in capsys.readouterr().out
-    assert (tmp_path / "boxes.csv").read_text() == ""
+    assert (tmp_path / "boxes.csv").read_text() == "clip,0\nclip,1\nclip,2\n"
+    known = PrecomputedBoxes(read_boxes(tmp_path / "boxes.csv"))
+    assert known.times_s("clip").tolist() == [0.0, 1.0, 2.0]
+    assert len(known.at("clip", 1.0, (100, 100))) == 0
 
 
 def test_ctrl_c_leaves_what_was_there(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
