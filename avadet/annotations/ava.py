@@ -116,7 +116,8 @@ def _person_ids(rows: Columns) -> IntArray | None:
 def read_boxes(path: str | Path) -> AvaTable:
     """Read person boxes to be used in place of a detector: video_id,seconds,x1,y1,x2,y2[,action_id[,score]].
 
-    The action id may be blank. Rows of two columns name a keyframe where nobody is; their box is 0, 0, 0, 0. A person with several actions has several rows with the same box, as in AVA.
+    The action id may be blank. Rows of two columns name a keyframe where nobody is; their box is 0, 0, 0, 0. A person
+    with several actions has several rows with the same box, as in AVA.
 
     Returns:
         the rows; `scores` is None where no row has a score.
