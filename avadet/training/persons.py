@@ -30,8 +30,7 @@ Report = Callable[[str], None]
 LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
-FALSE_A_FRAME = 0.2  # false boxes that the chosen threshold may show
-VALIDATION_STEP = 2  # every second frame kept aside is enough to choose a threshold
+FALSE_A_FRAME = 0.25  # false boxes that the chosen threshold may show
 
 
 class PersonTrainer:
@@ -134,9 +133,8 @@ def choose_threshold(net: PersonNet, long_side: int, frames: FramePack) -> float
     if not len(frames):
         return UNCHOSEN_THRESHOLD
     detector = TinyPersons.from_net(net, long_side, SCORE_FLOOR)
-    rows = range(0, len(frames), VALIDATION_STEP)
-    found = [detector(frames[i].image) for i in rows]
-    return lowest_threshold(found, [frames.people(i) for i in rows], FALSE_A_FRAME)
+    found = [detector(frames[i].image) for i in range(len(frames))]
+    return lowest_threshold(found, [frames.people(i) for i in range(len(frames))], FALSE_A_FRAME)
 
 
 def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str, object]:

@@ -128,28 +128,22 @@ def lowest_threshold(
     """The lowest threshold, of 0.05, 0.06, ... 0.95, that shows no more false boxes than are bearable.
 
     Low, because a person missed is lost for good, and a false box is dropped later if nothing moves there or no action
-    is recognised.
+    is recognised. A box is false, as in `ClipScore`, if it overlaps nobody by `SAME_IOU`.
 
     Args:
         found: the detector's people in each frame, down to a low score.
-        labels: boxes (N, 4) and certain (N,) of each frame. Boxes that pair with an uncertain one count neither way.
+        labels: boxes (N, 4) of each frame's people, certain or not, and certain (N,).
         false_a_frame: false boxes a frame, at most.
 
     Returns:
         0.95 if every threshold shows more.
     """
+    alone = [
+        people.scores[boxes.iou(people.boxes_px, corners).max(axis=1, initial=0.0) < SAME_IOU]
+        for people, (corners, _) in zip(found, labels)
+    ]
+    scores = np.concatenate([*alone, np.zeros(0, np.float32)])
     for threshold in np.linspace(0.05, 0.95, 91).round(4):
-        rows = [_counts(people, label, threshold) for people, label in zip(found, labels)]
-        hits, shown, _ = (sum(column) for column in zip(*rows))
-        if shown - hits <= false_a_frame * len(rows):
+        if (scores >= threshold).sum() <= false_a_frame * len(found):
             return float(threshold)
     return 0.95
-
-
-def _counts(people: PersonBoxes, label: tuple[Float32Array, BoolArray], threshold: float) -> tuple[int, int, int]:
-    """Certain people found, boxes shown that count, certain people there are."""
-    corners, certain = label
-    shown = people.boxes_px[people.scores >= threshold]
-    hits = len(match(shown, corners[certain]))
-    near_doubtful = boxes.iou(shown, corners[~certain]).max(axis=1, initial=0.0) >= SAME_IOU
-    return hits, len(shown) - min(int(near_doubtful.sum()), len(shown) - hits), int(certain.sum())

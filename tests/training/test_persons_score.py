@@ -88,11 +88,13 @@ def test_the_lowest_threshold_with_few_false_boxes() -> None:
     assert lowest_threshold([people((*wrong, 0.99))], labels[:1], 0.0) == pytest.approx(0.95)
 
 
-def test_boxes_on_uncertain_people_are_not_false() -> None:
-    found = [people((0, 0, 10, 10, 0.8), (20, 0, 30, 10, 0.6), (40, 0, 50, 10, 0.4))]
+def test_boxes_on_anybody_are_not_false() -> None:
+    # a second box on the same person, and one on somebody uncertain, are supported; the third box is not
+    found = [people((0, 0, 10, 10, 0.8), (1, 0, 11, 10, 0.7), (20, 0, 30, 10, 0.6), (40, 0, 50, 10, 0.4))]
     labels = boxes((0, 0, 10, 10), (20, 0, 30, 10))
     for certain in ([True, True], [True, False]):
         assert lowest_threshold(found, [(labels, np.array(certain))], 0.0) == pytest.approx(0.41)
+    assert lowest_threshold(found, [(NOBODY, np.zeros(0, bool))], 2.0) == pytest.approx(0.61)
 
 
 def test_who_is_held_out_depends_on_the_name_alone() -> None:
