@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from avadet.cli import infer
+from avadet.cli import arguments, videos
 from avadet.errors import AvadetError
 
 if TYPE_CHECKING:
@@ -29,17 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "action, score",
     )
     parser.add_argument(
-        "--detector", default="tiny", metavar="NAME|PATH", help=f"{infer.DETECTOR_HELP} (default %(default)s)"
+        "--detector", default="tiny", metavar="NAME|PATH", help=f"{arguments.DETECTOR_HELP} (default %(default)s)"
     )
     parser.add_argument(
         "--every",
-        type=infer.positive,
+        type=arguments.positive,
         default=EVERY_S,
         metavar="SECONDS",
         help="time between keyframes (default %(default)g)",
     )
     parser.add_argument(
-        "--threshold", type=infer.fraction, metavar="SCORE", help="lowest score of a person (default: the detector's)"
+        "--threshold",
+        type=arguments.fraction,
+        metavar="SCORE",
+        help="lowest score of a person (default: the detector's)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto, the default")
     parser.add_argument("--overwrite", action="store_true", help="replace a CSV that is already there")
@@ -60,19 +63,19 @@ def run(args: argparse.Namespace) -> int:
     check_output(args)
     keep_freed_memory()
     failed: dict[Path, AvadetError] = {}
-    good = [video for video in args.videos if infer.try_video(video, infer.check_video, failed)]
+    good = [video for video in args.videos if videos.try_video(video, videos.check_video, failed)]
     _raise_if_all_failed(failed, args.videos)
     with (
-        infer.new_folder(args.out.parent),
+        videos.new_folder(args.out.parent),
         whole_file(args.out) as partial,
         partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
     ):
         detector = load(args)
         for video in good:
-            infer.try_video(video, lambda video: process(video, detector, args.every, file), failed)
+            videos.try_video(video, lambda video: process(video, detector, args.every, file), failed)
         _raise_if_all_failed(failed, args.videos)
     print(f"boxes: {args.out}")
-    return infer.report_failures(failed, len(args.videos))
+    return videos.report_failures(failed, len(args.videos))
 
 
 def check_output(args: argparse.Namespace) -> None:
@@ -98,7 +101,7 @@ def load(args: argparse.Namespace) -> PersonDetector:
 
     device = str(choose_device(args.device))
     detector = load_detector(args.detector, device, args.threshold)
-    infer.note(f"detector: {args.detector}, on {device}")
+    videos.note(f"detector: {args.detector}, on {device}")
     return detector
 
 
@@ -114,17 +117,17 @@ def process(video: Path, detector: PersonDetector, every_s: float, file: TextIO)
     rows: list[str] = []
     num_keyframes, num_boxes, end_s = 0, 0, 0.0
     with VideoReader(video) as reader:
-        for event in infer.with_progress(find_people(reader, detector, every_s), reader.info):
+        for event in videos.with_progress(find_people(reader, detector, every_s), reader.info):
             if isinstance(event, PeopleAt):
                 num_keyframes += 1
                 num_boxes += len(event.persons)
                 rows += rows_of(event)
             else:
                 end_s = event.time_s
-    infer.warn_of_damage(reader, end_s)
+    videos.warn_of_damage(reader, end_s)
     file.writelines(f"{row}\n" for row in rows)
-    seen = infer.count(num_keyframes, "keyframe")
-    print(f"{video.name}: {seen}, {infer.count(num_boxes, 'box', 'boxes') if num_boxes else 'no people found'}")
+    seen = videos.count(num_keyframes, "keyframe")
+    print(f"{video.name}: {seen}, {videos.count(num_boxes, 'box', 'boxes') if num_boxes else 'no people found'}")
 
 
 def rows_of(people: PeopleAt) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from avadet.cli import arguments, videos
 from avadet.errors import AvadetError
 
 if TYPE_CHECKING:
@@ -18,13 +17,8 @@ if TYPE_CHECKING:
     from avadet.inference.sinks import Sink
     from avadet.inference.summary import Span, Summary
     from avadet.types import VideoInfo
-    from avadet.video.read import VideoReader
 
 Item = TypeVar("Item")
-DETECTOR_HELP = (
-    "tiny, a detector of torchvision by name, a YOLOX, NanoDet or RT-DETR .onnx file, detectron2:NAME, "
-    "detectron2:CONFIG[,WEIGHTS] or transformers:NAME|FOLDER"
-)
 THRESHOLD = 0.3
 SHOWN_PEOPLE = 10
 SHOWN_SPANS = 6
@@ -49,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     people.add_argument(
         "--detector",
         metavar="NAME|PATH",
-        help=f"person detector: {DETECTOR_HELP} (default tiny)",
+        help=f"person detector: {arguments.DETECTOR_HELP} (default tiny)",
     )
     people.add_argument(
         "--boxes",
@@ -63,54 +57,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
-        type=positive,
+        type=arguments.positive,
         metavar="SECONDS",
         help="time between keyframes (default 1; with --boxes, every time of the CSV, or the first in each stretch)",
     )
     parser.add_argument(
         "--detect-every",
-        type=_not_negative,
+        type=arguments.not_negative,
         metavar="SECONDS",
         help="look for people this often between keyframes too, so that boxes follow them; 0 = on keyframes only "
         "(default: as often as the detector is fast)",
     )
     parser.add_argument(
         "--threshold",
-        type=fraction,
+        type=arguments.fraction,
         default=THRESHOLD,
         help="lowest score of an action in STEM.jsonl and STEM.mp4; STEM.ava.csv keeps the weak ones for scoring "
         "(default %(default)s)",
     )
     parser.add_argument(
-        "--person-threshold", type=fraction, metavar="SCORE", help="lowest score of a person (default: the detector's)"
+        "--person-threshold",
+        type=arguments.fraction,
+        metavar="SCORE",
+        help="lowest score of a person (default: the detector's)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto, the default")
     parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
-
-
-def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and fits(value)):
-        raise argparse.ArgumentTypeError(f"must be {expected}, got '{text}'")
-    return value
-
-
-def positive(text: str) -> float:
-    """A number above 0, as an argument."""
-    return _number(text, lambda value: value > 0, "a number above 0")
-
-
-def _not_negative(text: str) -> float:
-    return _number(text, lambda value: value >= 0, "a number, 0 or above")
-
-
-def fraction(text: str) -> float:
-    """A number from 0 to 1, as an argument."""
-    return _number(text, lambda value: 0 <= value <= 1, "between 0 and 1")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -127,36 +100,17 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(args)
     keep_freed_memory()
     failed: dict[Path, AvadetError] = {}
-    good = [video for video in args.videos if try_video(video, lambda video: check_video(video), failed)]
+    good = [video for video in args.videos if videos.try_video(video, videos.check_video, failed)]
     if len(args.videos) == 1 and failed:
         raise failed[args.videos[0]]
     if good:
-        with new_folder(args.out):
+        with videos.new_folder(args.out):
             setup = load_setup(args)
             for video in good:
-                try_video(video, lambda video: process(video, setup, args), failed)
+                videos.try_video(video, lambda video: process(video, setup, args), failed)
             if len(args.videos) == 1 and failed:
                 raise failed[args.videos[0]]
-    return report_failures(failed, len(args.videos))
-
-
-def try_video(video: Path, work: Callable[[Path], None], failed: dict[Path, AvadetError]) -> bool:
-    """Do the work on a video; note what went wrong and go on."""
-    try:
-        work(video)
-    except AvadetError as error:
-        failed[video] = error
-    return video not in failed
-
-
-def report_failures(failed: dict[Path, AvadetError], total: int) -> int:
-    """Say on stderr which videos failed and why; return the exit code."""
-    if not failed:
-        return 0
-    note(f"{len(failed)} of {total} videos failed:")
-    for error in failed.values():
-        note(f"  {error}")
-    return 1
+    return videos.report_failures(failed, len(args.videos))
 
 
 def output_paths(video: Path, args: argparse.Namespace) -> list[Path]:
@@ -184,25 +138,6 @@ def check_outputs(args: argparse.Namespace) -> None:
         raise AvadetError(f"{names} already there; add --overwrite to replace, or choose another --out")
 
 
-def check_video(video: Path) -> None:
-    """Raise if a video cannot be read at all, before a model is loaded."""
-    from avadet.video.read import probe
-
-    probe(video)
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Remove the folders on the way to the results again if nothing came to lie in them."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        yield
-    finally:
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-
-
 def load_setup(args: argparse.Namespace) -> Setup:
     """Load the model and the detector or boxes; say which model and why.
 
@@ -220,7 +155,7 @@ def load_setup(args: argparse.Namespace) -> Setup:
     if args.detect_every is not None:
         detect_every_s = args.detect_every or None
     model = zoo.load(name, device)
-    note(f"model: {reason} ({len(model.labels)} actions, on {device})")
+    videos.note(f"model: {reason} ({len(model.labels)} actions, on {device})")
     return Setup(model, persons, args.every, detect_every_s)
 
 
@@ -238,12 +173,12 @@ def process(video: Path, setup: Setup, args: argparse.Namespace) -> None:
     summary = Summary(setup.model.labels, args.threshold)
     with VideoReader(video) as reader, ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args)]
-        for _ in with_progress(feed(setup.events(reader), [summary, *sinks]), reader.info):
+        for _ in videos.with_progress(feed(setup.events(reader), [summary, *sinks]), reader.info):
             pass
-    warn_of_damage(reader, summary.end_s)
+    videos.warn_of_damage(reader, summary.end_s)
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
-        note(f"warning: {video}: {count(left_out, 'moment')} of --boxes after its end left out")
+        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes after its end left out")
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
@@ -262,49 +197,13 @@ def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[
     return sinks + [VideoSink(path, info, labels, args.threshold, timing) for path in mp4]
 
 
-def with_progress(events: Iterator[Item], info: VideoInfo) -> Iterator[Item]:
-    """Show on stderr how much of the video is done, and how long the rest will take."""
-    from tqdm import tqdm
-
-    from avadet.types import Frame
-
-    total_s = round(info.duration_s, 2) or None
-    layout = "{desc}: {percentage:3.0f}%|{bar:20}| {n:.1f}/{total:.1f} s of video, ETA {remaining}"
-    with tqdm(
-        total=total_s,
-        desc=info.path.name,
-        unit="s",
-        bar_format=layout if total_s else "{desc}: {n:.1f} s of video, {elapsed}",
-        mininterval=0.2 if sys.stderr.isatty() else 5.0,
-    ) as bar:
-        for event in events:
-            if isinstance(event, Frame):
-                bar.update(max(min(event.time_s, total_s or event.time_s) - bar.n, 0.0))
-            yield event
-        bar.update(max((total_s or 0.0) - bar.n, 0.0))
-
-
-def warn_of_damage(reader: VideoReader, end_s: float) -> None:
-    """Say on stderr where a video is damaged or breaks off, once it has been read to `end_s`, seconds."""
-    if reader.damaged:
-        note(
-            f"warning: {reader.info.path}: {count(reader.damaged, 'damaged spot')}; pictures around the damage may be "
-            f"wrong; the last picture is at {end_s:.2f} s"
-        )
-    if reader.ended_early_s:
-        note(
-            f"warning: {reader.info.path} breaks off at {end_s:.2f} s, {reader.ended_early_s:.2f} s before the end "
-            "that its header gives; the results cover what came before"
-        )
-
-
 def headline(summary: Summary, took_s: float) -> str:
     """Say in one line how much was seen and how long it took."""
     speed = summary.end_s / took_s if took_s > 0 else 0.0
-    seen = f"{summary.end_s:.1f} s of video, {count(summary.num_keyframes, 'keyframe')}"
+    seen = f"{summary.end_s:.1f} s of video, {videos.count(summary.num_keyframes, 'keyframe')}"
     if not summary.num_people:
         return f"{seen}: no people found ({took_s:.1f} s, {speed:.1f}x real time)"
-    people = count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
+    people = videos.count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
     return f"{seen}, {people} ({took_s:.1f} s, {speed:.1f}x real time)"
 
 
@@ -329,13 +228,3 @@ def _period(span: Span) -> str:
     if span.start_s == span.end_s:
         return f"at {span.start_s:.4g} s"
     return f"{span.start_s:.4g}-{span.end_s:.4g} s"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: 1 person, 2 people."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def note(text: str) -> None:
-    """Tell the user something on stderr."""
-    print(f"avadet: {text}", file=sys.stderr)
