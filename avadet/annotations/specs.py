@@ -1,0 +1,194 @@
+"""A data set in one YAML: its label map, files, clock, splits, and what is known of it.
+
+The sets of data_specs are described this way, and so is a user's own, in which only `labels` and `splits` are needed.
+Every setting is explained in data_specs/README.md. `annotations.splits` reads what a spec describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from avadet.config import Section, read_schema
+from avadet.errors import AvadetError, unknown_name
+from avadet.files import resource_folder
+from avadet.labels import label_map_names, read_label_map
+from avadet.types import LabelMap
+
+SPEC_FILE = "spec.yaml"
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class VideosSpec(Section):
+    """Where the videos are, and what their files are like.
+
+    Attributes:
+        folder: in the data set's folder; the file of video "a/b" is FOLDER/a/b with any suffix of a video.
+        keyframes_name: what a keyframe's time means: the `time` of a frame, or, where files' own timestamps are not to
+            be trusted, the `number` of a frame: round(seconds * fps), counted from 0.
+        starts_at_s: which second of the data set's clock a file's first frame is: 0 for whole films, 900 for AVA's
+            films cut by `ffmpeg -ss 900`.
+        fps: frames per second of every file, null = any. With `keyframes_name: number` the rate that times are
+            counted in.
+        size_hw: [height, width] px of every file, null = any.
+        shortest_s: seconds that every file must last at least, null = up to its last keyframe.
+    """
+
+    folder: Path = Path("videos")
+    keyframes_name: Literal["time", "number"] = "time"
+    starts_at_s: float = 0.0
+    fps: PositiveFloat | None = None
+    size_hw: tuple[int, int] | None = None
+    shortest_s: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _check_numbers_have_a_rate(self) -> VideosSpec:
+        if self.keyframes_name == "number" and self.fps is None:
+            raise ValueError("keyframes_name is 'number', so fps must say how many frames make a second")
+        return self
+
+
+class KeyframesSpec(Section):
+    """Which moments may be annotated.
+
+    Attributes:
+        every_s: seconds between two keyframes, null = anywhere.
+        first_s: seconds of the data set's clock, null = from the start.
+        last_s: likewise, inclusive, null = to the end.
+    """
+
+    every_s: PositiveFloat | None = None
+    first_s: float | None = None
+    last_s: float | None = None
+
+
+class TubesSpec(Section):
+    """What frame numbers, pixel boxes and tubes mean; see `annotations.tubes.TubeSpec`, which has these fields."""
+
+    last_pixel_inside: bool = False
+    fills_clip: bool = False
+    counts_last_frame: bool = True
+
+
+class CountsSpec(Section):
+    """How many of what a split has when it is complete; null = not known."""
+
+    videos: Count | None = None
+    keyframes: Count | None = None
+    boxes: Count | None = None
+    rows: Count | None = None
+    tubes: Count | None = None
+    excluded: Count | None = None
+
+
+class SplitSpec(Section):
+    """One part of a data set. Paths are relative to the data set's folder.
+
+    Attributes:
+        annotations: an AVA ground-truth CSV, or tubes (a CSV with header, or a pickle).
+        part: which list of the tubes' splits, null = every video of the file.
+        number: which of several splits, from 1.
+        excluded: CSV of keyframes that are not to be used.
+        videos: a text file of the split's video names, one a line (a suffix is left off); null = those annotated.
+        proposals: CSV of person boxes with scores.
+        counts: what a complete split has.
+    """
+
+    annotations: Path
+    part: Literal["train", "test"] | None = None
+    number: Annotated[int, Field(ge=1)] = 1
+    excluded: Path | None = None
+    videos: Path | None = None
+    proposals: Path | None = None
+    counts: CountsSpec = CountsSpec()
+
+
+class DataSpec(Section):
+    """A data set.
+
+    Attributes:
+        title: its full name.
+        licence: of annotations and videos.
+        urls: where to get what, by name.
+        labels: a label map by name, or a file in the data set's folder.
+        videos: its videos.
+        keyframes: its keyframes.
+        tubes: for annotations that count frames and pixels.
+        splits: its parts by name.
+    """
+
+    title: str = ""
+    licence: str = ""
+    urls: dict[str, str] = {}
+    labels: str
+    videos: VideosSpec = VideosSpec()
+    keyframes: KeyframesSpec = KeyframesSpec()
+    tubes: TubesSpec | None = None
+    splits: Annotated[dict[str, SplitSpec], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set where it lies.
+
+    Attributes:
+        name: of the spec: its folder in data_specs, or the stem of a user's file.
+        spec: what it is.
+        root: the folder that its paths are relative to.
+        labels: its classes.
+    """
+
+    name: str
+    spec: DataSpec
+    root: Path
+    labels: LabelMap
+
+    def path(self, relative: Path) -> Path:
+        """A file of the data set."""
+        return self.root / relative
+
+    def split(self, name: str) -> SplitSpec:
+        """A part by name.
+
+        Raises:
+            AvadetError: if there is no such part.
+        """
+        if name not in self.spec.splits:
+            raise unknown_name(f"split of {self.name}", name, self.spec.splits)
+        return self.spec.splits[name]
+
+
+def data_set_names() -> list[str]:
+    """Data sets that data_specs describes, sorted."""
+    return sorted(path.parent.name for path in resource_folder("data_specs").glob(f"*/{SPEC_FILE}"))
+
+
+def open_data_set(name_or_path: str | Path, root: str | Path | None = None, overrides: Sequence[str] = ()) -> DataSet:
+    """Read a spec; nothing else of the data set is touched yet.
+
+    Args:
+        name_or_path: a name of `data_set_names()`, or a user's YAML file.
+        root: the data set's folder; None = the folder of the user's YAML.
+        overrides: `section.key=value`, e.g. "videos.starts_at_s=900".
+
+    Raises:
+        AvadetError: for an unknown name, a spec that is not right (every problem, with its key), labels that cannot
+            be read, or a shipped spec without `root`.
+    """
+    text = str(name_or_path)
+    shipped = text in data_set_names()
+    file = resource_folder("data_specs") / text / SPEC_FILE if shipped else Path(name_or_path)
+    if not shipped and not file.is_file():
+        raise unknown_name("data set (a name or a YAML file)", text, data_set_names())
+    if shipped and root is None:
+        raise AvadetError(f"data set {text}: say where it lies: the folder that holds its files (--root DIR)")
+    spec = read_schema(file, overrides, DataSpec)
+    folder = file.parent if root is None else Path(root)
+    labels = spec.labels if spec.labels in label_map_names() else folder / spec.labels
+    return DataSet(text if shipped else file.stem, spec, folder, read_label_map(labels))

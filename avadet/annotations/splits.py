@@ -1,0 +1,138 @@
+"""One split of a data set, whatever its form: its videos, and a table of boxes and actions on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from avadet.annotations.ava import AvaTable, Keyframes, read_boxes, read_excluded, read_ground_truth
+from avadet.annotations.specs import DataSet, SplitSpec
+from avadet.annotations.tubes import TubeSpec, read_tube_ground_truth, tube_table
+from avadet.errors import AvadetError
+from avadet.types import Float64Array, IntArray
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
+
+
+@dataclass(frozen=True)
+class DataVideo:
+    """One video of a data set, and how its keyframes' times find their frames.
+
+    Attributes:
+        video_id: its name in the annotations.
+        path: its file, None = there is none.
+        starts_at_s: time of the file's first frame on the data set's clock, seconds.
+        numbered_fps: where times only name frames: frames that make a second; None = times are times.
+    """
+
+    video_id: str
+    path: Path | None
+    starts_at_s: float = 0.0
+    numbered_fps: float | None = None
+
+    def file_times_s(self, times_s: Float64Array) -> Float64Array:
+        """Keyframes in seconds after the file's first frame, (n,); only where times are times."""
+        if self.numbered_fps is not None:
+            raise AvadetError(f"{self.video_id}: its keyframes are frame numbers; use frame_indices")
+        return np.asarray(times_s - self.starts_at_s)
+
+    def frame_indices(self, times_s: Float64Array) -> IntArray:
+        """0-based numbers of the frames that keyframes name, (n,); only where times name frames."""
+        if self.numbered_fps is None:
+            raise AvadetError(f"{self.video_id}: its keyframes are times; use file_times_s")
+        return np.rint((times_s - self.starts_at_s) * self.numbered_fps).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class DataSplit:
+    """One split of a data set, read.
+
+    Attributes:
+        name: of the split.
+        videos: sorted by name: those listed, or else those annotated.
+        table: every row of the annotations, in file order where they are an AVA CSV: row i is line i + 1.
+        excluded: keyframes that are not to be used.
+        proposals: boxes of people with scores, None = there are none.
+    """
+
+    name: str
+    videos: tuple[DataVideo, ...]
+    table: AvaTable
+    excluded: Keyframes
+    proposals: AvaTable | None = None
+
+
+def read_split(data: DataSet, name: str) -> DataSplit:
+    """Read the annotations of one split and look for its videos.
+
+    Videos that are missing are no error here: `DataVideo.path` is None.
+
+    Raises:
+        AvadetError: if there is no such split, or a file of it is missing or malformed.
+    """
+    split = data.split(name)
+    table = _read_table(data, split)
+    none = Keyframes(np.zeros(0, object), np.zeros(0))
+    excluded = none if split.excluded is None else read_excluded(data.path(split.excluded))
+    proposals = None if split.proposals is None else read_boxes(data.path(split.proposals))
+    ids = _listed(data.path(split.videos)) if split.videos else sorted({str(name) for name in table.video_ids})
+    return DataSplit(name, find_videos(data, ids), table, excluded, proposals)
+
+
+def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...]:
+    """Look for the files of videos, one listing a folder.
+
+    Raises:
+        AvadetError: if a name would lead out of the data set's folder.
+    """
+    spec = data.spec.videos
+    folder = data.path(spec.folder)
+    found: dict[Path, dict[str, Path]] = {}
+    fps = spec.fps if spec.keyframes_name == "number" else None
+    videos = []
+    for video_id in video_ids:
+        name = PurePosixPath(video_id)
+        if name.is_absolute() or ".." in name.parts or not name.name:
+            raise AvadetError(f"video '{video_id}' of {data.name}: a video's name must stay inside its folder")
+        parent = folder / name.parent
+        if parent not in found:
+            found[parent] = _videos_in(parent)
+        path = found[parent].get(name.name) or found[parent].get(name.stem if name.suffix else "")
+        videos.append(DataVideo(video_id, path, spec.starts_at_s, fps))
+    return tuple(videos)
+
+
+def _videos_in(folder: Path) -> dict[str, Path]:
+    """Files of a folder that look like videos, by stem."""
+    if not folder.is_dir():
+        return {}
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES}
+
+
+def _read_table(data: DataSet, split: SplitSpec) -> AvaTable:
+    """The annotations as one table, whatever their form."""
+    path = data.path(split.annotations)
+    if data.spec.tubes is None:
+        return read_ground_truth(path)
+    videos = data.spec.videos
+    if videos.fps is None:
+        raise AvadetError(f"{data.name}: tubes count frames; its spec must say videos.fps")
+    facts = data.spec.tubes.model_dump()
+    spec = TubeSpec(fps=videos.fps, size_hw=videos.size_hw, **facts)
+    return tube_table(read_tube_ground_truth(path, data.labels, spec, split.number), data.labels)
+
+
+def _listed(path: Path) -> list[str]:
+    """Video names of a text file, one a line, sorted; suffixes of videos are left off."""
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AvadetError(f"cannot read the list of videos {path}: {error}") from error
+    return sorted({line.removesuffix(PurePosixPath(line).suffix) if _is_video(line) else line for line in lines})
+
+
+def _is_video(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
