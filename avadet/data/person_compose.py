@@ -16,7 +16,7 @@ import numpy as np
 from avadet import boxes
 from avadet.data.person_windows import close_window, cut, empty_window, person_window, zoomed_window
 from avadet.data.persons import LabelledFrame, decode, encode
-from avadet.types import BoolArray, Float32Array, UInt8Array
+from avadet.types import Float32Array, UInt8Array
 
 Draw = Callable[[], LabelledFrame]
 """Gives another random frame each time it is called."""
@@ -63,16 +63,16 @@ class _Canvas:
     def __init__(self, size_hw: tuple[int, int]) -> None:
         self._image = np.empty((*size_hw, 3), np.uint8)
         self._boxes: list[Float32Array] = []
-        self._certain: list[BoolArray] = []
+        self._worth: list[Float32Array] = []
 
     def put(self, piece: LabelledFrame, top: int, left: int) -> None:
         height, width = piece.image.shape[:2]
         self._image[top : top + height, left : left + width] = piece.image
         self._boxes.append(piece.boxes_px + np.array([left, top, left, top], np.float32))
-        self._certain.append(piece.certain)
+        self._worth.append(piece.worth)
 
     def frame(self) -> LabelledFrame:
-        return LabelledFrame(self._image, np.concatenate(self._boxes), np.concatenate(self._certain))
+        return LabelledFrame(self._image, np.concatenate(self._boxes), np.concatenate(self._worth))
 
 
 def paste_person(rng: np.random.Generator, frame: LabelledFrame, donor: LabelledFrame) -> LabelledFrame:
@@ -80,15 +80,16 @@ def paste_person(rng: np.random.Generator, frame: LabelledFrame, donor: Labelled
     rows = np.flatnonzero(donor.certain & (boxes.area(donor.boxes_px) >= 900))
     if not len(rows):
         return frame
-    person = donor.boxes_px[rng.choice(rows)]
+    chosen = rng.choice(rows)
+    person = donor.boxes_px[chosen]
     height = _height_like(rng, frame)
     zoom = height / (person[3] - person[1])
     if not 0.3 <= zoom <= 2.5:
         return frame
     patch_hw = round(height), max(round((person[2] - person[0]) * zoom), 4)
-    patch = cut(LabelledFrame(donor.image, person[None], np.ones(1, bool)), _as_window(person), patch_hw)
+    patch = cut(LabelledFrame(donor.image, person[None], np.ones(1, np.float32)), _as_window(person), patch_hw)
     left, top = _beside(rng, frame, patch_hw)
-    return paste_patch(frame, patch.image, left, top, is_person=True)
+    return paste_patch(frame, patch.image, left, top, float(donor.worth[chosen]))
 
 
 def paste_empty(rng: np.random.Generator, frame: LabelledFrame, donor: LabelledFrame) -> LabelledFrame:
@@ -101,7 +102,7 @@ def paste_empty(rng: np.random.Generator, frame: LabelledFrame, donor: LabelledF
         return frame
     patch = cut(donor, window, patch_hw)
     left, top = rng.uniform(-0.2, 0.9, 2) * size_hw[::-1]
-    return paste_patch(frame, patch.image, round(left), round(top), is_person=False)
+    return paste_patch(frame, patch.image, round(left), round(top), None)
 
 
 def _as_window(box: Float32Array) -> tuple[float, float, float, float]:
@@ -131,8 +132,8 @@ def _beside(rng: np.random.Generator, frame: LabelledFrame, patch_hw: tuple[int,
     return round((x1 + x2) / 2 + shift - patch_hw[1] / 2), round(bottom - patch_hw[0])
 
 
-def paste_patch(frame: LabelledFrame, patch: UInt8Array, left: int, top: int, is_person: bool) -> LabelledFrame:
-    """Blend a patch in, soft at its rounded edges; whoever it hides becomes uncertain."""
+def paste_patch(frame: LabelledFrame, patch: UInt8Array, left: int, top: int, worth: float | None) -> LabelledFrame:
+    """Blend a patch in, soft at its rounded edges; whoever it hides becomes uncertain. `worth` None = nobody is in it."""
     frame_h, frame_w = frame.image.shape[:2]
     height, width = patch.shape[:2]
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + width, frame_w), min(top + height, frame_h)
@@ -145,10 +146,11 @@ def paste_patch(frame: LabelledFrame, patch: UInt8Array, left: int, top: int, is
     image[y1:y2, x1:x2] = (below + alpha * (patch[part] - below)).astype(np.uint8)
     place = np.array([[x1, y1, x2, y2]], np.float32)
     covered = boxes.intersection(frame.boxes_px, place)[:, 0] / np.maximum(boxes.area(frame.boxes_px), 1e-6)
-    certain = frame.certain & (covered <= HIDDEN)
-    if not is_person:
-        return LabelledFrame(image, frame.boxes_px, certain)
-    return LabelledFrame(image, np.concatenate((frame.boxes_px, place)), np.append(certain, True))
+    left_over = np.where(covered <= HIDDEN, frame.worth, 0).astype(np.float32)
+    if worth is None:
+        return LabelledFrame(image, frame.boxes_px, left_over)
+    joined = np.append(left_over, np.float32(worth))
+    return LabelledFrame(image, np.concatenate((frame.boxes_px, place)), joined)
 
 
 def soft_mask(size_hw: tuple[int, int]) -> Float32Array:

@@ -135,7 +135,7 @@ def plain(rng: np.random.Generator, size_hw: tuple[int, int]) -> LabelledFrame:
         0, rng.uniform(0, 6), (*size_hw, 1)
     )
     nobody = np.zeros((0, 4), np.float32)
-    return LabelledFrame(np.clip(image, 0, 255).astype(np.uint8), nobody, np.zeros(0, bool))
+    return LabelledFrame(np.clip(image, 0, 255).astype(np.uint8), nobody, np.zeros(0, np.float32))
 
 
 def finish(rng: np.random.Generator, frame: LabelledFrame) -> LabelledFrame:
@@ -145,7 +145,7 @@ def finish(rng: np.random.Generator, frame: LabelledFrame) -> LabelledFrame:
         width = image.shape[1]
         image = image[:, ::-1]
         corners = np.stack((width - corners[:, 2], corners[:, 1], width - corners[:, 0], corners[:, 3]), axis=1)
-    return LabelledFrame(recolour(rng, np.ascontiguousarray(image)), corners.astype(np.float32), frame.certain)
+    return LabelledFrame(recolour(rng, np.ascontiguousarray(image)), corners.astype(np.float32), frame.worth)
 
 
 def collate(frames: Sequence[LabelledFrame]) -> tuple[Tensor, Targets]:
@@ -153,13 +153,14 @@ def collate(frames: Sequence[LabelledFrame]) -> tuple[Tensor, Targets]:
     images = torch.from_numpy(np.stack([frame.image for frame in frames])).permute(0, 3, 1, 2)
     most = max(1, *(len(frame.boxes_px) for frame in frames))
     corners = torch.zeros(len(frames), most, 4)
-    certain, doubtful = (torch.zeros(len(frames), most, dtype=torch.bool) for _ in range(2))
+    worth = torch.zeros(len(frames), most)
+    doubtful = torch.zeros(len(frames), most, dtype=torch.bool)
     for row, frame in enumerate(frames):
         count = len(frame.boxes_px)
         corners[row, :count] = torch.from_numpy(frame.boxes_px)
-        certain[row, :count] = torch.from_numpy(frame.certain)
+        worth[row, :count] = torch.from_numpy(frame.worth)
         doubtful[row, :count] = torch.from_numpy(~frame.certain)
-    return images, Targets(corners, certain, doubtful)
+    return images, Targets(corners, worth, doubtful)
 
 
 def batches(

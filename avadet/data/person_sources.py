@@ -115,8 +115,8 @@ def figure_frames(scenes: int, per_scene: int, seed: int) -> Iterator[tuple[str,
         for image, boxes_norm, visible in zip(clip.frames, clip.boxes_norm, clip.visible):
             corners = boxes.to_px(boxes_norm, size_hw)
             kept = boxes.area(corners) > 4
-            yield f"scene{scene:04d}", LabelledFrame(image, corners[kept], visible[kept])
+            yield f"scene{scene:04d}", LabelledFrame(image, corners[kept], visible[kept].astype(np.float32))
         for _ in range(per_scene):
             image, boxes_norm = random_frame(rng, size_hw)
-            certain = np.ones(len(boxes_norm), bool)
-            yield f"crowd{scene:04d}", LabelledFrame(image, boxes.to_px(boxes_norm, size_hw), certain)
+            worth = np.ones(len(boxes_norm), np.float32)
+            yield f"crowd{scene:04d}", LabelledFrame(image, boxes.to_px(boxes_norm, size_hw), worth)

@@ -7,7 +7,7 @@ import numpy as np
 
 from avadet import boxes
 from avadet.data.persons import LabelledFrame
-from avadet.types import BoolArray, Float32Array, Float64Array, UInt8Array
+from avadet.types import Float32Array, Float64Array, UInt8Array
 
 GREY = (114, 114, 114)
 SEEN = 0.35  # share of a box that must be left in a window for a certain person to stay certain
@@ -34,10 +34,10 @@ def cut(frame: LabelledFrame, window: Window, size_hw: tuple[int, int]) -> Label
         image, matrix = _halved(image, matrix)
     shown = cv2.warpAffine(image, matrix, size_hw[::-1], flags=cv2.INTER_LINEAR, borderValue=GREY)
     moved = (frame.boxes_px - np.array([x1, y1, x1, y1])) * np.tile(scale, 2)
-    corners, certain = _cut_boxes(moved, frame.certain, size_hw)
+    corners, worth = _cut_boxes(moved, frame.worth, size_hw)
     if shown[::4, ::4].std() < FEATURELESS:
-        certain[:] = False
-    return LabelledFrame(np.asarray(shown, np.uint8), corners, certain)
+        worth[:] = 0
+    return LabelledFrame(np.asarray(shown, np.uint8), corners, worth)
 
 
 def _halved(image: UInt8Array, matrix: Float64Array) -> tuple[UInt8Array, Float64Array]:
@@ -47,14 +47,14 @@ def _halved(image: UInt8Array, matrix: Float64Array) -> tuple[UInt8Array, Float6
     return np.asarray(half, np.uint8), matrix * back
 
 
-def _cut_boxes(moved: Float64Array, certain: BoolArray, size_hw: tuple[int, int]) -> tuple[Float32Array, BoolArray]:
+def _cut_boxes(moved: Float64Array, worth: Float32Array, size_hw: tuple[int, int]) -> tuple[Float32Array, Float32Array]:
     inside = boxes.clip_px(moved, size_hw)
     area = boxes.area(inside)
     left = area / np.maximum(boxes.area(moved), 1e-6)
     large = area >= LARGE * size_hw[0] * size_hw[1]
     wide = (inside[:, 2:] - inside[:, :2] >= MIN_SIDE_PX).all(axis=1)
     kept = ((left >= TRACE) | large) & (area >= 4)
-    return inside[kept], (certain & wide & (left >= np.where(large, TRACE, SEEN)))[kept]
+    return inside[kept], (worth * (wide & (left >= np.where(large, TRACE, SEEN))))[kept]
 
 
 def whole_window(frame: LabelledFrame, size_hw: tuple[int, int]) -> Window:

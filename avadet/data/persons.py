@@ -28,22 +28,29 @@ class LabelledFrame:
     Attributes:
         image: uint8 (H, W, 3) RGB.
         boxes_px: float32 (N, 4) xyxy, pixels of `image`.
-        certain: bool (N,): True = a person; False = perhaps one, neither asked for nor punished.
+        worth: float32 (N,) 0-1: the score that a detector ought to give: 1 for annotated people, the teacher's own for
+            those it found; 0 = perhaps a person, neither asked for nor punished.
     """
 
     image: UInt8Array
     boxes_px: Float32Array
-    certain: BoolArray
+    worth: Float32Array
+
+    @property
+    def certain(self) -> BoolArray:
+        """bool (N,): who is a person beyond doubt."""
+        return self.worth > 0
 
 
 def label(
     annotated_px: Float32Array, teacher: PersonBoxes, person_score: float = 0.4, maybe_score: float = 0.12
-) -> tuple[Float32Array, BoolArray]:
+) -> tuple[Float32Array, Float32Array]:
     """Join annotated people and those that a teacher sees.
 
     Annotations are certain. A teacher's box that overlaps one by IoU 0.4 is the same person and dropped; one that lies
     mostly (0.8) inside or around an annotated one is a part or a group, and uncertain unless its score passes 0.7.
-    Others are certain from `person_score`, uncertain from `maybe_score`.
+    Others are certain from `person_score`, uncertain from `maybe_score`. Annotated people are worth 1, others what the
+    teacher gives them: where only the actor is annotated, bystanders shall not outrank the actor.
 
     Args:
         annotated_px: float32 (A, 4) xyxy.
@@ -52,7 +59,7 @@ def label(
         maybe_score: see above.
 
     Returns:
-        boxes float32 (N, 4), the annotated ones first, and certain bool (N,).
+        boxes float32 (N, 4), the annotated ones first, and worth float32 (N,), see `LabelledFrame`.
     """
     found, scores = teacher.boxes_px, teacher.scores
     shared = boxes.intersection(found, annotated_px)
@@ -62,7 +69,8 @@ def label(
     certain = np.where(nested, scores >= 0.7, scores >= person_score)
     kept = ~same & (scores >= maybe_score)
     all_boxes = np.concatenate((annotated_px, found[kept])).astype(np.float32)
-    return all_boxes, np.concatenate((np.ones(len(annotated_px), bool), certain[kept]))
+    worth = np.where(certain, scores, 0)[kept]
+    return all_boxes, np.concatenate((np.ones(len(annotated_px)), worth)).astype(np.float32)
 
 
 class FramePack:
@@ -77,12 +85,12 @@ class FramePack:
         self,
         jpegs: Sequence[UInt8Array],
         boxes_px: Sequence[Float32Array],
-        certain: Sequence[BoolArray],
+        worth: Sequence[Float32Array],
         clip_names: Sequence[str],
         clip_of: IntArray,
     ) -> None:
         """Hold the arrays; element i of each sequence belongs to frame i."""
-        self._jpegs, self._boxes, self._certain = jpegs, boxes_px, certain
+        self._jpegs, self._boxes, self._worth = jpegs, boxes_px, worth
         self.clip_names, self.clip_of = list(clip_names), clip_of
 
     def __len__(self) -> int:
@@ -91,16 +99,16 @@ class FramePack:
 
     def __getitem__(self, index: int) -> LabelledFrame:
         """Decode one frame."""
-        return LabelledFrame(decode(self._jpegs[index]), self._boxes[index], self._certain[index])
+        return LabelledFrame(decode(self._jpegs[index]), self._boxes[index], self._worth[index])
 
     def people(self, index: int) -> tuple[Float32Array, BoolArray]:
         """Boxes (N, 4) px and certain (N,) of one frame, without decoding its picture."""
-        return self._boxes[index], self._certain[index]
+        return self._boxes[index], self._worth[index] > 0
 
     def only(self, kept: Sequence[int] | IntArray) -> FramePack:
         """A pack of some of the frames, in the order given."""
         rows = [int(i) for i in kept]
-        pick = [self._jpegs[i] for i in rows], [self._boxes[i] for i in rows], [self._certain[i] for i in rows]
+        pick = [self._jpegs[i] for i in rows], [self._boxes[i] for i in rows], [self._worth[i] for i in rows]
         return FramePack(*pick, self.clip_names, self.clip_of[rows])
 
     def save(self, path: str | Path) -> None:
@@ -111,7 +119,7 @@ class FramePack:
                 jpeg_bytes=np.concatenate([*self._jpegs, np.zeros(0, np.uint8)]),
                 jpeg_sizes=np.array([len(jpeg) for jpeg in self._jpegs], np.int64),
                 boxes_px=np.concatenate([*self._boxes, np.zeros((0, 4), np.float32)]),
-                certain=np.concatenate([*self._certain, np.zeros(0, bool)]),
+                worth=np.concatenate([*self._worth, np.zeros(0, np.float32)]),
                 box_counts=np.array([len(found) for found in self._boxes], np.int64),
                 clip_names=np.array(self.clip_names, np.str_),
                 clip_of=self.clip_of,
@@ -130,7 +138,7 @@ class FramePack:
                 return cls(
                     _parts(arrays["jpeg_bytes"], arrays["jpeg_sizes"]),
                     _parts(arrays["boxes_px"], counts),
-                    _parts(arrays["certain"], counts),
+                    _parts(arrays["worth"], counts),
                     [str(name) for name in arrays["clip_names"]],
                     arrays["clip_of"],
                 )
@@ -144,7 +152,7 @@ class FramePack:
     @classmethod
     def gather(cls, frames: Iterator[tuple[str, LabelledFrame]]) -> FramePack:
         """Collect (clip name, frame) pairs."""
-        jpegs, corners, certain, clip_of = [], [], [], []
+        jpegs, corners, worth, clip_of = [], [], [], []
         names: list[str] = []
         positions: dict[str, int] = {}
         for name, frame in frames:
@@ -154,8 +162,8 @@ class FramePack:
             clip_of.append(positions[name])
             jpegs.append(encode(frame.image))
             corners.append(frame.boxes_px)
-            certain.append(frame.certain)
-        return cls(jpegs, corners, certain, names, np.array(clip_of, np.int64))
+            worth.append(frame.worth)
+        return cls(jpegs, corners, worth, names, np.array(clip_of, np.int64))
 
 
 def _parts(joined: NDArray[Scalar], lengths: IntArray) -> list[NDArray[Scalar]]:

@@ -29,17 +29,17 @@ class Targets:
 
     Attributes:
         boxes_px: float (N, M, 4) xyxy, pixels of the network's input; rows without a person are 0.
-        certain: bool (N, M): a person.
+        worth: float (N, M) 0-1: the score a person is to get at most; 0 = no person, or a doubtful one.
         doubtful: bool (N, M): perhaps a person; cells that say so are not punished.
     """
 
     boxes_px: Tensor
-    certain: Tensor
+    worth: Tensor
     doubtful: Tensor
 
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
-        return Targets(*(x.to(device, non_blocking=True) for x in (self.boxes_px, self.certain, self.doubtful)))
+        return Targets(*(x.to(device, non_blocking=True) for x in (self.boxes_px, self.worth, self.doubtful)))
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,18 @@ def assign(raw: RawPeople, targets: Targets) -> Assignment:
     A cell may answer for a person if its centre lies in the box (or within half a stride of the box's centre, so that
     tiny people have a cell too). Of these the `CELLS_PER_PERSON` with the highest score * IoU^6 are taken. A cell
     taken twice goes to the person it overlaps most. The wanted score is that measure, scaled person by person so
-    that the best cell is asked for its IoU.
+    that the best cell is asked for its IoU, times what the person is worth.
     """
     overlap = pairwise_iou(targets.boxes_px, raw.boxes_px)
     scores = raw.logits.sigmoid()
-    allowed = _within_reach(raw, targets.boxes_px) & targets.certain[:, :, None]
+    allowed = _within_reach(raw, targets.boxes_px) & (targets.worth > 0)[:, :, None]
     alignment = scores[:, None, :] * overlap.pow(OVERLAP_POWER) * allowed
     taken = _best_cells(alignment) & allowed
     owner = torch.where(taken, overlap, -1.0).argmax(dim=1)
     taken &= F.one_hot(owner, overlap.shape[1]).transpose(1, 2).bool()
     alignment = alignment * taken
     best_overlap = (overlap * taken).amax(dim=2, keepdim=True)
-    scaled = alignment / alignment.amax(dim=2, keepdim=True).clamp(min=1e-9) * best_overlap
+    scaled = alignment / alignment.amax(dim=2, keepdim=True).clamp(min=1e-9) * best_overlap * targets.worth[:, :, None]
     quality = scaled.amax(dim=1)
     near_doubtful = (overlap * targets.doubtful[:, :, None]).amax(dim=1) >= IGNORE_IOU
     return Assignment(quality, owner, (quality > 0) | ~near_doubtful)

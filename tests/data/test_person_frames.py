@@ -22,7 +22,7 @@ def frame(*boxes: tuple[float, float, float, float], size_hw: tuple[int, int] = 
     image = np.full((*size_hw, 3), 30, np.uint8)
     for x1, y1, x2, y2 in boxes:
         image[round(y1) : round(y2), round(x1) : round(x2)] = 220
-    return LabelledFrame(image, np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), bool))
+    return LabelledFrame(image, np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), np.float32))
 
 
 def seen(*rows: tuple[float, float, float, float, float], size_hw: tuple[int, int] = (100, 100)) -> PersonBoxes:
@@ -39,9 +39,9 @@ def test_labels_join_annotations_and_teacher() -> None:
         (60, 85, 70, 95, 0.2),  # perhaps somebody
         (80, 85, 90, 95, 0.05),  # nothing
     )
-    boxes, certain = label(annotated, teacher)
+    boxes, worth = label(annotated, teacher)
     assert boxes.tolist() == [[0, 0, 40, 80], [10, 10, 30, 30], [60, 0, 90, 80], [60, 85, 70, 95]]
-    assert certain.tolist() == [True, False, True, False]
+    np.testing.assert_allclose(worth, [1, 0, 0.6, 0])  # annotated people outrank those that the teacher found
 
 
 def test_a_view_goes_back_to_where_it_came_from() -> None:
@@ -77,7 +77,7 @@ def test_pack_round_trip(tmp_path: Path) -> None:
     assert [pack.clip_names[i] for i in pack.clip_of] == ["a", "b", "a"]
     for index, (_, original) in enumerate(frames):
         np.testing.assert_array_equal(pack[index].boxes_px, original.boxes_px)
-        np.testing.assert_array_equal(pack[index].certain, original.certain)
+        np.testing.assert_array_equal(pack[index].worth, original.worth)
         assert np.abs(pack[index].image.astype(int) - original.image).mean() < 6
     assert pack.only([2]).people(0)[0].shape == (2, 4)
 
@@ -126,7 +126,7 @@ def test_close_ups_need_less_of_the_body() -> None:
     person = LabelledFrame(
         np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8),
         np.array([[0, 0, 80, 60]], np.float32),
-        np.ones(1, bool),
+        np.ones(1, np.float32),
     )
     for share, certain in ((0.5, True), (0.15, True), (0.05, False)):
         side = share**0.5
@@ -193,7 +193,7 @@ def test_pasting_a_person_adds_a_certain_box_and_its_pixels() -> None:
 @pytest.mark.parametrize(("left", "top"), [(-50, 10), (200, 10), (20, -60), (20, 160), (-50, -60), (200, 160)])
 def test_a_patch_that_lies_outside_changes_nothing(left: int, top: int) -> None:
     base = frame((90, 70, 110, 90), size_hw=(160, 200))
-    made = paste_patch(base, np.full((50, 40, 3), 200, np.uint8), left, top, is_person=True)
+    made = paste_patch(base, np.full((50, 40, 3), 200, np.uint8), left, top, 0.7)
     assert made is base
 
 
@@ -249,5 +249,5 @@ def test_batches_take_the_sizes_in_turn() -> None:
 def test_collating_pads_people() -> None:
     images, targets = collate([frame((1, 2, 30, 40)), frame(), frame((0, 0, 9, 9), (5, 5, 20, 20))])
     assert images.shape == (3, 3, 60, 80)
-    assert targets.certain.tolist() == [[True, False], [False, False], [True, True]]
+    assert targets.worth.tolist() == [[1, 0], [0, 0], [1, 1]]
     assert targets.boxes_px[0].tolist() == [[1, 2, 30, 40], [0, 0, 0, 0]]

@@ -21,7 +21,7 @@ from avadet.models.person_net import PersonNet, RawPeople, boxes_from_sides, cel
 def people(*boxes: tuple[float, float, float, float], doubtful: tuple[int, ...] = ()) -> Targets:
     """A batch of one picture; rows named in `doubtful` are uncertain."""
     maybe = torch.tensor([[i in doubtful for i in range(len(boxes))]])
-    return Targets(torch.tensor([boxes]), ~maybe, maybe)
+    return Targets(torch.tensor([boxes]), (~maybe).float(), maybe)
 
 
 def answers(boxes: torch.Tensor, logits: torch.Tensor, size_hw: tuple[int, int] = (64, 64)) -> RawPeople:
@@ -78,6 +78,13 @@ def test_the_best_cell_is_asked_for_its_iou() -> None:
     assert wanted.counts.all()
 
 
+def test_no_cell_is_asked_for_more_than_the_person_is_worth() -> None:
+    boxes = torch.tensor([[0.0, 0, 20, 20]]).repeat(len(cells((64, 64))[0]), 1)
+    sure = people((0.0, 0, 20, 20))
+    wanted = assign(answers(boxes, torch.zeros(len(boxes))), Targets(sure.boxes_px, sure.worth * 0.6, sure.doubtful))
+    assert wanted.quality.max().item() == pytest.approx(0.6)
+
+
 def test_cells_outside_the_box_are_not_taken() -> None:
     boxes = torch.tensor([[0.0, 0, 20, 20]]).repeat(len(cells((64, 64))[0]), 1)
     wanted = assign(answers(boxes, torch.zeros(len(boxes))), people((0.0, 0, 20, 20)))
@@ -120,7 +127,7 @@ def test_padding_rows_change_nothing() -> None:
     one = people((5.0, 5.0, 40.0, 50.0))
     padded = Targets(
         torch.cat((one.boxes_px, torch.zeros(1, 3, 4)), 1),
-        torch.cat((one.certain, torch.zeros(1, 3, dtype=torch.bool)), 1),
+        torch.cat((one.worth, torch.zeros(1, 3)), 1),
         torch.cat((one.doubtful, torch.zeros(1, 3, dtype=torch.bool)), 1),
     )
     assert person_loss(raw, padded).total.item() == pytest.approx(person_loss(raw, one).total.item(), rel=1e-6)
@@ -131,7 +138,7 @@ def test_every_parameter_learns() -> None:
     net = PersonNet(16)
     targets = Targets(
         torch.tensor([[[5.0, 5, 40, 60]], [[10, 0, 90, 90]]]),
-        torch.ones(2, 1, dtype=torch.bool),
+        torch.ones(2, 1),
         torch.zeros(2, 1, dtype=torch.bool),
     )
     person_loss(net(torch.rand(2, 3, 96, 96)), targets).total.backward()
@@ -145,7 +152,7 @@ def test_it_learns_one_picture_by_heart() -> None:
     image = torch.full((2, 3, 64, 64), 0.2)
     image[:, :, 16:48, 8:32] = 0.9
     box = torch.tensor([[[8.0, 16, 32, 48]]]).repeat(2, 1, 1)
-    targets = Targets(box, torch.ones(2, 1, dtype=torch.bool), torch.zeros(2, 1, dtype=torch.bool))
+    targets = Targets(box, torch.ones(2, 1), torch.zeros(2, 1, dtype=torch.bool))
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
     for _ in range(60):
         loss = person_loss(net(image), targets)
