@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from avadet.types import BoxRule
+
 FloatArray = NDArray[np.floating]
 
 
@@ -55,3 +57,40 @@ def clip_px(boxes_px: FloatArray, size_hw: tuple[int, int]) -> NDArray[np.float3
     """Cut boxes at the frame's edges: x to [0, width], y to [0, height]; (N, 4)."""
     height, width = size_hw
     return np.clip(np.asarray(boxes_px, np.float32), 0, np.array([width, height, width, height], np.float32))
+
+
+def clip_boxes(
+    boxes_px: FloatArray, frame_hw: tuple[int, int], clip_hw: tuple[int, int], rule: BoxRule = "exact"
+) -> NDArray[np.float32]:
+    """Boxes of a frame -> boxes of the clip that the frame was resized into; (N, 4).
+
+    "exact" scales either axis by what it was resized by. "pyslowfast" is what models of PySlowFast and pytorchvideo
+    were tested with (PySlowFast's data set for AVA, pytorchvideo's example of detection): boxes reach to the index of
+    the last pixel at most, width - 1, before and after scaling, and both axes are scaled by the factor of the longer
+    side, whose size was rounded down. Of 1280x720 px at short side 256 the clip has 455x256; y is scaled by 455 / 1280
+    rather than 256 / 720, which puts the lower edge of the frame 0.06 px higher, and clipping moves it by a pixel.
+
+    Args:
+        boxes_px: xyxy px of the frame.
+        frame_hw: (height, width) px of the frame.
+        clip_hw: (height, width) px of the clip.
+        rule: see above.
+    """
+    if rule == "exact":
+        return to_px(to_norm(boxes_px, frame_hw), clip_hw)
+    inside = _within_indices(np.asarray(boxes_px, np.float64), frame_hw)
+    return _within_indices(scale_by_long_side(inside, frame_hw, clip_hw), clip_hw).astype(np.float32)
+
+
+def scale_by_long_side(
+    boxes_px: FloatArray, frame_hw: tuple[int, int], clip_hw: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Both axes times the factor by which the longer side of the frame was resized; (N, 4). No clipping."""
+    longer = 0 if frame_hw[0] > frame_hw[1] else 1
+    return np.asarray(boxes_px, np.float64) * (clip_hw[longer] / frame_hw[longer])
+
+
+def _within_indices(boxes_px: NDArray[np.float64], size_hw: tuple[int, int]) -> NDArray[np.float64]:
+    """Cut boxes to x in [0, width - 1], y in [0, height - 1]."""
+    height, width = size_hw
+    return np.clip(boxes_px, 0, np.array([width, height, width, height]) - 1.0)

@@ -200,12 +200,14 @@ class EvaluateConfig(Section):
         frame_step: annotated frames from one scored frame to the next; 1 = every one.
         batch_size: clips at a time.
         flip: average the scores with those of the mirrored clip.
+        boxes: an AVA-style file of people to score, as `avadet detect-persons` writes; null = the annotated boxes.
     """
 
     every_epochs: PositiveInt = 1
     frame_step: PositiveInt = 4
     batch_size: PositiveInt = 32
     flip: bool = False
+    boxes: Path | None = None
 
 
 class Config(Section):
@@ -274,12 +276,14 @@ def dump_config(config: Section) -> str:
 def portable_values(config: Config) -> dict[str, Any]:
     """The config as plain values without what holds on one machine only: folders, device, processes, threads.
 
-    Initial weights are named by their file's name.
+    Initial weights and boxes are named by their file's name.
     """
     machine: Any = {"device": True, "run_dir": True, "data": {"root", "cache", "workers"}, "train": {"threads"}}
     values = config.model_dump(mode="json", exclude=machine)
     if config.model.init is not None:
         values["model"]["init"] = config.model.init.name
+    if config.evaluate.boxes is not None:
+        values["evaluate"]["boxes"] = config.evaluate.boxes.name
     return values
 
 

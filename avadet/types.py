@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+
+BoxRule = Literal["exact", "pyslowfast"]
+"""How boxes of a frame become boxes of the resized clip; see `avadet.boxes.clip_boxes`."""
 
 
 def _check_shape(name: str, array: NDArray[np.generic], shape: tuple[int | None, ...], dtype: type) -> None:
@@ -132,6 +135,8 @@ class ClipSpec:
         mean: RGB mean on a 0-1 scale, subtracted by the model.
         std: RGB standard deviation on a 0-1 scale, divided by the model.
         long_side: px at most of the longer side; 0 = as the aspect ratio gives.
+        boxes: how the model was shown boxes; "exact" = at the very place that they have in the frame, "pyslowfast" =
+            as PySlowFast and pytorchvideo scale and cut them, see `avadet.boxes.clip_boxes`.
     """
 
     num_frames: int
@@ -141,11 +146,14 @@ class ClipSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     long_side: int = 0
+    boxes: BoxRule = "exact"
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "stride", "fps", "short_side"):
             if getattr(self, name) <= 0:
                 raise AvadetError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.boxes not in get_args(BoxRule):
+            raise AvadetError(f"boxes must be one of {', '.join(get_args(BoxRule))}, got '{self.boxes}'")
 
     def offsets_s(self) -> Float64Array:
         """Sampling times relative to the keyframe, seconds, (T,): (i - T // 2) * stride / fps.

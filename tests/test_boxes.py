@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from avadet import boxes
+from avadet.types import BoxRule
 
 
 def test_area_by_hand() -> None:
@@ -59,3 +60,33 @@ def test_to_norm_and_back() -> None:
 
 def test_clip_cuts_at_the_edges() -> None:
     assert boxes.clip_px(np.array([[-5, -1, 400, 300]]), (240, 320)).tolist() == [[0, 0, 320, 240]]
+
+
+def test_boxes_of_a_clip_by_hand() -> None:
+    # 100x200 (h, w) to 30x61: x by 0.305, y by 0.3. One factor for both is 0.305; indices end at 199 and 99, 60 and 29.
+    frame_px = np.array([[20, 10, 60, 50], [100, 40, 200, 100], [-8, -2, 250, 99]], float)
+    exact = boxes.clip_boxes(frame_px, (100, 200), (30, 61))
+    np.testing.assert_allclose(exact[:2], [[6.1, 3, 18.3, 15], [30.5, 12, 61, 30]], atol=1e-5)
+    alike = boxes.clip_boxes(frame_px, (100, 200), (30, 61), "pyslowfast")
+    expected = [[6.1, 3.05, 18.3, 15.25], [30.5, 12.2, 60, 29], [0, 0, 60, 29]]
+    np.testing.assert_allclose(alike, expected, atol=1e-5)
+    assert exact.dtype == alike.dtype == np.float32
+
+
+def test_one_factor_is_that_of_the_longer_side() -> None:
+    box = np.array([[10.0, 20, 30, 40]])
+    assert boxes.scale_by_long_side(box, (200, 100), (61, 30)).tolist() == [pytest.approx([3.05, 6.1, 9.15, 12.2])]
+    assert boxes.scale_by_long_side(box, (100, 100), (50, 50)).tolist() == [[5, 10, 15, 20]]
+
+
+@pytest.mark.parametrize("rule", ["exact", "pyslowfast"])
+def test_no_boxes_stay_no_boxes(rule: BoxRule) -> None:
+    assert boxes.clip_boxes(np.zeros((0, 4)), (100, 200), (30, 61), rule).shape == (0, 4)
+
+
+def test_both_rules_agree_inside_a_frame_whose_sides_divide() -> None:
+    rng = np.random.default_rng(2)
+    inside = np.sort(rng.uniform(0, 90, (40, 2, 2)), axis=1).reshape(40, 4)
+    for frame_hw, clip_hw in (((100, 200), (50, 100)), ((200, 100), (50, 25))):
+        exact, alike = (boxes.clip_boxes(inside, frame_hw, clip_hw, rule) for rule in ("exact", "pyslowfast"))
+        np.testing.assert_allclose(exact, alike, atol=1e-5)

@@ -54,6 +54,12 @@ def test_a_clip_needs_positive_numbers(field: str) -> None:
         ClipSpec(mean=MEAN, std=MEAN, **values)  # type: ignore[arg-type]
 
 
+def test_a_clip_knows_how_boxes_become_its_own() -> None:
+    assert ClipSpec(8, 2, 30.0, 224, MEAN, MEAN).boxes == "exact"
+    with pytest.raises(AvadetError, match="boxes must be one of exact, pyslowfast, got 'near'"):
+        ClipSpec(8, 2, 30.0, 224, MEAN, MEAN, boxes="near")  # type: ignore[arg-type]
+
+
 def test_a_frame_is_uint8_rgb() -> None:
     with pytest.raises(AvadetError, match=r"image must be uint8 \(any, any, 3\), got float64 \(4, 4, 3\)"):
         Frame(np.zeros((4, 4, 3)), 0.0, 0)  # type: ignore[arg-type]

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from avadet.annotations.jhmdb import JhmdbVideo
+    from avadet.persons.precomputed import PrecomputedBoxes
     from avadet.training.evaluate import ScoredVideo
-    from avadet.types import LabelMap
+    from avadet.types import LabelMap, PersonDetector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="the data set's folder")
     parser.add_argument("--split", type=int, choices=[1, 2, 3], default=1, help="official split (default: 1)")
     parser.add_argument(
-        "--boxes", default="gt", help="gt = annotated boxes (default), or the name of a person detector"
+        "--boxes",
+        default="gt",
+        help="gt = annotated boxes (default), the name of a person detector, or a .csv file of boxes as `avadet "
+        "detect-persons` writes it",
     )
     parser.add_argument(
         "--every-frame", type=_positive, default=1, metavar="N", help="score every N-th annotated frame"
@@ -51,15 +56,14 @@ def run(args: argparse.Namespace) -> int:
     from avadet.memory import keep_freed_memory
     from avadet.models import zoo
     from avadet.models.devices import choose_device
-    from avadet.persons.load import load_detector
     from avadet.training.evaluate import ClipScorer, score_videos
 
     keep_freed_memory()
     device = choose_device(args.device)
     path = Path(args.model)
     loaded = zoo.load(str(path / "model.safetensors" if path.is_dir() else args.model), str(device))
-    persons = None if args.boxes == "gt" else load_detector(args.boxes, str(device))
     videos = read_jhmdb21(args.root, args.split).test
+    persons = _people(args.boxes, videos, str(device))
     scorer = ClipScorer(loaded.model, loaded.spec, loaded.labels.exclusive, device, args.batch_size, args.flip)
     store = FrameStore(args.cache, args.cache_short_side)
     scored = score_videos(
@@ -70,6 +74,16 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         _write(scored, loaded.labels, args.out)
     return 0
+
+
+def _people(boxes: str, videos: Sequence[JhmdbVideo], device: str) -> PersonDetector | PrecomputedBoxes | None:
+    """What `--boxes` asks for; None = the annotated boxes."""
+    from avadet.persons.load import load_detector
+    from avadet.training.setup import read_people
+
+    if boxes == "gt":
+        return None
+    return read_people(Path(boxes), videos) if Path(boxes).suffix == ".csv" else load_detector(boxes, device)
 
 
 def _report(scored: Sequence[ScoredVideo], labels: LabelMap, per_class: bool) -> None:

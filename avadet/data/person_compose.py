@@ -133,7 +133,7 @@ def _beside(rng: np.random.Generator, frame: LabelledFrame, patch_hw: tuple[int,
 
 
 def paste_patch(frame: LabelledFrame, patch: UInt8Array, left: int, top: int, worth: float | None) -> LabelledFrame:
-    """Blend a patch in, soft at its rounded edges; whoever it hides becomes uncertain. `worth` None = nobody is in it."""
+    """Blend in a patch with soft, rounded edges; whoever it hides becomes uncertain. `worth` None: nobody is in it."""
     frame_h, frame_w = frame.image.shape[:2]
     height, width = patch.shape[:2]
     x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + width, frame_w), min(top + height, frame_h)

@@ -2,15 +2,21 @@
 
 Every frame is decoded once. The pass looks one frame ahead, because only the next frame tells which frame is the
 nearest to a keyframe's time. Memory is bounded by the clip that the model wants to see, not by the video.
+
+The pass is a chain of generators: decode, find people, recognise actions, and whoever takes the events. Each runs ahead
+of the next in a thread of its own (`video.ahead`), so all work at the same time, while what comes out and in which
+order is the same as without threads. Where the models fill the processor anyhow, finding and recognising share one.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +25,18 @@ from avadet import boxes
 from avadet.errors import AvadetError
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
-from avadet.types import ActionDetections, Clip, Float32Array, Frame, FrameKey, PersonBoxes, PersonDetector, VideoInfo
+from avadet.types import (
+    ActionDetections,
+    BoxRule,
+    Clip,
+    Float32Array,
+    Frame,
+    FrameKey,
+    PersonBoxes,
+    PersonDetector,
+    VideoInfo,
+)
+from avadet.video.ahead import ahead
 from avadet.video.read import VideoReader
 from avadet.video.sample import ClipBuffer, keyframe_times, nearest_indices
 
@@ -41,6 +58,7 @@ class TrackedPersons:
 
 
 Event = Frame | TrackedPersons | ActionDetections
+_Item = TypeVar("_Item")
 
 
 def stream(
@@ -52,8 +70,10 @@ def stream(
     detect_every_s: float | None = None,
     tracker: PersonTracker | None = None,
     keyframes_s: Iterable[float] | None = None,
+    detections_s: Iterable[float] | None = None,
     batch: int = 1,
-) -> Iterator[Event]:
+    overlap: bool = True,
+) -> Generator[Event, None, None]:
     """Run people detection, tracking and action recognition over a video.
 
     Args:
@@ -66,7 +86,11 @@ def stream(
             that tracks hold and boxes follow people; None = on keyframes only.
         tracker: gives people their track ids; None = people keep the ids they come with, if any.
         keyframes_s: keyframe times, increasing, instead of every `every_s`.
+        detections_s: times of detections besides the keyframes, increasing, instead of every `detect_every_s`. Of
+            either, the next time is asked for when the last one has its frame.
         batch: keyframes that go through the model at once. More hold results back for longer.
+        overlap: whether decoding, detection and recognition run ahead in threads of their own, some frames each. The
+            events are the same. Close the generator before what it shares with others, such as `video`.
 
     Yields:
         every Frame in order; after a frame on which people were looked for, one TrackedPersons; and one
@@ -77,20 +101,57 @@ def stream(
     Raises:
         AvadetError: if not a single frame can be decoded, or all known boxes lie beyond the video's end.
     """
-    video_id = video.info.path.stem
     keyframes = _Schedule(keyframe_times(video.info, every_s) if keyframes_s is None else keyframes_s)
-    detections = _Schedule(() if isinstance(persons, PrecomputedBoxes) else _multiples(detect_every_s))
-    recogniser = _Recogniser(model, batch)
-    for seen, times_s in _walk(video, keyframes, persons):
-        frame = seen.frame
-        yield frame
-        recogniser.add(frame)
-        for look in _looks(persons, frame, times_s, bool(detections.take(seen))):
-            people = _find_people(persons, tracker, video_id, frame, look.time_s)
-            yield TrackedPersons(look.time_s, people)
-            recogniser.expect([FrameKey(video_id, time_s) for time_s in look.keyframes_s], people)
-        yield from recogniser.results(at_end=seen.is_last)
-        recogniser.forget_before(keyframes.next_s if keyframes.any_taken else min(frame.time_s, keyframes.next_s))
+    looks_s = _multiples(detect_every_s) if detections_s is None else detections_s
+    detections = _Schedule(() if isinstance(persons, PrecomputedBoxes) else looks_s)
+    found = _find_all(video, persons, tracker, keyframes, detections, _ClipCollector(model, batch), overlap)
+    events = _recognise(_maybe_ahead(found, overlap and _leaves_cores_free(model)), model)
+    with closing(_maybe_ahead(events, overlap)) as running:
+        yield from running
+
+
+def _find_all(
+    video: VideoReader,
+    persons: PersonDetector | PrecomputedBoxes,
+    tracker: PersonTracker | None,
+    keyframes: _Schedule,
+    detections: _Schedule,
+    collector: _ClipCollector,
+    overlap: bool,
+) -> Generator[Frame | TrackedPersons | _Batch, None, None]:
+    """All of the pass but the action model: its batches come where its results belong."""
+    video_id = video.info.path.stem
+    with closing(_maybe_ahead(video.frames(), overlap)) as frames:
+        for seen, times_s in _walk(frames, video, keyframes, persons):
+            frame = seen.frame
+            yield frame
+            collector.add(frame)
+            for look in _looks(persons, frame, times_s, bool(detections.take(seen))):
+                people = _find_people(persons, tracker, video_id, frame, look.time_s)
+                yield TrackedPersons(look.time_s, people)
+                collector.expect([FrameKey(video_id, time_s) for time_s in look.keyframes_s], people)
+            yield from collector.batches(at_end=seen.is_last)
+            collector.forget_before(keyframes.next_s if keyframes.any_taken else min(frame.time_s, keyframes.next_s))
+
+
+def _leaves_cores_free(model: LoadedModel) -> bool:
+    """Whether detector and action model gain from running at the same time: not if one of them takes every core."""
+    on_cpu = all(parameter.device.type == "cpu" for parameter in itertools.islice(model.model.parameters(), 1))
+    return not on_cpu or torch.get_num_threads() < (os.cpu_count() or 1)
+
+
+def _maybe_ahead(items: Iterator[_Item], overlap: bool) -> Generator[_Item, None, None]:
+    """Run an iterator ahead, or not."""
+    yield from ahead(items, _bytes_of) if overlap else items
+
+
+def _bytes_of(item: object) -> int:
+    """Memory that an item on its way through the pass takes, bytes; what is small counts as nothing."""
+    if isinstance(item, Frame):
+        return item.image.nbytes
+    if isinstance(item, _Batch):
+        return sum(one.clip.frames.nbytes for one in item.keyframes if one.clip is not None)
+    return 0
 
 
 class PeopleAt(NamedTuple):
@@ -100,7 +161,9 @@ class PeopleAt(NamedTuple):
     persons: PersonBoxes
 
 
-def find_people(video: VideoReader, detector: PersonDetector, every_s: float = 1.0) -> Iterator[Frame | PeopleAt]:
+def find_people(
+    video: VideoReader, detector: PersonDetector, every_s: float = 1.0
+) -> Generator[Frame | PeopleAt, None, None]:
     """Run people detection alone over a video: the keyframes of `stream`, and the people that it finds there.
 
     Args:
@@ -114,11 +177,13 @@ def find_people(video: VideoReader, detector: PersonDetector, every_s: float = 1
     Raises:
         AvadetError: if not a single frame can be decoded.
     """
-    for seen, times_s in _walk(video, _Schedule(keyframe_times(video.info, every_s)), detector):
-        yield seen.frame
-        if times_s:
-            persons = detector(seen.frame.image)
-            yield from (PeopleAt(FrameKey(video.info.path.stem, time_s), persons) for time_s in times_s)
+    keyframes = _Schedule(keyframe_times(video.info, every_s))
+    with closing(_maybe_ahead(video.frames(), True)) as frames:
+        for seen, times_s in _walk(frames, video, keyframes, detector):
+            yield seen.frame
+            if times_s:
+                persons = detector(seen.frame.image)
+                yield from (PeopleAt(FrameKey(video.info.path.stem, time_s), persons) for time_s in times_s)
 
 
 class _Seen(NamedTuple):
@@ -154,11 +219,11 @@ def _look_ahead(frames: Iterator[Frame], info: VideoInfo) -> Iterator[_Seen]:
 
 
 def _walk(
-    video: VideoReader, keyframes: _Schedule, persons: PersonDetector | PrecomputedBoxes
+    frames: Iterator[Frame], video: VideoReader, keyframes: _Schedule, persons: PersonDetector | PrecomputedBoxes
 ) -> Iterator[tuple[_Seen, list[float]]]:
     """Give every frame with the keyframes, seconds, that it serves; if there are none at all, the last frame is one."""
     seen = None
-    for seen in _look_ahead(video.frames(), video.info):
+    for seen in _look_ahead(frames, video.info):
         times_s = keyframes.take(seen)
         if seen.is_last and not keyframes.any_taken:
             times_s = [_last_resort(persons, video.info.path.stem, seen.frame)]
@@ -237,15 +302,28 @@ def _find_people(
     return tracker.update(found, time_s)
 
 
-class _Recogniser:
-    """Collects frames and keyframes, and runs the model on every keyframe whose clip is complete."""
+class _Keyframe(NamedTuple):
+    """A keyframe with its people and its clip; no clip where there is nobody."""
+
+    key: FrameKey
+    persons: PersonBoxes
+    clip: Clip | None
+
+
+class _Batch(NamedTuple):
+    """Keyframes that go through the action model together."""
+
+    keyframes: list[_Keyframe]
+
+
+class _ClipCollector:
+    """Collects frames and keyframes, and makes batches of the keyframes whose clips are complete."""
 
     def __init__(self, model: LoadedModel, batch: int) -> None:
-        self._model = model
         self._batch = batch
         self._buffer = ClipBuffer(model.spec)
         self._waiting: deque[tuple[FrameKey, PersonBoxes]] = deque()
-        self._ready: list[tuple[FrameKey, PersonBoxes, Clip | None]] = []
+        self._ready: list[_Keyframe] = []
 
     def add(self, frame: Frame) -> None:
         """Show the next frame."""
@@ -255,14 +333,14 @@ class _Recogniser:
         """Queue keyframes that share the same people."""
         self._waiting.extend((key, people) for key in keys)
 
-    def results(self, at_end: bool = False) -> Iterator[ActionDetections]:
-        """Yield the keyframes that are done, in order; at the end of the video, all that are left."""
+    def batches(self, at_end: bool = False) -> Iterator[_Batch]:
+        """Yield the keyframes that are ready, in order; at the end of the video, all that are left."""
         while self._waiting and (at_end or self._is_ready(*self._waiting[0])):
             key, people = self._waiting.popleft()
-            self._ready.append((key, people, self._buffer.clip(key.time_s) if len(people) else None))
+            self._ready.append(_Keyframe(key, people, self._buffer.clip(key.time_s) if len(people) else None))
         while len(self._ready) >= self._batch or (at_end and self._ready):
             chosen, self._ready = self._ready[: self._batch], self._ready[self._batch :]
-            yield from self._recognise(chosen)
+            yield _Batch(chosen)
 
     def forget_before(self, time_s: float) -> None:
         """Let go of frames that no clip around `time_s` or later, and none that waits, can need."""
@@ -271,13 +349,25 @@ class _Recogniser:
     def _is_ready(self, key: FrameKey, people: PersonBoxes) -> bool:
         return not len(people) or self._buffer.is_ready(key.time_s)
 
-    def _recognise(self, chosen: list[tuple[FrameKey, PersonBoxes, Clip | None]]) -> Iterator[ActionDetections]:
-        scores = iter(score_clips(self._model, [(clip, people) for _, people, clip in chosen if clip is not None]))
-        for key, people, clip in chosen:
-            yield _detections(key, people, self._no_scores() if clip is None else next(scores))
 
-    def _no_scores(self) -> Float32Array:
-        return np.zeros((0, len(self._model.labels)), np.float32)
+def _recognise(
+    items: Generator[Frame | TrackedPersons | _Batch, None, None], model: LoadedModel
+) -> Generator[Event, None, None]:
+    """Put the results of every batch in its place."""
+    with closing(items):
+        for item in items:
+            if isinstance(item, _Batch):
+                yield from _results(model, item)
+            else:
+                yield item
+
+
+def _results(model: LoadedModel, batch: _Batch) -> Iterator[ActionDetections]:
+    clips = [(one.clip, one.persons) for one in batch.keyframes if one.clip is not None]
+    scores = iter(score_clips(model, clips))
+    nobodys = np.zeros((0, len(model.labels)), np.float32)
+    for key, people, clip in batch.keyframes:
+        yield _detections(key, people, nobodys if clip is None else next(scores))
 
 
 def _detections(key: FrameKey, people: PersonBoxes, scores: Float32Array) -> ActionDetections:
@@ -301,8 +391,8 @@ def score_clips(model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]]) -> li
         return []
     model.model.eval()
     frames = np.stack([clip.frames for clip, _ in clips])
-    rois = np.concatenate([_rois(index, clip, people) for index, (clip, people) in enumerate(clips)])
-    device = next(model.model.parameters()).device
+    rois = np.concatenate([_rois(index, clip, people, model.spec.boxes) for index, (clip, people) in enumerate(clips)])
+    device = next((p.device for p in model.model.parameters()), torch.device("cpu"))  # graphs have no parameters
     batch = torch.from_numpy(frames).to(device).permute(0, 4, 1, 2, 3)
     logits = model.model(batch, torch.from_numpy(rois).to(device)).float()
     scores = logits.softmax(dim=1) if model.labels.exclusive else logits.sigmoid()
@@ -310,8 +400,8 @@ def score_clips(model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]]) -> li
     return np.split(scores.clamp(0, 1).cpu().numpy(), ends[:-1])
 
 
-def _rois(index: int, clip: Clip, people: PersonBoxes) -> Float32Array:
+def _rois(index: int, clip: Clip, people: PersonBoxes, rule: BoxRule) -> Float32Array:
     """Boxes as the model wants them: float32 (N, 5), batch index and xyxy in pixels of the clip."""
     height, width = clip.frames.shape[1:3]
-    in_clip = boxes.to_px(boxes.to_norm(people.boxes_px, people.size_hw), (height, width))
+    in_clip = boxes.clip_boxes(people.boxes_px, people.size_hw, (height, width), rule)
     return np.concatenate([np.full((len(in_clip), 1), index, np.float32), in_clip], axis=1)

@@ -17,22 +17,27 @@ class NonLocal(nn.Module):
     product"). Positions looked at are pooled first, for speed; the map keeps its size.
     """
 
-    def __init__(self, channels: int, *, softmax: bool = True, pool: Sequence[int] = (1, 2, 2)) -> None:
+    def __init__(
+        self, channels: int, *, softmax: bool = True, pool: Sequence[int] = (1, 2, 2), pool_projections: bool = False
+    ) -> None:
         """Build it.
 
         Args:
             channels: C of the map; half as many inside.
             softmax: whether inner products pass a softmax.
             pool: (time, height, width) cells that are max-pooled into one of those looked at.
+            pool_projections: whether the projections are pooled, as mmaction2 does, whose last convolution has no
+                bias, rather than the map that is projected, as PySlowFast does.
         """
         super().__init__()
         inner = channels // 2
         self.softmax = softmax
+        self.pool_projections = pool_projections
         self.pool = nn.MaxPool3d(tuple(pool), tuple(pool)) if max(pool) > 1 else nn.Identity()
         self.conv_theta = nn.Conv3d(channels, inner, 1)
         self.conv_phi = nn.Conv3d(channels, inner, 1)
         self.conv_g = nn.Conv3d(channels, inner, 1)
-        self.conv_out = nn.Conv3d(inner, channels, 1)
+        self.conv_out = nn.Conv3d(inner, channels, 1, bias=not pool_projections)
         self.norm = nn.BatchNorm3d(channels)
         # pytorchvideo's mark of norms that start at zero, which `random_weights` goes by.
         self.norm.block_final_bn = True  # type: ignore[assignment]
@@ -40,9 +45,12 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same shape; T, H and W must not be below `pool`."""
-        seen = self.pool(x)
         query = self.conv_theta(x).flatten(2)
-        key, value = self.conv_phi(seen).flatten(2), self.conv_g(seen).flatten(2)
+        if self.pool_projections:
+            key, value = self.pool(self.conv_phi(x)).flatten(2), self.pool(self.conv_g(x)).flatten(2)
+        else:
+            seen = self.pool(x)
+            key, value = self.conv_phi(seen).flatten(2), self.conv_g(seen).flatten(2)
         products = query.transpose(1, 2) @ key
         if self.softmax:
             weights = torch.softmax(products * query.shape[1] ** -0.5, dim=2)

@@ -51,6 +51,7 @@ class RoIHead(nn.Module):
         context: bool = False,
         context_cells: int = 1,
         norm: bool = False,
+        hidden: bool = False,
         dropout: float = 0.5,
     ) -> None:
         """Build the head.
@@ -68,6 +69,7 @@ class RoIHead(nn.Module):
             context_cells: the whole map is averaged into so many cells along each side, and of those the maximum
                 taken; 1 = the mean of the map.
             norm: whether the joined features pass a BatchNorm1d.
+            hidden: whether they pass a linear layer of as many outputs and a ReLU before the classifier.
             dropout: share of features dropped in training.
         """
         super().__init__()
@@ -84,6 +86,7 @@ class RoIHead(nn.Module):
         self.context_cells = context_cells
         self.norm = nn.BatchNorm1d(features) if norm else None
         self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Linear(features, features) if hidden else None
         self.proj = nn.Linear(features, num_classes)
         nn.init.normal_(self.proj.weight, std=0.01)
         nn.init.zeros_(self.proj.bias)
@@ -102,7 +105,10 @@ class RoIHead(nn.Module):
         features = self.box_features(maps, rois, clip_hw)
         if self.norm is not None and len(rois) > 0:
             features = self.norm(features)
-        logits: Tensor = self.proj(self.dropout(features))
+        features = self.dropout(features)
+        if self.hidden is not None:
+            features = torch.relu(self.hidden(features))
+        logits: Tensor = self.proj(features)
         return logits
 
     def box_features(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:

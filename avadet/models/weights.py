@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.layouts import Layout, Tensors, mmaction_settings, recognise, translate
+from avadet.models.layouts import Layout, Tensors, has_background, mmaction_settings, recognise, translate
 from avadet.plain_pickle import read_plain_pickle
 
 COUNTER = ".num_batches_tracked"
@@ -58,7 +58,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     }
     layout = recognise(tensors, str(path))
     as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    return Checkpoint(str(path), layout, translate(as_float, layout), _settings(content, str(path)))
+    settings = _settings(content, str(path))
+    named = translate(as_float, layout, has_background(settings, str(path)))
+    return Checkpoint(str(path), layout, named, settings)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from avadet.annotations.jhmdb import JhmdbVideo, write_ground_truth
 from avadet.data.dataset import readable_rows
 from avadet.data.frame_store import FrameStore, StoredVideo
 from avadet.data.loader import gather_clips
+from avadet.errors import AvadetError, unknown_name
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
 from avadet.models.detector import ActionModel
+from avadet.persons.precomputed import NEAR_S, PrecomputedBoxes
 from avadet.types import (
     ActionDetections,
     ClipSpec,
@@ -27,6 +29,7 @@ from avadet.types import (
     FrameKey,
     IntArray,
     LabelMap,
+    PersonBoxes,
     PersonDetector,
 )
 from avadet.video.sample import clip_indices, resize_short
@@ -100,7 +103,9 @@ class ClipScorer:
         rows, owner = np.unique(people.rows, return_inverse=True)
         keys_s = stored.times_s[video.frame_indices[rows]]
         clips = [torch.from_numpy(clip_indices(stored.times_s, key_s, self.spec)) for key_s in keys_s]
-        boxes_px = box_math.to_px(people.boxes_norm, (frames.shape[1], frames.shape[2]))
+        stored_hw, clip_hw = (stored.frames.shape[1], stored.frames.shape[2]), (frames.shape[1], frames.shape[2])
+        frame_px = box_math.to_px(people.boxes_norm, stored_hw)
+        boxes_px = box_math.clip_boxes(frame_px, stored_hw, clip_hw, self.spec.boxes)
         parts = [np.zeros((0, self.model.num_classes), np.float32)]
         for first in range(0, len(rows), self.batch_size):
             chosen = (owner >= first) & (owner < first + self.batch_size)
@@ -133,9 +138,18 @@ def given_people(video: JhmdbVideo, rows: IntArray) -> People:
     return People(rows, video.boxes_norm[rows], np.ones(len(rows), np.float32), np.zeros(len(rows), np.int64))
 
 
-def found_people(video: JhmdbVideo, rows: IntArray, stored: StoredVideo, persons: PersonDetector) -> People:
-    """What a detector finds in the frames of some rows of the annotation, linked over time by overlap."""
-    found = [persons(np.ascontiguousarray(stored.frames[index])) for index in video.frame_indices[rows]]
+def found_people(
+    video: JhmdbVideo, rows: IntArray, stored: StoredVideo, persons: PersonDetector | PrecomputedBoxes
+) -> People:
+    """What a detector finds, or has found before, at some rows of the annotation, linked over time by overlap.
+
+    Raises:
+        AvadetError: if boxes found before do not tell of this video, or of less than half of those moments.
+    """
+    if isinstance(persons, PrecomputedBoxes):
+        found = _known_people(video, rows, (stored.frames.shape[1], stored.frames.shape[2]), persons)
+    else:
+        found = [persons(np.ascontiguousarray(stored.frames[index])) for index in video.frame_indices[rows]]
     boxes_norm = [np.clip(box_math.to_norm(one.boxes_px, one.size_hw), 0, 1) for one in found]
     return People(
         np.repeat(rows, [len(one) for one in found]),
@@ -143,6 +157,34 @@ def found_people(video: JhmdbVideo, rows: IntArray, stored: StoredVideo, persons
         np.concatenate([np.zeros(0, np.float32), *(one.scores for one in found)]),
         link_boxes(boxes_norm),
     )
+
+
+def _known_people(
+    video: JhmdbVideo, rows: IntArray, size_hw: tuple[int, int], persons: PrecomputedBoxes
+) -> list[PersonBoxes]:
+    """The people of every row's moment; nobody where the file names no such moment."""
+    name = name_in_boxes(persons, video)
+    times_s, known_s = video.times_s[rows], persons.times_s(name)
+    missing = np.abs(times_s[:, None] - known_s[None]).min(axis=1) >= NEAR_S
+    if 2 * missing.sum() > len(rows):
+        raise AvadetError(
+            f"the boxes of video '{name}' tell of {len(rows) - missing.sum()} of its {len(rows)} scored moments (of "
+            f"{times_s[missing][0]:g} s, for one, they do not); look for people in every frame: "
+            "`avadet detect-persons --every 0.0333333`"
+        )
+    return [persons.at(name, time_s, size_hw) for time_s in times_s.tolist()]
+
+
+def name_in_boxes(persons: PrecomputedBoxes, video: JhmdbVideo) -> str:
+    """What a file of boxes calls a video: its id, or the name of its file without folder and ending.
+
+    Raises:
+        AvadetError: if it has neither.
+    """
+    known = persons.video_ids()
+    if video.video_id not in known and video.path.stem not in known:
+        raise unknown_name("video in the boxes file", video.path.stem, known)
+    return video.video_id if video.video_id in known else video.path.stem
 
 
 def link_boxes(boxes: Sequence[Float32Array], least_iou: float = _LINK_IOU) -> IntArray:
@@ -183,7 +225,7 @@ def score_videos(
     store: FrameStore,
     *,
     frame_step: int = 1,
-    persons: PersonDetector | None = None,
+    persons: PersonDetector | PrecomputedBoxes | None = None,
     progress: bool = False,
 ) -> list[ScoredVideo]:
     """Score the people of every video.
@@ -193,7 +235,7 @@ def score_videos(
         videos: which.
         store: their frames.
         frame_step: annotated frames from one scored frame to the next.
-        persons: finds the people; None = the annotated boxes.
+        persons: finds the people, or has found them before; None = the annotated boxes.
         progress: whether to show a bar on stderr.
     """
     scored = []

@@ -20,6 +20,7 @@ from avadet.models.cards import make_card
 from avadet.models.detector import ActionModel
 from avadet.models.devices import choose_device
 from avadet.models.weights import save_model
+from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training import setup
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
 from avadet.training.evaluate import ClipScorer, score_videos, summarise
@@ -106,6 +107,7 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
     folder = RunFolder(config.run_dir)
     _check_folder(folder, resume)
     data = setup.read_data(config.data)
+    people = setup.read_people(config.evaluate.boxes, data.scored)
     trainer, origin = _build_trainer(config, data, device, progress)
     for line in [*setup.describe_data(data), origin, f"device: {device}; run folder: {folder.path}"]:
         say(line)
@@ -113,7 +115,7 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
     for epoch in range(first, config.schedule.epochs):
         metrics = {"epoch": epoch + 1, **trainer.run_epoch(epoch)}
         if (epoch + 1) % config.evaluate.every_epochs == 0 or epoch + 1 == config.schedule.epochs:
-            metrics |= _evaluate(trainer, data)
+            metrics |= _evaluate(trainer, data, people)
         folder.log(metrics)
         say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
         save_checkpoint(
@@ -166,8 +168,8 @@ def _begin(trainer: Trainer, folder: RunFolder, resume: bool) -> tuple[int, dict
     return done, folder.resume(done)
 
 
-def _evaluate(trainer: Trainer, data: setup.Data) -> dict[str, float]:
-    """Score the averaged weights on given boxes."""
+def _evaluate(trainer: Trainer, data: setup.Data, people: PrecomputedBoxes | None) -> dict[str, float]:
+    """Score the averaged weights on `people`, or on the annotated boxes."""
     config = trainer.config
     scorer = ClipScorer(
         trainer.average.model,
@@ -178,8 +180,9 @@ def _evaluate(trainer: Trainer, data: setup.Data) -> dict[str, float]:
         config.evaluate.flip,
         config.train.precision == "bf16",
     )
+    frame_step = config.evaluate.frame_step
     scored = score_videos(
-        scorer, data.scored, data.store, frame_step=config.evaluate.frame_step, progress=trainer.progress
+        scorer, data.scored, data.store, frame_step=frame_step, persons=people, progress=trainer.progress
     )
     return summarise(scored, data.labels)
 

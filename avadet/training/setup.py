@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from avadet.annotations.ava import read_boxes
 from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
 from avadet.config import ClipConfig, Config, DataConfig, ModelConfig
 from avadet.data.dataset import KeyframeDataset, SceneSource, hold_out, readable_rows
@@ -19,6 +21,8 @@ from avadet.models.detector import ActionModel
 from avadet.models.shufflenet import load_imagenet_start
 from avadet.models.tiny_actions import ShiftedShuffleNet
 from avadet.models.weights import load_tensors, read_checkpoint
+from avadet.persons.precomputed import PrecomputedBoxes
+from avadet.training.evaluate import name_in_boxes
 from avadet.types import ClipSpec, LabelMap
 
 _SPLIT_SEED = 7  # which videos are held out must not change with the run's seed
@@ -65,6 +69,23 @@ def read_data(data: DataConfig) -> Data:
     store = FrameStore(data.cache, data.cache_short_side)
     store.fill([(video.video_id, video.path) for video in [*train, *scored]], threads=max(1, data.workers))
     return Data(read_label_map(data.name), train, scored, store)
+
+
+def read_people(path: Path | None, videos: Sequence[JhmdbVideo]) -> PrecomputedBoxes | None:
+    """The people to be scored, from an AVA-style file of boxes; None for no file: the annotated people.
+
+    Raises:
+        AvadetError: if the file is unreadable or lacks one of the videos.
+    """
+    if path is None:
+        return None
+    people = PrecomputedBoxes(read_boxes(path))
+    for video in videos:
+        try:
+            name_in_boxes(people, video)
+        except AvadetError as error:
+            raise AvadetError(f"{path}: {error}") from error
+    return people
 
 
 def build_dataset(config: Config, data: Data) -> KeyframeDataset:

@@ -74,23 +74,57 @@ def test_the_demo_differs_from_the_data_set_by_its_last_frames(shared: Path) -> 
     assert np.flatnonzero(here != demo).tolist() == [31]
 
 
-def test_boxes_are_the_stored_ones_up_to_the_size_in_pixels(shared: Path) -> None:
-    """Continuous boxes here; PySlowFast's reach to the last pixel's index, and it has one factor for both axes.
+FRAME_HW, CLIP_HW = (90, 120), (64, 85)
 
-    A box away from the edges differs by the rounding of the longer side (120 to 85 px is a factor of 0.7083, 90 to 64
-    one of 0.7111), 0.4 %; at the right and lower edge by a pixel of either size besides.
-    """
+
+def test_boxes_of_the_data_set_are_the_stored_ones(shared: Path) -> None:
     stored = stored_of(shared, "ava_dataset_test.npz")
-    here = boxes.clip_px(boxes.to_px(stored["boxes_norm"], (64, 85)), (64, 85))
-    inside = (here[:, 2] < 84) & (here[:, 3] < 63)
-    assert inside.tolist() == [True, False, False]
-    np.testing.assert_allclose(here[inside], stored["cv2_boxes"][inside], atol=0.25, rtol=0)
-    np.testing.assert_allclose(here, stored["cv2_boxes"], atol=1.0, rtol=0)
+    frame_px = boxes.to_px(stored["boxes_norm"], FRAME_HW)
+    in_clip = boxes.clip_boxes(frame_px, FRAME_HW, CLIP_HW, "pyslowfast")
+    np.testing.assert_allclose(in_clip, stored["cv2_boxes"], atol=1e-5, rtol=0)
+    # PySlowFast's other backend takes the clip for a square when it cuts boxes; that is not followed here.
+    np.testing.assert_allclose(np.minimum(in_clip, SHORT_SIDE - 1), stored["pt_boxes"], atol=1e-5, rtol=0)
+    mirrored = in_clip.copy()
+    mirrored[:, [0, 2]] = CLIP_HW[1] - 1 - in_clip[:, [2, 0]]
+    np.testing.assert_allclose(mirrored, stored["flip_boxes"], atol=1e-5, rtol=0)
+
+
+def test_the_mirrored_values_are_the_stored_ones(shared: Path) -> None:
+    stored = stored_of(shared, "ava_dataset_test.npz")
+    total = shown(stored["bgr_frames"]).flip(-1).double().sum().item()
+    assert total == pytest.approx(float(stored["flip_sum"]), rel=1e-6)
+
+
+def test_boxes_of_the_demo_are_scaled_alike_but_not_cut(shared: Path) -> None:
     demo = stored_of(shared, "demo_slowfast.npz")
-    scaled = boxes.to_px(boxes.to_norm(demo["boxes_px"], (90, 120)), (64, 85))
-    np.testing.assert_allclose(scaled[:, [0, 2]], demo["boxes_scaled"][:, [0, 2]], atol=1e-4, rtol=0)
-    np.testing.assert_allclose(scaled[:, [1, 3]], demo["boxes_scaled"][:, [1, 3]], atol=0.26, rtol=0)
-    # PySlowFast's way back is not the inverse of its way there: a full frame comes back 119.53 px wide.
-    back = boxes.to_px(boxes.to_norm(scaled, (64, 85)), (90, 120))
-    np.testing.assert_allclose(back, demo["boxes_px"], atol=1e-4, rtol=0)
-    np.testing.assert_allclose(back, demo["boxes_reverted"], atol=0.47, rtol=0)
+    scaled = boxes.scale_by_long_side(demo["boxes_px"], FRAME_HW, CLIP_HW)
+    np.testing.assert_allclose(scaled, demo["boxes_scaled"], atol=1e-5, rtol=0)
+    # Its way back divides by the other side's factor: a full frame comes back 119.53 px wide.
+    back = demo["boxes_scaled"] * (FRAME_HW[0] / CLIP_HW[0])
+    np.testing.assert_allclose(back, demo["boxes_reverted"], atol=1e-4, rtol=0)
+
+
+def test_continuous_boxes_differ_from_those_by_the_rounding_of_the_longer_side(shared: Path) -> None:
+    demo = stored_of(shared, "demo_slowfast.npz")
+    here = boxes.clip_boxes(demo["boxes_px"], FRAME_HW, CLIP_HW, "exact")
+    np.testing.assert_allclose(here[:, [0, 2]], demo["boxes_scaled"][:, [0, 2]], atol=1e-5, rtol=0)
+    # 90 px become 64, a factor of 0.7111, where 120 become 85, one of 0.7083.
+    assert np.abs(here - demo["boxes_scaled"]).max() == pytest.approx(90 * (64 / 90 - 85 / 120), abs=1e-4)
+
+
+def test_an_odd_clip_of_the_reference_is_the_one_around_the_frame_before(shared: Path) -> None:
+    tables = json.loads((shared / "parity/preproc/index_tables.json").read_text())["get_sequence"]
+    expected = tables["center=100,half=31,rate=2,n=200"]
+    times_s = np.arange(200) / 30
+    spec = ClipSpec(31, 2, 30.0, 256, (0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+    assert clip_indices(times_s, times_s[99], spec).tolist() == expected
+    assert 100 not in expected  # PySlowFast leaves out the keyframe itself; no published clip is of odd length
+
+
+def test_every_stored_index_table_is_compared(shared: Path) -> None:
+    tables = json.loads((shared / "parity/preproc/index_tables.json").read_text())
+    assert set(tables) == {"get_sequence", "linspace_long"}
+    endings = [name.removeprefix("linspace(0,").removesuffix(").long()") for name in tables["linspace_long"]]
+    counts = [[int(part) for part in ending.split(",")] for ending in endings]
+    # No slow pathway takes 32 of 100 frames: it is no divisor.
+    assert [[last + 1, count] for last, count in counts if (last + 1) % count] == [[100, 32]]

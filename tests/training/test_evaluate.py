@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from staged_squares import LABELS, SquareStore, video
 
-from avadet.annotations.ava import read_detections, read_ground_truth, write_detections
+from avadet.annotations.ava import AvaTable, read_detections, read_ground_truth, write_detections
+from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.models.detector import ActionModel
 from avadet.models.tiny_actions import tiny_actions
+from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.evaluate import (
     ClipScorer,
     People,
@@ -92,6 +95,16 @@ def test_a_clip_sees_its_own_frames_and_box() -> None:
     np.testing.assert_allclose((logits[:, 1] - logits[:, 2]).numpy(), means, atol=1e-5)
 
 
+def test_boxes_are_shown_as_the_model_knows_them() -> None:
+    # A 48x64 px frame stays as it is: the other rule only cuts at the index of the last pixel, 63.
+    annotation, stored = video(0), SquareStore().open("left/0", Path())
+    whole = People(np.array([2]), np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
+    for rule, centre in (("exact", 0.5), ("pyslowfast", 31.5 / 64)):
+        scorer = replace(_scorer(), spec=replace(SPEC, boxes=rule))
+        logits = torch.from_numpy(scorer.score(annotation, stored, whole)).log()
+        assert (logits[0, 0] - logits[0, 2]).item() == pytest.approx(centre, abs=1e-5)
+
+
 def test_flip_averages_with_the_mirrored_clip() -> None:
     annotation, stored = video(0), SquareStore().open("left/0", Path())
     people = given_people(annotation, np.array([2]))
@@ -131,6 +144,44 @@ def test_found_people_are_scored_linked_and_weighed(tmp_path: Path) -> None:
     assert table.scores[-6:-3] == pytest.approx(0.9 * still.scores[-2], abs=1e-6)
     assert table.scores[-3:] == pytest.approx(0.2 * still.scores[-1], abs=1e-6)
     assert "accuracy" not in summarise(scored, LABELS)
+
+
+def _known(rows: list[tuple[str, float, list[float], float]]) -> PrecomputedBoxes:
+    """Boxes as a file would give them."""
+    names, times_s, boxes, scores = zip(*rows)
+    classes = np.zeros(len(rows), np.int64)
+    return PrecomputedBoxes(AvaTable(np.array(names), np.array(times_s), np.array(boxes), classes, np.array(scores)))
+
+
+@pytest.mark.parametrize("name", ["left/0", "left_0"])
+def test_people_of_a_file_are_those_of_the_detector_that_wrote_it(name: str) -> None:
+    annotation, stored = video(0), SquareStore().open("left/0", Path())
+    rows = []
+    for image, time_s in zip(stored.frames, annotation.times_s.tolist()):
+        found = _two_people(image)
+        boxes = (found.boxes_px / [64, 48, 64, 48]).tolist() or [[0.0] * 4]
+        scores = found.scores.tolist() or [np.nan]
+        rows += [(name, round(time_s, 6), box, score) for box, score in zip(boxes, scores)]
+    (ours,) = score_videos(_scorer(), [annotation], SquareStore(), persons=_two_people)
+    (theirs,) = score_videos(_scorer(), [annotation], SquareStore(), persons=_known(rows))
+    assert 0 < len(ours.people.rows) < 16  # nobody is in some frames
+    np.testing.assert_array_equal(theirs.people.rows, ours.people.rows)
+    np.testing.assert_array_equal(theirs.people.tracks, ours.people.tracks)
+    np.testing.assert_allclose(theirs.people.boxes_norm, ours.people.boxes_norm, atol=1e-6)
+    np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-5)
+
+
+def test_a_file_may_leave_out_moments_but_not_most_of_them() -> None:
+    box, times_s = [0.2, 0.2, 0.5, 0.8], video(2).times_s.tolist()
+    half = _known([("still/2", time_s, box, 0.5) for time_s in times_s[::2]])
+    (scored,) = score_videos(_scorer(), [video(2)], SquareStore(), persons=half)
+    assert scored.people.rows.tolist() == [0, 2, 4, 6]
+    few = _known([("still/2", time_s, box, 0.5) for time_s in times_s[::3]])
+    says = r"the boxes of video 'still/2' tell of 3 of its 8 scored moments \(of 0\.033333 s, for one, they do not\)"
+    with pytest.raises(AvadetError, match=says):
+        score_videos(_scorer(), [video(2)], SquareStore(), persons=few)
+    with pytest.raises(AvadetError, match=r"unknown video in the boxes file 'right_1'; .*known: still/2"):
+        score_videos(_scorer(), [video(1)], SquareStore(), persons=few)
 
 
 def test_nobody_found_anywhere_scores_zero() -> None:

@@ -15,7 +15,7 @@ from avadet.models.layouts.names import (
     translate,
 )
 from avadet.models.layouts.recipes import Recipe, recipe_of
-from avadet.models.layouts.settings import mmaction_settings
+from avadet.models.layouts.settings import has_background, mmaction_settings
 
 __all__ = [
     "AVADET",
@@ -29,6 +29,7 @@ __all__ = [
     "Layout",
     "Recipe",
     "Tensors",
+    "has_background",
     "mmaction_settings",
     "recipe_of",
     "recognise",

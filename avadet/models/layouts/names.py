@@ -127,7 +127,11 @@ MMACTION = Layout(
     "mmaction2",
     r"^backbone\.(slow_path\.)?conv1\.conv\.weight$",
     (
-        (r"^roi_head\.bbox_head\.fc_cls\.", "head.proj."),
+        (r"^roi_head\.bbox_head\.fc_cls\.0\.", "head.hidden."),  # of two layers, if there are
+        (r"^roi_head\.bbox_head\.fc_cls\.(2\.)?", "head.proj."),
+        (r"\.(layer\d)\.(\d+)\.non_local_block\.(theta|phi|g)(\.0)?\.conv\.", r".\1.nonlocal\2.conv_\3."),
+        (r"\.(layer\d)\.(\d+)\.non_local_block\.conv_out\.conv\.", r".\1.nonlocal\2.conv_out."),
+        (r"\.(layer\d)\.(\d+)\.non_local_block\.conv_out\.bn\.", r".\1.nonlocal\2.norm."),
         (r"^backbone\.slow_path\.(conv1|layer\d)_lateral\.", r"backbone.lateral.\1."),
         (r"^backbone\.(slow|fast)_path\.", r"backbone.\1."),
         (r"^backbone\.(?=conv1|layer)", "backbone.slow."),
@@ -151,13 +155,28 @@ LAYOUTS = (PYTORCHVIDEO_POOLED, PYTORCHVIDEO, PYSLOWFAST, MVIT, CAFFE2, MMACTION
 """The more special before the more general: the first whose marker is found wins."""
 
 
+UNBUILT = (
+    (r"^roi_head\.shared_head\.(lfb|fbo)\b", "the long-term feature bank of its RoI head (LFB)"),
+    (r"^roi_head\.shared_head\.", "the relations of its RoI head (ACRN)"),
+    (r"\bblocks\.0\.attn\.q_bias$", "its backbone, a ViT of the VideoMAE family"),
+)
+"""(regular expression of a tensor's name, part of a model): what checkpoints hold that no model here has."""
+
+
 def recognise(names: Iterable[str], source: str) -> Layout:
     """Whose checkpoint has these tensor names.
 
     Raises:
-        AvadetError: if no known layout fits; names `source` and the first tensors.
+        AvadetError: if no known layout fits, naming `source` and the first tensors, or if the model has a part that
+            is not built here, naming the part.
     """
     listed = list(names)
+    for marker, part in UNBUILT:
+        example = next((name for name in listed if re.search(marker, name)), None)
+        if example is not None:
+            raise AvadetError(
+                f"{source}: avadet does not build {part} (tensor {example}); `avadet models` lists models it does build"
+            )
     for layout in LAYOUTS:
         if any(re.search(layout.marker, name) for name in listed):
             return layout
@@ -166,8 +185,11 @@ def recognise(names: Iterable[str], source: str) -> Layout:
     raise AvadetError(f"{source}: tensors of no known layout (first names: {first}); known layouts: {known}")
 
 
-def translate(tensors: Tensors, layout: Layout) -> Tensors:
-    """The same tensors under the names they have here, without what is no weight or stands for no class."""
+def translate(tensors: Tensors, layout: Layout, has_background: bool = True) -> Tensors:
+    """The same tensors under the names they have here, without what is no weight or stands for no class.
+
+    `has_background`: whether the classifier has the rows for no class that `layout.background` counts.
+    """
     renamed = {
         layout.rename(name): tensor
         for name, tensor in tensors.items()
@@ -175,7 +197,7 @@ def translate(tensors: Tensors, layout: Layout) -> Tensors:
     }
     for name in ("head.proj.weight", "head.proj.bias"):
         if name in renamed:
-            renamed[name] = renamed[name][layout.background :]
+            renamed[name] = renamed[name][layout.background if has_background else 0 :]
     if layout is MVIT:
         return join_qkv(renamed)
     if any(name.startswith("backbone.fast.") for name in renamed):

@@ -8,10 +8,10 @@ from typing import Any
 
 from avadet.errors import AvadetError
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD
-from avadet.models.layouts.names import MMACTION, MVIT, PYSLOWFAST, Layout, Tensors
+from avadet.models.layouts.names import AVADET, MMACTION, MVIT, PYSLOWFAST, Layout, Tensors
 from avadet.models.layouts.settings import name_settings
 from avadet.models.mvit_layout import mvit_arguments, mvit_clip
-from avadet.types import ClipSpec
+from avadet.types import BoxRule, ClipSpec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -45,6 +45,7 @@ class Habits:
         std: of RGB on a 0-1 scale.
         last_dilation: spatial dilation of res5.
         slow_sampling: how SlowFast chooses its slow frames, see `slowfast.slow_frames`.
+        boxes: how boxes become those of a clip, see `boxes.clip_boxes`.
     """
 
     aligned: bool = False
@@ -53,12 +54,16 @@ class Habits:
     std: tuple[float, float, float] = KINETICS_STD
     last_dilation: int = 2
     slow_sampling: str = "linspace"
+    boxes: BoxRule = "pyslowfast"
 
 
 HABITS = {
+    AVADET.name: Habits(boxes="exact"),
     PYSLOWFAST.name: Habits(aligned=True),
     MVIT.name: Habits(aligned=True),
-    MMACTION.name: Habits(True, 8, IMAGENET_MEAN, IMAGENET_STD, last_dilation=1, slow_sampling="nearest"),
+    MMACTION.name: Habits(
+        True, 8, IMAGENET_MEAN, IMAGENET_STD, last_dilation=1, slow_sampling="nearest", boxes="exact"
+    ),
 }
 """By layout; those not listed have the habits that `Habits` has by default."""
 
@@ -117,19 +122,22 @@ def _clip_spec(data: Mapping[str, Any], frames: int, stride: int, short_side: in
         short_side=int(data.get("TEST_CROP_SIZE", short_side)),
         mean=(red, green, blue),
         std=tuple(data.get("STD", habits.std)),
+        boxes=habits.boxes,
     )
 
 
 def _head_arguments(
     tensors: Tensors, channels: int, detection: Mapping[str, Any], habits: Habits, source: str
 ) -> dict[str, Any]:
-    """Arguments of `RoIHead` over maps of so many channels; a classifier over twice as many sees whole maps as well."""
+    """Arguments of `RoIHead` over maps of so many channels; a head over twice as many sees whole maps as well."""
     resolution = int(detection.get("ROI_XFORM_RESOLUTION", habits.resolution))
-    head = {
+    head: dict[str, Any] = {
         "aligned": bool(detection.get("ALIGNED", habits.aligned)),
         "resolution": resolution,
         "time_pool": str(detection.get("TIME_POOL", "avg")),
     }
+    if "head.hidden.weight" in tensors:
+        head["hidden"] = True
     features = tensors["head.proj.weight"].shape[1]
     if features == 2 * channels:
         return {**head, "context": True, "context_cells": resolution}
@@ -195,10 +203,10 @@ def _nonlocal_arguments(tensors: Tensors, prefix: str, settings: Mapping[str, An
     if any(pool != pools[0] for pool in pools) or set(groups) != {1}:
         raise AvadetError(f"{source}: non-local blocks must pool alike and look at all frames, got {pools}, {groups}")
     softmax = said.get("INSTANTIATION", "dot_product" if of_slowfast else "softmax") == "softmax"
-    return {
-        "nonlocal_after": [sorted(blocks) for blocks in after],
-        "nonlocal_options": {"softmax": softmax, "pool": pools[0]},
-    }
+    options: dict[str, Any] = {"softmax": softmax, "pool": pools[0]}
+    if not any(".nonlocal" in name and name.endswith(".conv_out.bias") for name in tensors):
+        options["pool_projections"] = True  # the form of mmaction2, told by the bias it lacks
+    return {"nonlocal_after": [sorted(blocks) for blocks in after], "nonlocal_options": options}
 
 
 def _slowfast_arguments(tensors: Tensors, settings: Mapping[str, Any], habits: Habits, source: str) -> dict[str, Any]:

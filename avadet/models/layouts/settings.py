@@ -1,8 +1,8 @@
 """What shapes cannot tell, gathered from the configuration stored with weights or from the name of the file.
 
 All of it is put in the words of PySlowFast's configuration, whichever project it comes from: DATA.NUM_FRAMES,
-DATA.SAMPLING_RATE, DATA.MEAN, DATA.STD, DETECTION.ROI_XFORM_RESOLUTION, SLOWFAST.ALPHA; and, a word that PySlowFast
-lacks, DETECTION.TIME_POOL.
+DATA.SAMPLING_RATE, DATA.MEAN, DATA.STD, DETECTION.ROI_XFORM_RESOLUTION, SLOWFAST.ALPHA; and in words that PySlowFast
+lacks, DETECTION.TIME_POOL and DETECTION.BACKGROUND.
 """
 
 from __future__ import annotations
@@ -34,7 +34,15 @@ def mmaction_settings(text: str) -> Settings:
     pool = re.search(r"\btemporal_pool_mode\s*=\s*['\"](max|avg)['\"]", text)
     if pool:
         detection["TIME_POOL"] = pool[1]
+    if re.search(r"\bbackground_class\s*=\s*False\b", text):
+        detection["BACKGROUND"] = False
     return {"DATA": data, "DETECTION": detection, "SLOWFAST": _numbers(text, {"ALPHA": "resample_rate"})}
+
+
+def has_background(settings: Mapping[str, Any], source: str) -> bool:
+    """Whether mmaction2's classifier has a row for "no action"; all but those of its MultiSports models have."""
+    said = settings.get("DETECTION", {}).get("BACKGROUND")
+    return bool(said) if said is not None else "multisports" not in Path(source).stem.lower()
 
 
 def _numbers(text: str, names: Mapping[str, str]) -> dict[str, Any]:
@@ -60,6 +68,6 @@ def name_settings(source: str, two_pathways: bool, is_mmaction: bool) -> Setting
             settings["SLOWFAST"] = {"ALPHA": stride // 2}
         elif two_pathways or is_mmaction:
             settings["DATA"] = {"NUM_FRAMES": frames, "SAMPLING_RATE": stride}
-    if is_mmaction and re.search(r"temporal[-_]max", stem):
+    if is_mmaction and re.search(r"temporal[-_]max|-tricks_", stem):
         settings["DETECTION"] = {"TIME_POOL": "max"}
     return settings

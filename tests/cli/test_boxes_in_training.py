@@ -1,0 +1,137 @@
+"""The file of `avadet detect-persons` where others read it: training, testing, person AP, inference."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avadet.annotations.ava import read_boxes, read_detections
+from avadet.annotations.jhmdb import read_jhmdb21, write_ground_truth
+from avadet.cli.main import main
+from avadet.config import portable_values, read_config
+from avadet.figures.clips import write_video
+from avadet.figures.scene import random_scene
+from avadet.files import resource_folder
+from avadet.labels import read_label_map
+
+CONFIG = str(resource_folder("configs") / "jhmdb21" / "tiny.yaml")
+SMALL = [
+    *("model.family=tiny_two_views", "model.frozen=0", "model.crop_hw=[32,32]", "clip.num_frames=2"),
+    *("clip.short_side=48", "augment.size_hw=[48,64]", "data.batch_size=3", "data.workers=0", "data.figures=0"),
+    *("train.threads=1", "schedule.epochs=1", "evaluate.frame_step=1"),
+]
+SIZE_HW, LENGTH, TRAINING, TESTED = (240, 320), 4, 3, 2
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JHMDB-21 folder of rendered people, one a video."""
+    folder = tmp_path_factory.mktemp("figures21")
+    names = read_label_map("jhmdb21").names
+    rows, ids = [], []
+    for seed in range(TRAINING + TESTED):
+        name = names[seed % 3]
+        clip = random_scene(np.random.default_rng((99, seed)), SIZE_HW, LENGTH, 30.0, num_people=1)
+        ids.append(f"{name}/clip{seed}_{name}_f_cm_np1_ba_med_0")
+        path = folder / "videos" / f"{ids[-1]}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, clip)
+        corners = (clip.boxes_norm[:, 0] * [320, 240, 320, 240]).round().astype(int) - [0, 0, 1, 1]
+        rows += [[ids[-1], frame, *box, name, seed % 3 + 1] for frame, box in enumerate(corners.tolist(), start=1)]
+    with (folder / "jhmdb21_boxes.csv").open("w", newline="") as file:
+        header = ["video", "frame_1based", "x1", "y1", "x2", "y2", "label", "label_id_1based"]
+        csv.writer(file).writerows([header, *rows])
+    splits = {"train_videos": [ids[:TRAINING]] * 3, "test_videos": [ids[TRAINING:]] * 3}
+    (folder / "jhmdb21_splits.json").write_text(json.dumps({"labels": list(names), **splits}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def boxes(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `detect-persons` finds in every frame of the tested videos."""
+    out = tmp_path_factory.mktemp("found") / "boxes.csv"
+    tested = [str(video.path) for video in read_jhmdb21(root, 1).test]
+    assert main(["detect-persons", *tested, "--every", str(1 / 30), "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def run_dir(root: Path, boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was scored on the boxes found."""
+    folder = tmp_path_factory.mktemp("trained")
+    values = [f"data.root={root}", f"data.cache={folder / 'cache'}", f"run_dir={folder / 'run'}"]
+    assert main(["train", CONFIG, *SMALL, *values, f"evaluate.boxes={boxes}"]) == 0
+    return folder / "run"
+
+
+def number_of(said: str, line: str) -> float:
+    return float(next(text for text in said.splitlines() if text.startswith(line)).rsplit(maxsplit=1)[1])
+
+
+def test_a_run_scored_on_found_boxes_is_what_test_says_of_them(
+    root: Path, boxes: Path, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = read_boxes(boxes)
+    assert set(np.unique(found.video_ids)) == {video.path.stem for video in read_jhmdb21(root, 1).test}
+    said = {}
+    for name in (str(boxes), "tiny"):
+        command = ["test", str(run_dir), "--root", str(root), "--cache", str(run_dir.parent / "cache")]
+        assert main([*command, "--boxes", name, "--out", str(tmp_path / f"{Path(name).stem}.csv")]) == 0
+        said[name] = capsys.readouterr().out
+    metrics = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
+    assert number_of(said[str(boxes)], "frame-mAP@0.5, frame by frame") == pytest.approx(metrics["frame_map"], abs=6e-3)
+    # The detector finds the same again, up to the 6 decimals of the file.
+    once, again = (read_detections(tmp_path / f"{name}.csv") for name in ("boxes", "tiny"))
+    people = (found.boxes_norm[:, 2] > 0).sum()
+    assert len(once) == len(again) == people * 21
+    np.testing.assert_allclose(once.boxes_norm, again.boxes_norm, atol=2e-6)
+    np.testing.assert_allclose(once.scores, again.scores, atol=1e-4)
+
+
+def test_the_file_goes_through_person_ap_and_inference_as_it_is(
+    root: Path, boxes: Path, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = read_jhmdb21(root, 1).test
+    truth = tmp_path / "gt.csv"
+    write_ground_truth(truth, [replace(v, video_id=v.path.stem) for v in videos], read_label_map("jhmdb21"))
+    assert main(["eval-persons", str(boxes), "--gt", str(truth)]) == 0
+    said = capsys.readouterr().out
+    assert f"{TESTED * LENGTH} people and" in said
+    assert number_of(said, "AP at IoU 0.5 ") >= 50
+    for video in videos:
+        out = tmp_path / video.path.stem
+        assert main(["infer", str(video.path), "--boxes", str(boxes), "--model", str(run_dir / "model.safetensors"),
+                     "--out", str(out), "--no-video"]) == 0  # fmt: skip
+    csvs = list(tmp_path.rglob("*.csv"))
+    assert len(csvs) > len(videos)
+
+
+def test_boxes_of_too_few_moments_are_refused(
+    root: Path, boxes: Path, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sparse = tmp_path / "sparse.csv"
+    sparse.write_text("".join(line + "\n" for line in boxes.read_text().splitlines() if line.split(",")[1] == "0"))
+    command = ["test", str(run_dir), "--root", str(root), "--cache", str(run_dir.parent / "cache"), "--boxes"]
+    assert main([*command, str(sparse)]) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"tell of 1 of its 4 scored moments \(of 0\.0333333 s, for one, they do not\)", said)
+    sparse.write_text("elsewhere,0,0.1,0.1,0.2,0.2\n")
+    assert main([*command, str(sparse)]) == 1
+    assert re.search(r"sparse\.csv: unknown video in the boxes file 'clip3_", capsys.readouterr().err)
+    assert main(["train", CONFIG, *SMALL, f"data.root={root}", f"data.cache={run_dir.parent / 'cache'}",
+                 f"run_dir={tmp_path / 'run'}", f"evaluate.boxes={sparse}"]) == 1  # fmt: skip
+    assert "sparse.csv: unknown video in the boxes file" in capsys.readouterr().err
+
+
+def test_a_card_names_the_boxes_without_their_folder(boxes: Path, run_dir: Path) -> None:
+    config = read_config(CONFIG, ["data.root=x", f"evaluate.boxes={boxes}"])
+    assert config.evaluate.boxes == boxes
+    assert portable_values(config)["evaluate"]["boxes"] == "boxes.csv"
+    card = json.loads((run_dir / "model.json").read_text())
+    assert card["training"]["config"]["evaluate"]["boxes"] == "boxes.csv"
