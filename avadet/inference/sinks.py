@@ -87,7 +87,7 @@ def feed(events: Iterable[Event], sinks: Sequence[Sink]) -> Iterator[Event]:
         yield event
 
 
-class _TextSink(Sink):
+class TextSink(Sink):
     """A UTF-8 text file under a temporary name until the video is done.
 
     Bytes of a file name that are no text come out as backslash escapes, as JSON has them.
@@ -111,7 +111,7 @@ class _TextSink(Sink):
         return self._stack.__exit__(kind, error, trace)
 
 
-class AvaCsvSink(_TextSink):
+class AvaCsvSink(TextSink):
     """STEM.ava.csv, the AVA detection format: video_id, seconds, x1, y1, x2, y2 (0-1), action_id, score.
 
     Where a person does exactly one of the classes, the class scores of a box sum to 1 whatever is in it, so they are
@@ -132,7 +132,7 @@ class AvaCsvSink(_TextSink):
         self._file.writelines(f"{row}\n" for row in detection_rows(detections, self._labels, self._floor))
 
 
-class JsonlSink(_TextSink):
+class JsonlSink(TextSink):
     """STEM.jsonl: one JSON object a line, one line a person and keyframe."""
 
     def __init__(self, path: str | Path, labels: LabelMap, threshold: float) -> None:

@@ -1,0 +1,269 @@
+"""Who does what from when to when: scores along a track become events, written as STEM.events.csv.
+
+The rules, of which `EventRules` holds the numbers:
+
+1. **A moment belongs to the keyframe nearest to it.** A keyframe's evidence reaches half-way to its neighbours, before
+   the first and after the last keyframe to the end of the video if that is no further than the one neighbour, else as
+   far as on the other side; never more than `reach_s`, never past the ends of the video. So an action seen on a single
+   keyframe lasts one second at one keyframe a second.
+2. **Two thresholds.** An event begins on a keyframe on which the action scores at least `threshold`, and goes on as
+   long as it scores at least `leave_share * threshold`, so that a score that wavers around the threshold is one event.
+   Where a person does exactly one of the classes (`LabelMap.exclusive`), only the best class of a keyframe counts,
+   and events of one person never overlap.
+3. **Gaps.** One keyframe on which the track is not seen does not end an event; two in a row do. A keyframe on which
+   the person is seen and the score is low ends it, and so does a stretch of time that no keyframe's evidence covers.
+4. **Short events are dropped**: those under `shortest_s`, unless the beginning or the end of the video cuts them off.
+
+The two thresholds are those of Canny's edges (1986), applied in one direction of time. People on no track have no
+events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from avadet.annotations.ava import csv_line, format_time
+from avadet.errors import AvadetError
+from avadet.inference.sinks import TextSink, track_id_of
+from avadet.types import ActionDetections, Float32Array, Frame, LabelMap
+
+COLUMNS = (
+    *("video", "track_id", "action", "action_id", "group"),
+    *("start_s", "end_s", "mean_score", "peak_score", "peak_s"),
+)
+TOLERANCE_S = 1e-6
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """Numbers of the rules above.
+
+    Attributes:
+        leave_share: part of the threshold under which an event ends, 0-1.
+        reach_s: how far the evidence of a keyframe reaches at most, to either side, seconds.
+        shortest_s: events shorter than this are dropped, seconds.
+    """
+
+    leave_share: float = 0.7
+    reach_s: float = 5.0
+    shortest_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leave_share <= 1:
+            raise AvadetError(f"leave_share must lie in [0, 1], got {self.leave_share}")
+        if not (self.reach_s > 0 and self.shortest_s >= 0):
+            raise AvadetError(
+                f"reach_s must be positive and shortest_s not negative, got {self.reach_s} and {self.shortest_s}"
+            )
+
+
+class ActionEvent(NamedTuple):
+    """One person doing one thing for a while.
+
+    Attributes:
+        video_id: the video's name.
+        track_id: the person.
+        class_index: row of the label map, 0-based.
+        start_s: where it begins, seconds.
+        end_s: where it ends, seconds.
+        mean_score: mean over the keyframes on which the person was seen meanwhile, 0-1.
+        peak_score: highest score, 0-1.
+        peak_s: time of the first keyframe that has it, seconds.
+    """
+
+    video_id: str
+    track_id: int
+    class_index: int
+    start_s: float
+    end_s: float
+    mean_score: float
+    peak_score: float
+    peak_s: float
+
+
+class _Cell(NamedTuple):
+    """The stretch of time, seconds, that belongs to a keyframe."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass
+class _Open:
+    """An event that may go on; `sum` of scores over `count` keyframes; whether the last keyframe missed the person."""
+
+    start_s: float
+    end_s: float
+    sum: float = 0.0
+    count: int = 0
+    peak_score: float = -1.0
+    peak_s: float = 0.0
+    missed: bool = False
+
+    def add(self, end_s: float, score: float, time_s: float) -> None:
+        """Go on to the end of a keyframe's cell."""
+        self.end_s, self.missed = end_s, False
+        self.sum, self.count = self.sum + score, self.count + 1
+        if score > self.peak_score:
+            self.peak_score, self.peak_s = score, time_s
+
+
+class EventFinder:
+    """Turns keyframes into events as they come; what it remembers is bounded by the people in sight."""
+
+    def __init__(self, labels: LabelMap, threshold: float, rules: EventRules | None = None) -> None:
+        """Find events of `labels` that begin at scores of at least `threshold`, 0-1."""
+        self._exclusive = labels.exclusive
+        self._threshold = threshold
+        self._rules = rules or EventRules()
+        self._leave_score = self._rules.leave_share * threshold
+        self._open: dict[tuple[int, int], _Open] = {}
+        self._waiting: ActionDetections | None = None
+        self._step_s: float | None = None
+        self._covered_s = 0.0
+
+    def add(self, detections: ActionDetections) -> list[ActionEvent]:
+        """Take the next keyframe in time.
+
+        Returns:
+            the events that are now known to be over, in the order of their ends. Later calls give no earlier ends.
+        """
+        over: list[ActionEvent] = []
+        if self._waiting is not None:
+            step_s = detections.key.time_s - self._waiting.key.time_s
+            over = self._take(self._waiting, self._cell(self._waiting.key.time_s, step_s, np.inf))
+            self._step_s = step_s
+        self._waiting = detections
+        return over
+
+    def finish(self, end_s: float) -> list[ActionEvent]:
+        """Take the end of the video, seconds.
+
+        Returns:
+            all events that are left, in the order of their ends.
+        """
+        if self._waiting is None:
+            return []
+        last, self._waiting = self._waiting, None
+        end_s = max(end_s, last.key.time_s)
+        over = self._take(last, self._cell(last.key.time_s, None, end_s))
+        left = [self._close(last.key.video_id, who) for who in list(self._open)]
+        return over + self._long_enough(left, end_s)
+
+    def _cell(self, time_s: float, after_s: float | None, video_end_s: float) -> _Cell:
+        """The time that belongs to a keyframe `after_s` before the next one; None = it is the last."""
+        before_s = self._step_s
+        back_s = _open_side(time_s, after_s) if before_s is None else before_s / 2
+        ahead_s = _open_side(video_end_s - time_s, before_s) if after_s is None else after_s / 2
+        reach_s = self._rules.reach_s
+        return _Cell(max(time_s - min(back_s, reach_s), 0.0), min(time_s + min(ahead_s, reach_s), video_end_s))
+
+    def _take(self, detections: ActionDetections, cell: _Cell) -> list[ActionEvent]:
+        """Go on with, begin and end events by what a keyframe says."""
+        key, scores = detections.key, self._scores(detections)
+        gap = cell.start_s > self._covered_s + TOLERANCE_S
+        self._covered_s = cell.end_s
+        ended = list(self._open) if gap else self._ended(scores)
+        over = [self._close(key.video_id, who) for who in ended]
+        for track, of_track in scores.items():
+            for class_index in np.flatnonzero(of_track >= self._leave_score).tolist():
+                who, score = (track, class_index), float(of_track[class_index])
+                if who not in self._open and of_track[class_index] >= self._threshold:
+                    self._open[who] = _Open(cell.start_s, cell.end_s)
+                if who in self._open:
+                    self._open[who].add(cell.end_s, score, key.time_s)
+        return self._long_enough(over)
+
+    def _ended(self, scores: dict[int, Float32Array]) -> list[tuple[int, int]]:
+        """Which open events a keyframe with these scores per track ends; notes who is missed."""
+        ended = []
+        for who, event in self._open.items():
+            track, class_index = who
+            missed = track not in scores
+            if (event.missed and missed) or (not missed and scores[track][class_index] < self._leave_score):
+                ended.append(who)
+            event.missed = missed
+        return ended
+
+    def _scores(self, detections: ActionDetections) -> dict[int, Float32Array]:
+        """Scores (K,) per track; where classes exclude each other, -1 for all but the best."""
+        of_tracks: dict[int, Float32Array] = {}
+        for person, row in enumerate(detections.scores):
+            track = track_id_of(detections, person)
+            if track is not None:
+                best_only = np.where(np.arange(len(row)) == row.argmax(), row, np.float32(-1)) if len(row) else row
+                of_tracks.setdefault(track, best_only if self._exclusive else row)
+        return of_tracks
+
+    def _close(self, video_id: str, who: tuple[int, int]) -> ActionEvent:
+        event = self._open.pop(who)
+        mean = event.sum / event.count
+        return ActionEvent(video_id, *who, event.start_s, event.end_s, mean, event.peak_score, event.peak_s)
+
+    def _long_enough(self, over: list[ActionEvent], video_end_s: float = np.inf) -> list[ActionEvent]:
+        """Drop what is too short; order by end, then start, person and class."""
+        kept = [
+            event
+            for event in over
+            if event.end_s - event.start_s >= self._rules.shortest_s - TOLERANCE_S
+            or event.start_s <= 0
+            or event.end_s >= video_end_s
+        ]
+        return sorted(kept, key=lambda event: (event.end_s, event.start_s, event.track_id, event.class_index))
+
+
+def _open_side(room_s: float, step_s: float | None) -> float:
+    """How far a keyframe reaches to the side where there is no other, `room_s` of video; `step_s` on its other side."""
+    return room_s if step_s is None or room_s <= step_s + TOLERANCE_S else step_s / 2
+
+
+def event_row(event: ActionEvent, labels: LabelMap) -> str:
+    """An event as a CSV row without line end, in the order of COLUMNS: times to a millisecond, scores to 4 decimals."""
+    index = event.class_index
+    times = [format_time(round(time_s, 3)) for time_s in (event.start_s, event.end_s)]
+    scores = [f"{score:.4f}" for score in (event.mean_score, event.peak_score)]
+    named = [labels.names[index], labels.ids[index], labels.groups[index]]
+    return csv_line([event.video_id, event.track_id, *named, *times, *scores, format_time(round(event.peak_s, 3))])
+
+
+class EventsSink(TextSink):
+    """STEM.events.csv: a header line, then one row an event, in the order in which events end."""
+
+    def __init__(self, path: str | Path, labels: LabelMap, threshold: float, rules: EventRules | None = None) -> None:
+        """Write the events that begin at scores of at least `threshold`, 0-1, by `rules`."""
+        super().__init__(path)
+        self._labels = labels
+        self._finder = EventFinder(labels, threshold, rules)
+        self._end_s = self._frame_s = 0.0
+
+    def __enter__(self) -> Self:
+        """Open the file under a temporary name and write the header."""
+        super().__enter__()
+        self._file.write(csv_line(COLUMNS) + "\n")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Write what is still open and finish the file; on an error or Ctrl-C, remove it."""
+        with self._stack:
+            if kind is None:
+                self._write(self._finder.finish(self._end_s))
+            return self._stack.pop_all().__exit__(kind, error, trace)
+
+    def frame(self, frame: Frame) -> None:
+        """Remember where the video ends: the last frame is shown as long as the one before."""
+        self._end_s = 2 * frame.time_s - self._frame_s
+        self._frame_s = frame.time_s
+
+    def keyframe(self, detections: ActionDetections) -> None:
+        """Write the events that are over."""
+        self._write(self._finder.add(detections))
+
+    def _write(self, events: list[ActionEvent]) -> None:
+        self._file.writelines(f"{event_row(event, self._labels)}\n" for event in events)
