@@ -1,0 +1,163 @@
+"""STEM.html: one file beside the video that plays it with boxes, a timeline, filters and keys, without a server.
+
+The template is page.html, with page.css and the scripts put inside. Names of files and classes reach the page as JSON
+that the scripts show as text, or through Jinja2's autoescape; the policy in the page's head allows no script and no
+style but ours, named by their hashes, and no request but for the video.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+import avadet
+from avadet import boxes
+from avadet.files import whole_file
+from avadet.inference.events import EventRules
+from avadet.inference.overlay import OverlayTiming
+from avadet.inference.pipeline import TrackedPersons
+from avadet.inference.report.columns import BOX_UNITS, SCORE_UNITS, TICK_S, Columns, Look, track_ids_of
+from avadet.inference.report.page import APPLICATION, environment, policy_hash, resource, script_json
+from avadet.inference.sinks import Sink
+from avadet.types import ActionDetections, Frame, LabelMap, VideoInfo
+
+FLOOR = 0.05
+"""Lowest score that the page can be asked to show, unless the threshold is lower still."""
+
+_SCRIPTS = ("data.js", "player.js", "timeline.js", "page.js")
+
+
+class ReportSink(Sink):
+    """Writes the page when the video is done; until then what it shows waits in temporary files."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        info: VideoInfo,
+        labels: LabelMap,
+        threshold: float,
+        timing: OverlayTiming,
+        annotated: Path | None = None,
+    ) -> None:
+        """Say what the page is of.
+
+        Args:
+            path: the page.
+            info: the video. The page names it by its way from the page's folder, so both can be moved together.
+            labels: the model's classes.
+            threshold: score, 0-1, from which the page shows an action until it is told otherwise.
+            timing: how long boxes and captions stay, as in the annotated video.
+            annotated: the annotated video, if there is to be one: played where the browser cannot play the video.
+        """
+        self._path = Path(path)
+        self._info = info
+        self._labels = labels
+        self._threshold = threshold
+        self._timing = timing
+        self._annotated = annotated
+        self._last_s = self._end_s = 0.0
+        self._stack = ExitStack()
+        self._columns = Columns(min(threshold, FLOOR))
+
+    def __enter__(self) -> Self:
+        """Begin the page under a temporary name, so that a folder that cannot be written to shows at once."""
+        with ExitStack() as stack:
+            self._partial = stack.enter_context(whole_file(self._path))
+            stack.enter_context(self._columns)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Write the page; on an error or Ctrl-C, leave none."""
+        with self._stack:
+            if kind is None:
+                self._write()
+            return self._stack.pop_all().__exit__(kind, error, trace)
+
+    def frame(self, frame: Frame) -> None:
+        """Remember where the video ends: the last frame is shown as long as the one before."""
+        self._end_s = 2 * frame.time_s - self._last_s or float(1 / self._info.fps)
+        self._last_s = frame.time_s
+
+    def persons(self, tracked: TrackedPersons) -> None:
+        """Take where people are."""
+        people = tracked.persons
+        boxes_norm = boxes.to_norm(people.boxes_px, people.size_hw)
+        self._columns.add_look(Look(tracked.time_s, boxes_norm, track_ids_of(people)))
+
+    def keyframe(self, detections: ActionDetections) -> None:
+        """Take what people do."""
+        self._columns.add_keyframe(detections)
+
+    def _write(self) -> None:
+        script, style = "\n".join(map(resource, _SCRIPTS)), resource("page.css")
+        page = environment().get_template("page.html")
+        with self._partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            pieces = page.generate(
+                title=self._info.path.name,
+                application=APPLICATION,
+                version=avadet.__version__,
+                script=Markup(script),
+                script_hash=policy_hash(script),
+                style=Markup(style),
+                style_hash=policy_hash(style),
+                data=self._json(),
+            )
+            file.writelines(pieces)
+
+    def _json(self) -> Iterator[Markup]:
+        """The page's data, piece by piece: a JSON object whose last member, "columns", holds the columns."""
+        yield Markup(script_json(self._facts()).removesuffix("}") + ',"columns":{')
+        for index, (name, pieces) in enumerate(self._columns.base64()):
+            yield Markup(f'{"," if index else ""}"{name}":"')
+            yield from map(Markup, pieces)
+            yield Markup('"')
+        yield Markup("}}")
+
+    def _facts(self) -> dict[str, object]:
+        """Everything but the columns."""
+        return {
+            "title": self._info.path.name,
+            "sources": self._sources(),
+            "size_hw": list(self._info.size_hw),
+            "fps": float(self._info.fps),
+            "end_s": round(self._end_s, 4),
+            "threshold": self._threshold,
+            "floor": min(self._threshold, FLOOR),
+            "hold_box_s": self._timing.hold_box_s,
+            "hold_caption_s": self._timing.hold_caption_s,
+            "labels": list(self._labels.names),
+            "exclusive": self._labels.exclusive,
+            "rules": asdict(EventRules()),
+            "tick_s": TICK_S,
+            "score_units": SCORE_UNITS,
+            "box_units": BOX_UNITS,
+        }
+
+    def _sources(self) -> list[dict[str, object]]:
+        """Videos to play, the first that the browser can: the one looked at, then its annotated copy."""
+        found = [(self._info.path, False)] + ([(self._annotated, True)] if self._annotated else [])
+        return [
+            {"href": link(path, self._path.parent), "name": path.name, "drawn": drawn}
+            for path, drawn in found
+            if drawn or path.is_file()  # a stream or a camera cannot be played again
+        ]
+
+
+def link(path: Path, folder: Path) -> str:
+    """A relative address from a page in `folder` to a file; every byte of its name survives.
+
+    Links are followed by name, not by where symbolic links lead: that is what a browser does with "..".
+    """
+    way = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))  # noqa: PTH100 (resolve follows links)
+    return quote(os.fsencode(way))
