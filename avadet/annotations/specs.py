@@ -34,15 +34,18 @@ class VideosSpec(Section):
             be trusted, the `number` of a frame: round(seconds * fps), counted from 0.
         starts_at_s: which second of the data set's clock a file's first frame is: 0 for whole films, 900 for AVA's
             films cut by `ffmpeg -ss 900`.
+        starts: CSV of video_id,seconds in the data set's folder, for files that start elsewhere, each at its own
+            second.
         fps: frames per second of every file, null = any. With `keyframes_name: number` the rate that times are
-            counted in.
-        size_hw: [height, width] px of every file, null = any.
+            counted in, whatever the files say.
+        size_hw: [height, width] px of every file, null = any; also the frame that boxes in pixels are counted in.
         shortest_s: seconds that every file must last at least, null = up to its last keyframe.
     """
 
     folder: Path = Path("videos")
     keyframes_name: Literal["time", "number"] = "time"
     starts_at_s: float = 0.0
+    starts: Path | None = None
     fps: PositiveFloat | None = None
     size_hw: tuple[int, int] | None = None
     shortest_s: PositiveFloat | None = None
@@ -91,22 +94,28 @@ class SplitSpec(Section):
     """One part of a data set. Paths are relative to the data set's folder.
 
     Attributes:
-        annotations: an AVA ground-truth CSV, or tubes (a CSV with header, or a pickle).
+        annotations: an AVA ground-truth CSV, or tubes (a CSV with header, or a pickle); null = they are not public.
         part: which list of the tubes' splits, null = every video of the file.
-        number: which of several splits, from 1.
+        number: which of several splits of the same videos, from 1.
         excluded: CSV of keyframes that are not to be used.
         videos: a text file of the split's video names, one a line (a suffix is left off); null = those annotated.
         proposals: CSV of person boxes with scores.
         counts: what a complete split has.
     """
 
-    annotations: Path
+    annotations: Path | None = None
     part: Literal["train", "test"] | None = None
     number: Annotated[int, Field(ge=1)] = 1
     excluded: Path | None = None
     videos: Path | None = None
     proposals: Path | None = None
     counts: CountsSpec = CountsSpec()
+
+    @model_validator(mode="after")
+    def _check_something_names_the_videos(self) -> SplitSpec:
+        if self.annotations is None and self.videos is None:
+            raise ValueError("a split needs annotations, or where they are not public a list of its videos")
+        return self
 
 
 class DataSpec(Section):
@@ -116,7 +125,8 @@ class DataSpec(Section):
         title: its full name.
         licence: of annotations and videos.
         urls: where to get what, by name.
-        labels: a label map by name, or a file in the data set's folder.
+        labels: a label map by name, a file in the data set's folder, or just the names of the classes, whose ids are
+            1, 2, ... then and of which a person may have several at once.
         videos: its videos.
         keyframes: its keyframes.
         tubes: for annotations that count frames and pixels.
@@ -126,7 +136,7 @@ class DataSpec(Section):
     title: str = ""
     licence: str = ""
     urls: dict[str, str] = {}
-    labels: str
+    labels: str | Annotated[tuple[str, ...], Field(min_length=1)]
     videos: VideosSpec = VideosSpec()
     keyframes: KeyframesSpec = KeyframesSpec()
     tubes: TubesSpec | None = None
@@ -169,6 +179,17 @@ def data_set_names() -> list[str]:
     return sorted(path.parent.name for path in resource_folder("data_specs").glob(f"*/{SPEC_FILE}"))
 
 
+def read_data_spec(name: str) -> DataSpec:
+    """The spec of a data set that data_specs describes.
+
+    Raises:
+        AvadetError: for another name.
+    """
+    if name not in data_set_names():
+        raise unknown_name("data set", name, data_set_names())
+    return read_schema(resource_folder("data_specs") / name / SPEC_FILE, (), DataSpec)
+
+
 def open_data_set(name_or_path: str | Path, root: str | Path | None = None, overrides: Sequence[str] = ()) -> DataSet:
     """Read a spec; nothing else of the data set is touched yet.
 
@@ -185,10 +206,19 @@ def open_data_set(name_or_path: str | Path, root: str | Path | None = None, over
     shipped = text in data_set_names()
     file = resource_folder("data_specs") / text / SPEC_FILE if shipped else Path(name_or_path)
     if not shipped and not file.is_file():
+        if file.suffix in (".yaml", ".yml"):
+            raise AvadetError(f"no such file: {file}; check the path")
         raise unknown_name("data set (a name or a YAML file)", text, data_set_names())
     if shipped and root is None:
         raise AvadetError(f"data set {text}: say where it lies: the folder that holds its files (--root DIR)")
     spec = read_schema(file, overrides, DataSpec)
     folder = file.parent if root is None else Path(root)
-    labels = spec.labels if spec.labels in label_map_names() else folder / spec.labels
-    return DataSet(text if shipped else file.stem, spec, folder, read_label_map(labels))
+    return DataSet(text if shipped else file.stem, spec, folder, _labels(spec.labels, folder))
+
+
+def _labels(named: str | tuple[str, ...], folder: Path) -> LabelMap:
+    """The label map by name, of a file, or of names."""
+    if not isinstance(named, str):
+        count = len(named)
+        return LabelMap(named, tuple(range(1, count + 1)), ("action",) * count, (True,) * count)
+    return read_label_map(named if named in label_map_names() else folder / named)

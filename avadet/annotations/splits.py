@@ -9,12 +9,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, Keyframes, read_boxes, read_excluded, read_ground_truth
+from avadet.annotations.csv_rows import RowForm
 from avadet.annotations.specs import DataSet, SplitSpec
-from avadet.annotations.tubes import TubeSpec, read_tube_ground_truth, tube_table
+from avadet.annotations.tubes import TubeRows, read_tube_rows, tube_spec_of
 from avadet.errors import AvadetError
 from avadet.types import Float64Array, IntArray
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
+
+_EMPTY = AvaTable(np.zeros(0, object), np.zeros(0), np.zeros((0, 4)), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ class DataSplit:
     Attributes:
         name: of the split.
         videos: sorted by name: those listed, or else those annotated.
-        table: every row of the annotations, in file order where they are an AVA CSV: row i is line i + 1.
+        table: every row of the annotations, in file order; without rows where they are not public.
         excluded: keyframes that are not to be used.
         proposals: boxes of people with scores, None = there are none.
+        lines: int64 (n,), each row's line in the annotations, from 1; 0 = they have no lines (a pickle). None = not
+            known.
     """
 
     name: str
@@ -63,6 +68,7 @@ class DataSplit:
     table: AvaTable
     excluded: Keyframes
     proposals: AvaTable | None = None
+    lines: IntArray | None = None
 
 
 def read_split(data: DataSet, name: str) -> DataSplit:
@@ -74,24 +80,57 @@ def read_split(data: DataSet, name: str) -> DataSplit:
         AvadetError: if there is no such split, or a file of it is missing or malformed.
     """
     split = data.split(name)
-    table = _read_table(data, split)
+    rows = read_split_rows(data, split)
     none = Keyframes(np.zeros(0, object), np.zeros(0))
     excluded = none if split.excluded is None else read_excluded(data.path(split.excluded))
     proposals = None if split.proposals is None else read_boxes(data.path(split.proposals))
-    ids = _listed(data.path(split.videos)) if split.videos else sorted({str(name) for name in table.video_ids})
-    return DataSplit(name, find_videos(data, ids), table, excluded, proposals)
+    videos = find_videos(data, split_video_ids(data, split, rows))
+    return DataSplit(name, videos, rows.table, excluded, proposals, rows.lines)
+
+
+def read_split_rows(data: DataSet, split: SplitSpec, form: RowForm | None = None) -> TubeRows:
+    """Read a split's annotations as rows, whatever their form; none where they are not public.
+
+    Args:
+        data: the data set.
+        split: a part of it.
+        form: what rows of an AVA CSV must look like, None = ground truth.
+
+    Raises:
+        AvadetError: if the file is missing or malformed.
+    """
+    if split.annotations is None:
+        return TubeRows(_EMPTY, np.zeros(0, np.int64), None)
+    path = data.path(split.annotations)
+    if data.spec.tubes is None:
+        table = read_ground_truth(path, form)
+        return TubeRows(table, np.arange(1, len(table) + 1, dtype=np.int64), None)
+    spec = tube_spec_of(data.name, data.spec)
+    return read_tube_rows(path, data.labels, spec, split.part, split.number)
+
+
+def split_video_ids(data: DataSet, split: SplitSpec, rows: TubeRows) -> list[str]:
+    """The videos of a split, sorted: those of its list, of the tubes' own list, or else those annotated.
+
+    Raises:
+        AvadetError: if the list cannot be read.
+    """
+    if split.videos is not None:
+        return read_video_list(data.path(split.videos))
+    return sorted({str(name) for name in rows.table.video_ids}) if rows.video_ids is None else rows.video_ids
 
 
 def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...]:
     """Look for the files of videos, one listing a folder.
 
     Raises:
-        AvadetError: if a name would lead out of the data set's folder.
+        AvadetError: if a name would lead out of the data set's folder, or the list of starts cannot be read.
     """
     spec = data.spec.videos
     folder = data.path(spec.folder)
     found: dict[Path, dict[str, Path]] = {}
     fps = spec.fps if spec.keyframes_name == "number" else None
+    starts = {} if spec.starts is None else _read_starts(data.path(spec.starts))
     videos = []
     for video_id in video_ids:
         name = PurePosixPath(video_id)
@@ -101,8 +140,14 @@ def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...
         if parent not in found:
             found[parent] = _videos_in(parent)
         path = found[parent].get(name.name) or found[parent].get(name.stem if name.suffix else "")
-        videos.append(DataVideo(video_id, path, spec.starts_at_s, fps))
+        videos.append(DataVideo(video_id, path, starts.get(video_id, spec.starts_at_s), fps))
     return tuple(videos)
+
+
+def _read_starts(path: Path) -> dict[str, float]:
+    """Seconds of the data set's clock at which files start, by video."""
+    rows = read_excluded(path)  # the same form: video_id,seconds
+    return dict(zip((str(name) for name in rows.video_ids), rows.times_s.tolist()))
 
 
 def _videos_in(folder: Path) -> dict[str, Path]:
@@ -112,25 +157,17 @@ def _videos_in(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES}
 
 
-def _read_table(data: DataSet, split: SplitSpec) -> AvaTable:
-    """The annotations as one table, whatever their form."""
-    path = data.path(split.annotations)
-    if data.spec.tubes is None:
-        return read_ground_truth(path)
-    videos = data.spec.videos
-    if videos.fps is None:
-        raise AvadetError(f"{data.name}: tubes count frames; its spec must say videos.fps")
-    facts = data.spec.tubes.model_dump()
-    spec = TubeSpec(fps=videos.fps, size_hw=videos.size_hw, **facts)
-    return tube_table(read_tube_ground_truth(path, data.labels, spec, split.number), data.labels)
+def read_video_list(path: Path) -> list[str]:
+    """Video names of a text file, one a line, sorted; suffixes of videos are left off.
 
-
-def _listed(path: Path) -> list[str]:
-    """Video names of a text file, one a line, sorted; suffixes of videos are left off."""
+    Raises:
+        AvadetError: if it cannot be read.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").split()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise AvadetError(f"cannot read the list of videos {path}: {error}") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return sorted({line.removesuffix(PurePosixPath(line).suffix) if _is_video(line) else line for line in lines})
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,18 @@ from numpy.typing import NDArray
 from avadet.annotations.ava import NO_CLASS, AvaTable, box_cells, csv_line, format_time, read_ground_truth
 from avadet.annotations.csv_rows import open_text
 from avadet.errors import AvadetError, unknown_name
-from avadet.files import resource_folder, whole_file
+from avadet.files import whole_file
 from avadet.types import Float32Array, IntArray, LabelMap, Tube
+
+if TYPE_CHECKING:
+    from avadet.annotations.specs import DataSpec
 
 _COLUMNS = ("video", "frame_1based", "x1", "y1", "x2", "y2", "label", "label_id_1based")
 _TRACK = "track_id"
-_SPEC_FILE = "tubes.yaml"
 _MICROSECONDS = 1e6
+_PICKLES = (".pkl", ".pickle")
+
+Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,10 @@ class TubeSpec:
 
 
 def tube_spec_names() -> list[str]:
-    """Data sets whose tubes are described in data_specs, sorted."""
-    return sorted(path.parent.name for path in resource_folder("data_specs").glob(f"*/{_SPEC_FILE}"))
+    """Data sets of data_specs that are scored by tubes, sorted."""
+    from avadet.annotations.specs import data_set_names, read_data_spec
+
+    return [name for name in data_set_names() if read_data_spec(name).tubes is not None]
 
 
 def read_tube_spec(name: str) -> TubeSpec:
@@ -69,14 +76,26 @@ def read_tube_spec(name: str) -> TubeSpec:
     Raises:
         AvadetError: for another name.
     """
-    import yaml
+    from avadet.annotations.specs import read_data_spec
 
     if name not in tube_spec_names():
         raise unknown_name("data set with tubes", name, tube_spec_names())
-    text = (resource_folder("data_specs") / name / _SPEC_FILE).read_text(encoding="utf-8")
-    facts = yaml.safe_load(text)
-    size_hw = facts.pop("size_hw")
-    return TubeSpec(size_hw=None if size_hw is None else (size_hw[0], size_hw[1]), **facts)
+    return tube_spec_of(name, read_data_spec(name))
+
+
+def tube_spec_of(name: str, spec: DataSpec) -> TubeSpec:
+    """What a spec says of its tubes.
+
+    Args:
+        name: of the data set, for messages.
+        spec: a spec with `tubes`.
+
+    Raises:
+        AvadetError: if it has none, or does not say how many frames make a second.
+    """
+    if spec.tubes is None or spec.videos.fps is None:
+        raise AvadetError(f"{name}: tubes count frames; its spec must say tubes and videos.fps")
+    return TubeSpec(fps=spec.videos.fps, size_hw=spec.videos.size_hw, **spec.tubes.model_dump())
 
 
 def read_tube_ground_truth(
@@ -101,16 +120,65 @@ def read_tube_ground_truth(
         AvadetError: if the file is missing or malformed, or names classes or a split that are not there.
     """
     file = Path(path)
-    if file.suffix in (".pkl", ".pickle"):
-        return _tubes_of_pickle(file, labels, _needed(spec, file), split)
+    if file.suffix in _PICKLES:
+        facts = _read_pickle(file)
+        video_ids = None if split is None else _split_of(facts, split, "test", file)
+        return _tubes_of_pickle(file, facts, labels, _needed(spec, file), video_ids)
     if not _has_header(file):
         if split is not None:
             raise AvadetError(f"{file} has no splits: an AVA CSV holds the videos that count; leave the split away")
         return tubes_of_table(read_ground_truth(file), labels, str(file), max_gap_s)
     table = _read_header_csv(file, labels, _needed(spec, file))
     if split is not None:
-        table = _of_videos(table, _split_of(_read_splits(file), split, file))
+        table = _of_videos(table, _split_of(_read_splits(file), split, "test", file))[0]
     return tubes_of_table(table, labels, str(file), max_gap_s)
+
+
+class TubeRows(NamedTuple):
+    """Ground truth of tubes as rows.
+
+    Attributes:
+        table: one row a box.
+        lines: int64 (n,), each row's line in its file, from 1; 0 = it has no lines.
+        video_ids: the videos that were asked for, sorted; None = those of the rows.
+    """
+
+    table: AvaTable
+    lines: IntArray
+    video_ids: list[str] | None
+
+
+def read_tube_rows(
+    path: str | Path, labels: LabelMap, spec: TubeSpec, part: Part | None = None, number: int = 1
+) -> TubeRows:
+    """Read ground-truth tubes of any form as rows, in file order where the file has lines.
+
+    Args:
+        path: see `read_tube_ground_truth`.
+        labels: the classes.
+        spec: what frame numbers and pixels mean.
+        part: only the videos of this list of a split. None = every video.
+        number: which split, from 1.
+
+    Raises:
+        AvadetError: if the file is missing or malformed, or has no such split.
+    """
+    file = Path(path)
+    if file.suffix in _PICKLES:
+        facts = _read_pickle(file)
+        video_ids = None if part is None else sorted(_split_of(facts, number, part, file))
+        table = tube_table(_tubes_of_pickle(file, facts, labels, spec, video_ids), labels)
+        return TubeRows(table, np.zeros(len(table), np.int64), video_ids)
+    header = _has_header(file)
+    if not header and part is not None:
+        raise AvadetError(f"{file} has no splits: an AVA CSV holds the videos that count; leave 'part' away")
+    table = _read_header_csv(file, labels, spec) if header else read_ground_truth(file)
+    lines = np.arange(len(table), dtype=np.int64) + (2 if header else 1)
+    if part is None:
+        return TubeRows(table, lines, None)
+    video_ids = sorted(_split_of(_read_splits(file), number, part, file))
+    table, rows = _of_videos(table, video_ids)
+    return TubeRows(table, lines[rows], video_ids)
 
 
 def tubes_of_table(
@@ -286,26 +354,28 @@ def _read_splits(path: Path) -> dict[str, Any]:
         raise AvadetError(f"{beside} must hold JSON with lists test_videos ({error})") from error
 
 
-def _split_of(facts: Mapping[str, Any], split: int, path: Path) -> list[str]:
-    """The test videos of a split."""
-    splits = facts.get("test_videos")
+def _split_of(facts: Mapping[str, Any], split: int, part: Part, path: Path) -> list[str]:
+    """The training or test videos of a split."""
+    splits = facts.get(f"{part}_videos")
     if not isinstance(splits, list) or not 1 <= split <= len(splits):
         held = f"{len(splits)} splits" if isinstance(splits, list) else "no splits"
-        raise AvadetError(f"{path} has {held} (lists in test_videos), got split {split}")
+        raise AvadetError(f"{path} has {held} (lists in {part}_videos), got split {split}")
     return [str(video_id) for video_id in splits[split - 1]]
 
 
-def _of_videos(table: AvaTable, video_ids: Sequence[str]) -> AvaTable:
+def _of_videos(table: AvaTable, video_ids: Sequence[str]) -> tuple[AvaTable, IntArray]:
+    """The rows of some videos, and their numbers."""
     wanted = set(video_ids)
-    rows = np.array([video_id in wanted for video_id in table.video_ids], np.bool_)
+    rows = np.flatnonzero(np.array([video_id in wanted for video_id in table.video_ids], np.bool_))
     persons = None if table.person_ids is None else table.person_ids[rows]
-    return AvaTable(
+    chosen = AvaTable(
         table.video_ids[rows], table.times_s[rows], table.boxes_norm[rows], table.class_ids[rows], person_ids=persons
     )
+    return chosen, rows
 
 
-def _tubes_of_pickle(path: Path, labels: LabelMap, spec: TubeSpec, split: int | None) -> list[Tube]:
-    """Tubes of {labels: [name], gttubes: {video: {index: [(n, 5)]}}, resolution: {video: (h, w)}, test_videos: [[id]]}.
+def _read_pickle(path: Path) -> dict[str, Any]:
+    """{labels: [name], gttubes: {video: {index: [(n, 5)]}}, resolution: {video: (h, w)}, test_videos: [[id]], ...}.
 
     `resolution` may be missing where the data set has one size.
     """
@@ -314,8 +384,15 @@ def _tubes_of_pickle(path: Path, labels: LabelMap, spec: TubeSpec, split: int | 
     facts = read_plain_pickle(path)
     if not isinstance(facts, dict) or not {"labels", "gttubes"} <= facts.keys():
         raise AvadetError(f"{path} must hold a dict with 'labels' and 'gttubes', as JHMDB-GT.pkl does")
+    return facts
+
+
+def _tubes_of_pickle(
+    path: Path, facts: Mapping[str, Any], labels: LabelMap, spec: TubeSpec, wanted: Sequence[str] | None
+) -> list[Tube]:
+    """The tubes of a pickle's content, of some videos or, for None, of all."""
     classes = [_class_index(str(name), labels, path) for name in facts["labels"]]
-    video_ids = sorted(facts["gttubes"]) if split is None else _split_of(facts, split, path)
+    video_ids = sorted(facts["gttubes"]) if wanted is None else wanted
     tubes = []
     for video_id in video_ids:
         size_hw = facts.get("resolution", {}).get(video_id, spec.size_hw)

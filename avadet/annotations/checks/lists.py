@@ -1,0 +1,123 @@
+"""What may be wrong between files: lists of videos, splits that share videos, numbers that are not the data set's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from avadet.annotations.ava import AvaTable, format_time
+from avadet.annotations.checks.findings import (
+    Finding,
+    Reporter,
+    SplitRows,
+    box_codes,
+    has_box,
+    keyframe_codes,
+    number_alike,
+    number_names,
+)
+from avadet.annotations.specs import CountsSpec
+
+_COMPLETE = 0.99  # with less of what it should have, a split is not complete
+
+
+def check_lists(reporter: Reporter, rows: SplitRows) -> None:
+    """Look whether anybody is annotated, and compare the videos that are listed with those that are annotated."""
+    if rows.file is not None and not has_box(rows.table).any():
+        reporter.add(
+            "annotations-empty", "the annotations name nobody: there is nothing to learn or score", [str(rows.file)]
+        )
+        return
+    first = rows.first_rows()
+    strange = sorted(set(first) - set(rows.video_ids))
+    without = sorted(set(rows.video_ids) - set(first))
+    if strange:
+        shown = [f"{rows.where(first[name])}: {name}" for name in strange]
+        message = f"{len(strange)} annotated videos are not in the split's list of videos"
+        reporter.add("videos-not-listed", message, shown)
+    if without and len(rows.table):
+        message = f"{len(without)} of {len(rows.video_ids)} listed videos have no annotations"
+        reporter.add(
+            "videos-without-rows", message, [f"{rows.list_file or rows.file}: {name}" for name in without], warn=True
+        )
+
+
+def check_counts(reporter: Reporter, rows: SplitRows, expected: CountsSpec) -> None:
+    """Compare what is there with what a complete split has."""
+    counted = count_split(rows.table, len(rows.video_ids), len(rows.excluded.times_s))
+    for name, number in expected.model_dump().items():
+        if (
+            number is None
+            or number == counted[name]
+            or (name != "videos" and not len(rows.table) and name != "excluded")
+        ):
+            continue
+        nearly = number > 0 and _COMPLETE <= counted[name] / number <= 1 / _COMPLETE
+        verdict = "a few are missing" if counted[name] < number else "more than there should be"
+        reporter.add(
+            "counts",
+            f"{counted[name]:,} {name}, a complete split has {number:,}: "
+            + (verdict if nearly else "incomplete, or another version"),
+            [str(rows.excluded_file if name == "excluded" else rows.file or rows.list_file)],
+            abs(number - counted[name]),
+            warn=nearly,
+        )
+
+
+def count_split(table: AvaTable, videos: int, excluded: int) -> dict[str, int]:
+    """How many videos, keyframes, boxes, rows, tubes and excluded keyframes a split has."""
+    people = has_box(table)
+    keyframes = keyframe_codes([table])[0]
+    persons = np.zeros(len(table), np.int64) if table.person_ids is None else table.person_ids
+    boxes = number_alike([keyframes[people], box_codes(table.boxes_norm[people]), persons[people]])
+    names = np.asarray(table.video_ids)[people]
+    tubes = number_alike([number_names(names)[0], table.class_ids[people], persons[people]])
+    return {
+        "videos": videos,
+        "keyframes": len(np.unique(keyframes)),
+        "boxes": len(np.unique(boxes)),
+        "rows": int(people.sum()),
+        "tubes": len(np.unique(tubes)),
+        "excluded": excluded,
+    }
+
+
+def check_between(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
+    """Look for videos that two splits share; splits of another number divide the same videos anew."""
+    findings = []
+    for one, other in combinations(splits, 2):
+        shared = sorted(set(one.video_ids) & set(other.video_ids))
+        if shared and one.number == other.number:
+            first, second = one.first_rows(), other.first_rows()
+            shown = tuple(
+                f"{_place(one, first, name)} and {_place(other, second, name)}: {name}" for name in shared[:examples]
+            )
+            message = (
+                f"{len(shared)} videos are in both {one.name} and {other.name}: the score would be of what was "
+                "learned by heart"
+            )
+            findings.append(Finding("splits-share-videos", "error", "", message, len(shared), shown))
+    return findings
+
+
+def _place(rows: SplitRows, first: dict[str, int], name: str) -> str:
+    return rows.where(first[name]) if name in first else str(rows.list_file or rows.file)
+
+
+def check_excluded_videos(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
+    """Look for excluded keyframes of videos that no split has."""
+    known = np.array(sorted({name for rows in splits for name in rows.video_ids}), str)
+    findings = []
+    for rows in splits:
+        names, times = np.asarray(rows.excluded.video_ids).astype(str), rows.excluded.times_s
+        foreign = np.flatnonzero(~np.isin(names, known)).tolist()
+        if foreign:
+            message = f"{len(foreign)} of {len(names)} excluded keyframes are of videos that no split has"
+            shown = tuple(
+                f"{rows.excluded_file}:{row + 1}: {names[row]},{format_time(float(times[row]))}"
+                for row in foreign[:examples]
+            )
+            findings.append(Finding("excluded-unknown", "warning", rows.name, message, len(foreign), shown))
+    return findings

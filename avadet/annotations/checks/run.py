@@ -1,0 +1,135 @@
+"""Every check of a data set's files, without its videos; `avadet.data.checks` looks into those."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avadet.annotations.ava import AvaTable, Keyframes, read_excluded
+from avadet.annotations.checks.boxes import check_boxes
+from avadet.annotations.checks.findings import Finding, Reporter, Rowed, SplitRows
+from avadet.annotations.checks.lists import check_between, check_counts, check_excluded_videos, check_lists
+from avadet.annotations.checks.proposals import check_proposals
+from avadet.annotations.checks.rows import check_classes, check_excluded, check_moments, check_repeats
+from avadet.annotations.csv_rows import RowForm, read_rows
+from avadet.annotations.specs import DataSet, SplitSpec
+from avadet.annotations.splits import read_split_rows, split_video_ids
+from avadet.errors import AvadetError
+
+EXAMPLES = 3
+"""How many rows of each kind of trouble are shown, unless told otherwise."""
+
+_ANY_BOX = RowForm(widths=(2, 7, 8), last="person_id", boxes="any")
+_ANY_PROPOSAL = RowForm(widths=(2, 6, 7, 8), boxes="any", blank_action=True)
+_NONE = Keyframes(np.zeros(0, object), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the checks of a data set's files say.
+
+    Attributes:
+        splits: those that could be read.
+        findings: split by split, then between splits.
+    """
+
+    splits: tuple[SplitRows, ...]
+    findings: tuple[Finding, ...]
+
+
+def check_annotations(data: DataSet, names: Sequence[str] = (), examples: int = EXAMPLES) -> Checked:
+    """Check the files of some splits.
+
+    Args:
+        data: the data set.
+        names: which splits; none = all of them.
+        examples: how many rows of each kind of trouble are shown.
+
+    Raises:
+        AvadetError: if there is no such split.
+    """
+    splits: list[SplitRows] = []
+    findings: list[Finding] = []
+    for name in names or data.spec.splits:
+        spec = data.split(name)
+        reporter = Reporter(name, examples)
+        rows = read_for_checks(data, name, reporter)
+        if rows is not None:
+            _check_split(data, spec, rows, reporter)
+            splits.append(rows)
+        findings += reporter.findings
+    if len(splits) == len(data.spec.splits):
+        findings += check_excluded_videos(splits, examples)
+    return Checked(tuple(splits), (*findings, *check_between(splits, examples)))
+
+
+def _check_split(data: DataSet, spec: SplitSpec, rows: SplitRows, reporter: Reporter) -> None:
+    rowed = Rowed(rows.file, rows.table, rows.lines)
+    check_lists(reporter, rows)
+    check_counts(reporter, rows, spec.counts)
+    check_moments(reporter, rowed, data.spec.keyframes)
+    check_excluded(reporter, rows, rowed)
+    check_boxes(reporter, rowed, "boxes")
+    check_classes(reporter, rowed, data.labels)
+    check_repeats(reporter, rowed, data.labels)
+    check_proposals(reporter, rows)
+
+
+def read_for_checks(data: DataSet, name: str, reporter: Reporter) -> SplitRows | None:
+    """Read a split's files as they are; what cannot be read becomes a finding, and None where that is all."""
+    spec = data.split(name)
+    try:
+        rows = read_split_rows(data, spec, _ANY_BOX)
+        video_ids = tuple(split_video_ids(data, spec, rows))
+    except AvadetError as error:
+        _cannot_read(reporter, "annotations-unreadable", "the annotations", error)
+        return None
+    files = {key: _path(data, getattr(spec, key)) for key in ("annotations", "videos", "excluded", "proposals")}
+    return SplitRows(
+        name=name,
+        number=spec.number,
+        file=files["annotations"],
+        table=rows.table,
+        lines=rows.lines,
+        video_ids=video_ids,
+        list_file=files["videos"],
+        excluded=_read_excluded(files["excluded"], reporter),
+        excluded_file=files["excluded"],
+        proposals=_read_proposals(files["proposals"], reporter),
+        proposals_file=files["proposals"],
+    )
+
+
+def _path(data: DataSet, relative: Path | None) -> Path | None:
+    return None if relative is None else Path(os.path.normpath(data.path(relative)))
+
+
+def _read_excluded(path: Path | None, reporter: Reporter) -> Keyframes:
+    if path is None:
+        return _NONE
+    try:
+        return read_excluded(path)
+    except AvadetError as error:
+        _cannot_read(reporter, "excluded-unreadable", "the excluded keyframes", error)
+        return _NONE
+
+
+def _read_proposals(path: Path | None, reporter: Reporter) -> AvaTable | None:
+    if path is None:
+        return None
+    try:
+        rows = read_rows(path, _ANY_PROPOSAL)
+    except AvadetError as error:
+        _cannot_read(reporter, "proposals-unreadable", "the proposals", error)
+        return None
+    scores = rows.last if rows.widest == 8 else None
+    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=scores)
+
+
+def _cannot_read(reporter: Reporter, check: str, what: str, error: AvadetError) -> None:
+    lines = str(error).splitlines()
+    reporter.add(check, f"{what} cannot be read; nothing else of them was checked", lines)

@@ -1,0 +1,33 @@
+"""`avadet data`: what is done with a data set. Every action is a module of this package, as every subcommand is."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import cast
+
+from avadet.cli.main import Command, Subcommand
+
+ACTIONS = (
+    Command("check", "avadet.cli.data_check", "find what is wrong with a data set before training finds it"),
+    Command("stats", "avadet.cli.data_stats", "count a data set: videos, keyframes, boxes, actions, sizes"),
+    Command("prepare", "avadet.cli.data_prepare", "encode videos again, once, so that training reads clips fast"),
+    Command("split", "avadet.cli.data_split", "divide annotated videos into training and validation"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions of `avadet data` and their arguments."""
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+    for action in ACTIONS:
+        text = f"{action.help[0].upper()}{action.help[1:]}."
+        module = cast(Subcommand, importlib.import_module(action.module))
+        child = actions.add_parser(action.name, help=action.help, description=text)
+        module.add_arguments(child)
+        child.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        child.set_defaults(run_action=module.run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked for."""
+    return int(args.run_action(args))
