@@ -12,6 +12,26 @@ DETECTOR_HELP = (
 )
 
 
+BACKENDS = ("torch", "onnx", "openvino")
+PRECISIONS = ("fp32", "bf16", "auto")
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Declare --backend and --precision of the action model."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="what runs the action model: torch (default), onnx = onnxruntime (default for .onnx files), or openvino",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="of the action model: bf16 is faster where the processor computes in it (AVX512-BF16, AMX), and says how "
+        "far its scores are off; auto = bf16 if they are off by 0.005 at most (default %(default)s)",
+    )
+
+
 def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
     try:
         value = float(text)
@@ -30,6 +50,11 @@ def positive(text: str) -> float:
 def not_negative(text: str) -> float:
     """A number, 0 or above, as an argument."""
     return _number(text, lambda value: value >= 0, "a number, 0 or above")
+
+
+def whole_positive(text: str) -> int:
+    """A whole number, 1 or above, as an argument."""
+    return int(_number(text, lambda value: value >= 1 and value.is_integer(), "a whole number, 1 or above"))
 
 
 def fraction(text: str) -> float:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,7 +22,12 @@ SCORE_DECIMALS = 6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet detect-persons`."""
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files; each needs its own stem")
+    parser.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -60,10 +68,11 @@ def run(args: argparse.Namespace) -> int:
     from avadet.files import whole_file
     from avadet.memory import keep_freed_memory
 
+    args.videos = videos.expand(args.videos)
     check_output(args)
     keep_freed_memory()
-    failed: dict[Path, AvadetError] = {}
-    good = [video for video in args.videos if videos.try_video(video, videos.check_video, failed)]
+    failed: dict[Path, Exception] = {}
+    good = [video for video in args.videos if videos.try_video(video, videos.check_video, failed, args.debug)]
     _raise_if_all_failed(failed, args.videos)
     with (
         videos.new_folder(args.out.parent),
@@ -71,8 +80,11 @@ def run(args: argparse.Namespace) -> int:
         partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
     ):
         detector = load(args)
-        for video in good:
-            videos.try_video(video, lambda video: process(video, detector, args.every, file), failed)
+        with videos.held_signals() as check:
+            for video in good:
+                check()
+                work = functools.partial(process, detector=detector, every_s=args.every, file=file, check=check)
+                videos.try_video(video, work, failed, args.debug)
         _raise_if_all_failed(failed, args.videos)
     print(f"boxes: {args.out}")
     return videos.report_failures(failed, len(args.videos))
@@ -105,8 +117,10 @@ def load(args: argparse.Namespace) -> PersonDetector:
     return detector
 
 
-def process(video: Path, detector: PersonDetector, every_s: float, file: TextIO) -> None:
-    """Write the rows of one video: all of them, or none if it fails.
+def process(
+    video: Path, detector: PersonDetector, every_s: float, file: TextIO, check: Callable[[], None] = lambda: None
+) -> None:
+    """Write the rows of one video: all of them, or none if it fails; `check` may stop it after every event.
 
     Raises:
         AvadetError: if the video has no picture that decodes, or the detector fails.
@@ -116,14 +130,15 @@ def process(video: Path, detector: PersonDetector, every_s: float, file: TextIO)
 
     rows: list[str] = []
     num_keyframes, num_boxes, end_s = 0, 0, 0.0
-    with VideoReader(video) as reader:
-        for event in videos.with_progress(find_people(reader, detector, every_s), reader.info):
+    with VideoReader(video) as reader, closing(find_people(reader, detector, every_s)) as events:
+        for event in videos.with_progress(events, reader.info):
             if isinstance(event, PeopleAt):
                 num_keyframes += 1
                 num_boxes += len(event.persons)
                 rows += rows_of(event)
             else:
                 end_s = event.time_s
+            check()
     videos.warn_of_damage(reader, end_s)
     file.writelines(f"{row}\n" for row in rows)
     seen = videos.count(num_keyframes, "keyframe")
@@ -151,7 +166,9 @@ def rows_of(people: PeopleAt) -> list[str]:
     ]
 
 
-def _raise_if_all_failed(failed: dict[Path, AvadetError], videos: list[Path]) -> None:
+def _raise_if_all_failed(failed: dict[Path, Exception], given: list[Path]) -> None:
     """Raise what went wrong with every video if none is left."""
-    if len(failed) == len(videos):
-        raise AvadetError("\n".join(str(error) for error in failed.values()))
+    if len(failed) == len(given) == 1:
+        raise failed[given[0]]
+    if len(failed) == len(given):
+        raise AvadetError("\n".join(videos.reason(video, error) for video, error in failed.items()))

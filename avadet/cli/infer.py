@@ -1,15 +1,15 @@
-"""`avadet infer`: videos in; per video STEM.ava.csv, STEM.jsonl and STEM.mp4 out."""
+"""`avadet infer`: videos in; per video STEM.ava.csv, STEM.jsonl, STEM.events.csv and STEM.mp4 out."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from avadet.cli import arguments, videos
+from avadet.cli import arguments, records, videos
 from avadet.errors import AvadetError
 
 if TYPE_CHECKING:
@@ -20,19 +20,27 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 THRESHOLD = 0.3
+SMOOTH_WINDOW_S = 2.0
+CTRL_C = 130
 SHOWN_PEOPLE = 10
 SHOWN_SPANS = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet infer`."""
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files; each needs its own stem")
+    parser.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem. Or one "
+        "live source: rtsp://... and other URLs, /dev/video0, or the number of a camera",
+    )
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder for STEM.ava.csv, STEM.jsonl and STEM.mp4 of every video",
+        help="folder for STEM.ava.csv, STEM.jsonl, STEM.events.csv and STEM.mp4 of every video",
     )
     parser.add_argument(
         "--model",
@@ -72,8 +80,8 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=arguments.fraction,
         default=THRESHOLD,
-        help="lowest score of an action in STEM.jsonl and STEM.mp4; STEM.ava.csv keeps the weak ones for scoring "
-        "(default %(default)s)",
+        help="lowest score of an action in STEM.jsonl and STEM.mp4, and to begin an event in STEM.events.csv; "
+        "STEM.ava.csv keeps the weak ones for scoring (default %(default)s)",
     )
     parser.add_argument(
         "--person-threshold",
@@ -81,9 +89,39 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="lowest score of a person (default: the detector's)",
     )
+    parser.add_argument(
+        "--smooth",
+        choices=("none", "mean", "ema"),
+        default="none",
+        help="average the scores of each person over time: mean = over a window centred on the keyframe, "
+        "ema = over the past, recent counts more (default %(default)s)",
+    )
+    parser.add_argument(
+        "--smooth-window",
+        type=arguments.positive,
+        default=SMOOTH_WINDOW_S,
+        metavar="SECONDS",
+        help="length of that window (default %(default)s)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=arguments.whole_positive,
+        default=1,
+        metavar="N",
+        help="keyframes that go through the action model at once; may pay on a GPU (default %(default)s)",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto, the default")
+    arguments.add_backend(parser)
+    parser.add_argument(
+        "--seconds", type=arguments.positive, metavar="SECONDS", help="end a live source after this long"
+    )
     parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
+    parser.add_argument("--no-page", action="store_true", help="do not write STEM.html, the page to look at")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what is already there; without it, a video whose results are all there is skipped",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,30 +135,78 @@ def run(args: argparse.Namespace) -> int:
     """
     from avadet.memory import keep_freed_memory
 
-    check_outputs(args)
+    if len(args.videos) > 1 or not is_live(args.videos[0]):
+        args.videos = videos.expand(args.videos)
+        todo = check_outputs(args)
     keep_freed_memory()
-    failed: dict[Path, AvadetError] = {}
-    good = [video for video in args.videos if videos.try_video(video, videos.check_video, failed)]
-    if len(args.videos) == 1 and failed:
-        raise failed[args.videos[0]]
+    if isinstance(args.videos[0], str):
+        return run_on_stream(args.videos[0], args)
+    for video in args.videos:
+        if video not in todo:
+            print(f"{video.name}: already done, skipped; --overwrite does it again")
+    failed: dict[Path, Exception] = {}
+    good = [video for video in todo if videos.try_video(video, videos.check_video, failed, args.debug)]
     if good:
         with videos.new_folder(args.out):
-            setup = load_setup(args)
-            for video in good:
-                videos.try_video(video, lambda video: process(video, setup, args), failed)
-            if len(args.videos) == 1 and failed:
-                raise failed[args.videos[0]]
+            stopped = run_on_files(good, args, failed)
+        if stopped:
+            return CTRL_C
+    if len(args.videos) == 1 and failed:
+        raise failed[args.videos[0]]
     return videos.report_failures(failed, len(args.videos))
+
+
+def is_live(source: str) -> bool:
+    """Whether an argument names a camera or stream."""
+    from avadet.video import live
+
+    return live.is_live(source)
+
+
+def run_on_stream(source: str, args: argparse.Namespace) -> int:
+    """Run over a camera or stream until it ends; return the exit code."""
+    from avadet.cli.live import run_live
+
+    with videos.new_folder(args.out):
+        return run_live(source, args, load_setup(args))
+
+
+def run_on_files(todo: Sequence[Path], args: argparse.Namespace, failed: dict[Path, Exception]) -> bool:
+    """Run over videos one after the other, and note in `failed` what went wrong.
+
+    Returns:
+        whether Ctrl-C ended it. The video in hand is dropped then, as it is at SIGTERM, which goes on upwards.
+    """
+    setup = load_setup(args)
+    with videos.held_signals() as check:
+        for index, video in enumerate(todo):
+            try:
+                check()
+                videos.try_video(video, lambda video: process(video, setup, args, check), failed, args.debug)
+            except (KeyboardInterrupt, SystemExit) as interrupt:
+                done = len([video for video in todo[:index] if video not in failed])
+                videos.note(f"stopped in {video.name}, which leaves nothing; {done} of {len(todo)} done before it stay")
+                if isinstance(interrupt, KeyboardInterrupt):
+                    return True
+                raise
+    return False
 
 
 def output_paths(video: Path, args: argparse.Namespace) -> list[Path]:
     """The files that a video's results go to."""
-    suffixes = [".ava.csv", ".jsonl"] if args.no_video else [".ava.csv", ".jsonl", ".mp4"]
+    suffixes = [".ava.csv", ".jsonl", ".events.csv"]
+    suffixes += [] if args.no_page else [".html"]
+    suffixes += [] if args.no_video else [".mp4"]
     return [args.out / f"{video.stem}{suffix}" for suffix in suffixes]
 
 
-def check_outputs(args: argparse.Namespace) -> None:
-    """Raise if two videos would share their results, or results are there already, or would replace an input."""
+def check_outputs(args: argparse.Namespace) -> list[Path]:
+    """Say which videos are not done yet.
+
+    Raises:
+        AvadetError: if two videos would share their results, or these would replace an input, or something else that
+            is there already.
+    """
     by_stem: dict[str, Path] = {}
     for video in args.videos:
         twin = by_stem.setdefault(video.stem, video)
@@ -128,14 +214,13 @@ def check_outputs(args: argparse.Namespace) -> None:
             raise AvadetError(
                 f"{twin} and {video} would both write {args.out / video.stem}.*; run them with different --out"
             )
-    outputs = [path for video in args.videos for path in output_paths(video, args) if path.exists()]
+    outputs = {video: output_paths(video, args) for video in args.videos}
+    everything = [path for video in args.videos for path in [*outputs[video], records.Record.of(video, args).path]]
     inputs = [path for path in [*args.videos, args.boxes] if path is not None and path.exists()]
-    for path in outputs:
-        if any(path.samefile(given) for given in inputs):
+    for path in everything:
+        if path.exists() and any(path.samefile(given) for given in inputs):
             raise AvadetError(f"the results would replace the input {path}; choose another --out")
-    if outputs and not args.overwrite:
-        names = ", ".join(str(path) for path in outputs[:3]) + (", ..." if len(outputs) > 3 else "")
-        raise AvadetError(f"{names} already there; add --overwrite to replace, or choose another --out")
+    return records.left_to_do(args.videos, list(outputs.values()), args)
 
 
 def load_setup(args: argparse.Namespace) -> Setup:
@@ -145,6 +230,7 @@ def load_setup(args: argparse.Namespace) -> Setup:
         AvadetError: for names, files or boxes that are not right, or a device that is not there.
     """
     from avadet.inference.run import Setup, load_people
+    from avadet.inference.smoothing import Smoothing
     from avadet.models import zoo
     from avadet.models.devices import choose_device
     from avadet.persons.load import TINY
@@ -154,13 +240,15 @@ def load_setup(args: argparse.Namespace) -> Setup:
     persons, detect_every_s = load_people(args.detector or TINY, args.boxes, device, args.person_threshold)
     if args.detect_every is not None:
         detect_every_s = args.detect_every or None
-    model = zoo.load(name, device)
-    videos.note(f"model: {reason} ({len(model.labels)} actions, on {device})")
-    return Setup(model, persons, args.every, detect_every_s)
+    model = zoo.load(name, device, backend=args.backend or zoo.default_backend(name), precision=args.precision)
+    how = "" if model.running == "torch in fp32" else f", {model.running}"
+    videos.note(f"model: {reason} ({len(model.labels)} actions, on {device}{how})")
+    smoothing = None if args.smooth == "none" else Smoothing(args.smooth, args.smooth_window)
+    return Setup(model, persons, args.every, detect_every_s, smoothing, args.batch)
 
 
-def process(video: Path, setup: Setup, args: argparse.Namespace) -> None:
-    """Run over one video and write its files.
+def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable[[], None]) -> None:
+    """Run over one video and write its files; after every event, `check` may stop it by an exception.
 
     Raises:
         AvadetError: if the video has no picture that decodes, or a file cannot be written.
@@ -171,10 +259,12 @@ def process(video: Path, setup: Setup, args: argparse.Namespace) -> None:
 
     began_s = time.monotonic()
     summary = Summary(setup.model.labels, args.threshold)
-    with VideoReader(video) as reader, ExitStack() as stack:
+    kept = records.Record.of(video, args).kept(output_paths(video, args))
+    with VideoReader(video) as reader, kept, ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args)]
-        for _ in videos.with_progress(feed(setup.events(reader), [summary, *sinks]), reader.info):
-            pass
+        events = stack.enter_context(closing(setup.events(reader)))
+        for _ in videos.with_progress(feed(events, [summary, *sinks]), reader.info):
+            check()
     videos.warn_of_damage(reader, summary.end_s)
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
@@ -187,13 +277,20 @@ def process(video: Path, setup: Setup, args: argparse.Namespace) -> None:
 
 def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[Sink]:
     """One sink per output file; the video last, so that it is finished first and the others stand or fall with it."""
+    from avadet.inference.events import EventsSink
     from avadet.inference.overlay import OverlayTiming, VideoSink
+    from avadet.inference.report.sink import ReportSink
     from avadet.inference.sinks import AvaCsvSink, JsonlSink
 
     labels = setup.model.labels
-    ava_csv, jsonl, *mp4 = output_paths(info.path, args)
+    ava_csv, jsonl, events_csv, *others = output_paths(info.path, args)
+    mp4 = [path for path in others if path.suffix == ".mp4"]
     sinks: list[Sink] = [AvaCsvSink(ava_csv, labels), JsonlSink(jsonl, labels, args.threshold)]
-    timing = OverlayTiming.of(args.every or 1.0, float(setup.model.spec.offsets_s()[-1]))
+    sinks.append(EventsSink(events_csv, labels, args.threshold))
+    late_s = (setup.smoothing.delay_s if setup.smoothing else 0.0) + (setup.batch - 1) * (args.every or 1.0)
+    timing = OverlayTiming.of(args.every or 1.0, float(setup.model.spec.offsets_s()[-1]) + late_s)
+    page = (path for path in others if path.suffix == ".html")
+    sinks += [ReportSink(path, info, labels, args.threshold, timing, *mp4) for path in page]
     return sinks + [VideoSink(path, info, labels, args.threshold, timing) for path in mp4]
 
 

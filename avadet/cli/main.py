@@ -50,9 +50,12 @@ COMMANDS = (
     Command("eval", "avadet.cli.evaluate", "score a file of detections against a file of ground truth"),
     Command("compare", "avadet.cli.compare", "say whether one file of detections is better than another"),
     Command("eval-persons", "avadet.cli.eval_persons", "score how well a file of boxes finds the people"),
+    Command("data", "avadet.cli.data", "check, count, divide and prepare data sets"),
     Command("coco", "avadet.cli.coco", "convert AVA's CSV files to COCO JSON and back"),
     Command("models", "avadet.cli.models", "list the action models that load by name"),
     Command("convert", "avadet.cli.convert", "turn another project's checkpoint into avadet's own form"),
+    Command("export", "avadet.cli.export", "write an action model as an ONNX file that loads by itself"),
+    Command("report", "avadet.cli.report", "show the pages that infer writes, from another machine too"),
     Command("render", "avadet.cli.render", "render a video of moving figures with known boxes and actions"),
 )
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import glob
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from avadet.errors import AvadetError
@@ -16,24 +21,87 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"),
+    *(".wmv", ".flv", ".3gp", ".ogv", ".mxf"),
+)
+"""Endings of the files that a folder stands for, in lower case."""
 
-def try_video(video: Path, work: Callable[[Path], None], failed: dict[Path, AvadetError]) -> bool:
-    """Do the work on a video; note what went wrong and go on."""
+
+def expand(words: Sequence[str]) -> list[Path]:
+    """The video files that arguments name.
+
+    A folder stands for the files in it, not in folders inside it, whose names end as those of videos do. A pattern of
+    `*`, `?`, `[...]` and `**` stands for every file that it matches, as it does where the shell expands it. Hidden
+    files count only where they are named. What is named twice counts once.
+
+    Args:
+        words: paths and patterns. A path that exists is no pattern; one that does not exist is given back.
+
+    Returns:
+        paths; those of one folder or pattern in order of name.
+
+    Raises:
+        AvadetError: if a folder or a pattern stands for nothing, or a camera or stream is among several words.
+    """
+    from avadet.video.live import is_live, shown_name
+
+    found: dict[Path, Path] = {}
+    for word in words:
+        if is_live(word):
+            raise AvadetError(f"{shown_name(word)} is live and runs alone, not together with other sources")
+        for path in _expanded(word):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _expanded(word: str) -> list[Path]:
+    """The video files that one argument names."""
+    path = Path(word)
+    if path.is_dir():
+        inside = [one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and one.is_file()]
+        files = sorted(one for one in inside if not one.name.startswith("."))
+        if not files:
+            raise AvadetError(f"{path} is a folder without a video ({', '.join(SUFFIXES)}) directly in it")
+        return files
+    if path.exists() or not glob.has_magic(word):
+        return [path]
+    matches = glob.glob(word, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    files = sorted(one for one in map(Path, matches) if one.is_file())
+    if not files:
+        raise AvadetError(f"no file matches {word}")
+    return files
+
+
+def try_video(video: Path, work: Callable[[Path], None], failed: dict[Path, Exception], debug: bool = False) -> bool:
+    """Do the work on a video; note what went wrong and go on. A reader that went away ends the run."""
     try:
         work(video)
-    except AvadetError as error:
+    except BrokenPipeError:
+        raise
+    except Exception as error:
         failed[video] = error
+        if debug:
+            traceback.print_exception(error)
     return video not in failed
 
 
-def report_failures(failed: dict[Path, AvadetError], total: int) -> int:
+def report_failures(failed: dict[Path, Exception], total: int) -> int:
     """Say on stderr which videos failed and why; return the exit code."""
     if not failed:
         return 0
     note(f"{len(failed)} of {total} videos failed:")
-    for error in failed.values():
-        note(f"  {error}")
+    for video, error in failed.items():
+        note(f"  {reason(video, error)}")
     return 1
+
+
+def reason(video: Path, error: Exception) -> str:
+    """Why a video failed, in one line."""
+    if isinstance(error, AvadetError):
+        return str(error)
+    said = " ".join(str(error).split())
+    return f"{video}: {type(error).__name__}{': ' * bool(said)}{said}; --debug shows where"
 
 
 def check_video(video: Path) -> None:
@@ -41,6 +109,43 @@ def check_video(video: Path) -> None:
     from avadet.video.read import probe
 
     probe(video)
+
+
+@contextmanager
+def held_signals() -> Iterator[Callable[[], None]]:
+    """Hold back Ctrl-C and SIGTERM until a moment at which nothing is half done; a second one comes through at once.
+
+    Yields:
+        a function to call at such moments: it does what the signal would have done, if one came.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held: list[int] = []
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+        restore()
+
+    def check() -> None:
+        if held:
+            number = held.pop()
+            handler = before[signal.Signals(number)]
+            assert callable(handler)
+            handler(number, None)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, hold)
+    try:
+        yield check
+    finally:
+        restore()
 
 
 @contextmanager

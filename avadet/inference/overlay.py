@@ -61,12 +61,22 @@ class VideoSink(Sink):
     """
 
     def __init__(
-        self, path: str | Path, info: VideoInfo, labels: LabelMap, threshold: float, timing: OverlayTiming
+        self,
+        path: str | Path,
+        info: VideoInfo,
+        labels: LabelMap,
+        threshold: float,
+        timing: OverlayTiming,
+        fragmented: bool = False,
     ) -> None:
-        """Write to `path` the video `info.path` with every action that scores at least `threshold`."""
+        """Write to `path` the video `info.path` with every action that scores at least `threshold`.
+
+        `fragmented` is `VideoWriter`'s.
+        """
         self._path = Path(path)
         self._info = info
         self._timing = timing
+        self._fragmented = fragmented
         self._held: deque[Frame] = deque()
         self._boxes = BoxTrail(timing.hold_box_s)
         self._captions = CaptionTrail(labels, threshold, timing.hold_caption_s)
@@ -75,7 +85,8 @@ class VideoSink(Sink):
 
     def __enter__(self) -> Self:
         """Open the file under a temporary name."""
-        writer = VideoWriter(self._path, self._info.size_hw, self._info.fps, self._info.path)
+        sound = self._info.path if self._info.has_audio else None
+        writer = VideoWriter(self._path, self._info.size_hw, self._info.fps, sound, self._fragmented)
         self._writer = self._stack.enter_context(writer)
         return self
 

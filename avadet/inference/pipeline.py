@@ -125,6 +125,8 @@ def _find_all(
         for seen, times_s in _walk(frames, video, keyframes, persons):
             frame = seen.frame
             yield frame
+            if tracker is not None:
+                tracker.watch(frame.image)
             collector.add(frame)
             for look in _looks(persons, frame, times_s, bool(detections.take(seen))):
                 people = _find_people(persons, tracker, video_id, frame, look.time_s)

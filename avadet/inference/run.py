@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from avadet.annotations.ava import read_boxes
 from avadet.errors import AvadetError
 from avadet.inference.pipeline import Event, stream
 from avadet.inference.sinks import Action, named_actions
+from avadet.inference.smoothing import WINDOW_S, Smoothing, smoothed
 from avadet.models import zoo
 from avadet.models.devices import choose_device
 from avadet.models.zoo import LoadedModel
@@ -22,6 +24,7 @@ from avadet.types import ActionDetections, Float64Array, LabelMap, PersonDetecto
 from avadet.video.read import VideoReader
 
 EVERY_S = 1.0
+BATCH = 1
 
 
 @dataclass(frozen=True)
@@ -33,24 +36,34 @@ class Setup:
         persons: a person detector, or boxes known beforehand.
         every_s: seconds between keyframes; None = 1.0, or every time of the known boxes.
         detect_every_s: seconds between detections besides those on keyframes; None = on keyframes only.
+        smoothing: how scores are smoothed along tracks; None = not at all.
+        batch: keyframes that go through the action model at once.
     """
 
     model: LoadedModel
     persons: PersonDetector | PrecomputedBoxes
     every_s: float | None = None
     detect_every_s: float | None = None
+    smoothing: Smoothing | None = None
+    batch: int = BATCH
 
-    def events(self, video: VideoReader) -> Iterator[Event]:
-        """Run over an open video; see `pipeline.stream`."""
-        return stream(
+    def events(self, video: VideoReader, overlap: bool = True) -> Generator[Event, None, None]:
+        """Run over an open video; see `pipeline.stream`. Close this before the video."""
+        known_s = self.known_keyframes_s(video.info.path.stem)
+        events = stream(
             video,
             self.model,
             self.persons,
             every_s=self.every_s or EVERY_S,
             detect_every_s=self.detect_every_s,
             tracker=PersonTracker(),
-            keyframes_s=self.known_keyframes_s(video.info.path.stem),
+            keyframes_s=known_s,
+            batch=self.batch,
+            overlap=overlap,
         )
+        step_s = (self.every_s or EVERY_S) if known_s is None else float(np.diff(known_s).min(initial=np.inf))
+        with closing(events):
+            yield from events if self.smoothing is None else smoothed(events, self.smoothing, step_s)
 
     def known_keyframes_s(self, video_id: str) -> list[float] | None:
         """The keyframes of a video that known boxes ask for, seconds; None with a detector.
@@ -85,8 +98,8 @@ class Inference:
 
     def __iter__(self) -> Iterator[ActionDetections]:
         """Yield what was found on each keyframe, in order of time."""
-        with VideoReader(self._video) as reader:
-            for event in self._setup.events(reader):
+        with VideoReader(self._video) as reader, closing(self._setup.events(reader)) as events:
+            for event in events:
                 if isinstance(event, ActionDetections):
                     yield event
             self.damaged = reader.damaged
@@ -112,6 +125,11 @@ def infer(
     boxes: str | Path | None = None,
     every: float | None = None,
     device: str = "cpu",
+    backend: str | None = None,
+    precision: str = "fp32",
+    smooth: str | None = None,
+    smooth_window: float = WINDOW_S,
+    batch: int = BATCH,
 ) -> Inference:
     """Find every person in a video and say what each one is doing.
 
@@ -131,6 +149,15 @@ def infer(
         every: seconds between keyframes; None = 1.0, or with `boxes` every time of the CSV. Given with `boxes`, it
             keeps of the CSV's times the first in each stretch of that many seconds.
         device: "cpu", "cuda", "cuda:1", ..., or "auto" = cuda where there is one.
+        backend: what runs the action model: "torch", "onnx" or "openvino"; None = onnx for an `.onnx` file, else
+            torch. A loaded model runs as it was loaded.
+        precision: of the action model: "fp32"; "bf16", faster where the processor computes in it, see
+            `loaded.running` for how far its scores are off; or "auto" = bf16 if that is no more than 0.005.
+        smooth: "mean" or "ema", the scores of each track averaged over time (`inference.smoothing` has the formulas);
+            None = every keyframe speaks for itself.
+        smooth_window: the window of that average, seconds.
+        batch: keyframes that go through the action model at once; more may be faster on a GPU, and change scores by
+            rounding at most.
 
     Returns:
         an iterable of ActionDetections, one per keyframe in order of time: `key.time_s` seconds, `boxes_norm` (N, 4)
@@ -147,6 +174,9 @@ def infer(
     if not path.is_file():
         raise AvadetError(f"no such video: {path}; check the path")
     check_every(every)
+    if batch < 1:
+        raise AvadetError(f"batch must be at least 1 keyframe, got {batch}")
+    smoothing = None if smooth is None else Smoothing(smooth, smooth_window)
     where = str(choose_device(device))
     persons: PersonDetector | PrecomputedBoxes
     if callable(detector):
@@ -155,8 +185,12 @@ def infer(
         persons, detect_every_s = load_people(detector or TINY, boxes, where)
     if isinstance(persons, PrecomputedBoxes):
         persons.times_s(path.stem)
-    loaded = model if isinstance(model, LoadedModel) else zoo.load(model or zoo.default_model()[0], where)
-    return Inference(path, Setup(loaded, persons, every, detect_every_s))
+    if isinstance(model, LoadedModel):
+        loaded = model
+    else:
+        name = model or zoo.default_model()[0]
+        loaded = zoo.load(name, where, backend=backend or zoo.default_backend(name), precision=precision)
+    return Inference(path, Setup(loaded, persons, every, detect_every_s, smoothing, batch))
 
 
 def load_people(

@@ -37,6 +37,7 @@ class LoadedModel:
         name: its name in the zoo, or the stem of its file.
         card: see `cards`.
         report: what became of every tensor of the checkpoint.
+        running: what runs it and how exactly, in words, once it is made ready for inference (see `backends`).
     """
 
     model: ActionModel
@@ -45,6 +46,7 @@ class LoadedModel:
     name: str
     card: dict[str, Any]
     report: LoadReport
+    running: str = ""
 
 
 def models() -> list[Entry]:
@@ -63,22 +65,51 @@ def default_model() -> tuple[str, str]:
     return "tiny", f"using the bundled tiny model: no official AVA weights in {cache_folder()}"
 
 
-def load(name_or_path: str | Path, device: str = "cpu", allow_partial: bool = False) -> LoadedModel:
+def default_backend(name_or_path: str | Path) -> str:
+    """The backend of a model when nobody named one: onnxruntime for an `.onnx` file, torch for all others."""
+    return "onnx" if Path(name_or_path).suffix == ".onnx" else "torch"
+
+
+def load(
+    name_or_path: str | Path,
+    device: str = "cpu",
+    allow_partial: bool = False,
+    backend: str | None = None,
+    precision: str = "fp32",
+) -> LoadedModel:
     """Load a model of the zoo by name, or a checkpoint from a path.
 
     Args:
         name_or_path: a name of `models()`, downloaded when first needed; or the path of avadet's own `.safetensors`
-            (its card beside it), of a pytorchvideo or of a PySlowFast checkpoint.
+            (its card beside it), of a pytorchvideo or of a PySlowFast checkpoint, or of an `.onnx` file of
+            `avadet export`.
         device: "cpu", "cuda", "cuda:1", ...
         allow_partial: whether tensors without a partner are fine.
+        backend: "torch", "onnx" or "openvino" makes the model ready for fast inference, and for nothing else, see
+            `backends.prepare`; None leaves it as it is (an `.onnx` file goes to onnxruntime).
+        precision: of a backend: "fp32", "bf16", or "auto".
 
     Raises:
         AvadetError: for an unknown name, a missing or damaged file, weights that do not fit, a device that is not
-            there, or a download that fails.
+            there, a download that fails, or a backend that cannot run the model.
     """
     from avadet.models.devices import choose_device
 
     target = choose_device(device)
+    if Path(name_or_path).suffix == ".onnx":
+        from avadet.models.backends import load_graph
+
+        return load_graph(name_or_path, backend or "onnx", precision, str(target))
+    loaded = _load_weights(name_or_path, target, allow_partial)
+    if backend is None:
+        return loaded
+    from avadet.models.backends import prepare
+
+    return prepare(loaded, backend, precision)
+
+
+def _load_weights(name_or_path: str | Path, target: torch.device, allow_partial: bool) -> LoadedModel:
+    """A model as torch's modules; arguments and errors as `load`."""
     text = str(name_or_path)
     if text in {entry.name for entry in ENTRIES}:
         return _load_entry(entry_of(text), target, allow_partial)

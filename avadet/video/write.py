@@ -28,6 +28,10 @@ ENCODERS = ("libx264", "libopenh264", "mpeg4")
 CLOCK = Fraction(1, 60000)
 """Tick of the written timestamps, seconds: whole ticks for 25, 30 and 29.97 fps; MPEG-4 allows no finer ones."""
 
+FRAGMENT_S = 2.0
+"""Length of the parts of a fragmented video, seconds."""
+
+_FRAGMENTS = {"movflags": "+frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _X264 = {"preset": "veryfast", "crf": "23"}
 _MAX_SIDE = 16384  # px, the largest that H.264 holds
 _LOG = logging.getLogger(__name__)
@@ -44,7 +48,12 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | Path, size_hw: tuple[int, int], fps: Fraction | float, audio_from: str | Path | None = None
+        self,
+        path: str | Path,
+        size_hw: tuple[int, int],
+        fps: Fraction | float,
+        audio_from: str | Path | None = None,
+        fragmented: bool = False,
     ) -> None:
         """Say what is to be written; the file is opened when the block is entered.
 
@@ -53,6 +62,8 @@ class VideoWriter:
             size_hw: (height, width) px of the frames.
             fps: average frame rate, for the encoder's rate control and the length of the last frame.
             audio_from: the video whose sound to keep. Times of frames are then times of that video.
+            fragmented: whether to write it in parts of some `FRAGMENT_S` that each can be played, so that a program
+                that is killed leaves all but the last one, under the temporary name.
 
         Raises:
             AvadetError: if the size, the rate or the name cannot be.
@@ -67,6 +78,7 @@ class VideoWriter:
             raise AvadetError(f"videos are written as .mp4, got {self._path.name}; change the file's ending")
         self._fps = Fraction(fps).limit_denominator(1001)
         self._audio_from = Path(audio_from) if audio_from is not None else None
+        self._fragmented = fragmented
         self._sound: Sound | None = None
         self._first_s = 0.0
         self._last_tick = -1
@@ -142,7 +154,8 @@ class VideoWriter:
     def _start(self, partial: Path) -> None:
         """Open the container and write its header, without sound if the header will not have it."""
         for sound in (self._sound, None):
-            self._output = av.open(f"file:{partial}", "w", format="mp4", options={"movflags": "+faststart"})
+            options = _FRAGMENTS if self._fragmented else {"movflags": "+faststart"}
+            self._output = av.open(f"file:{partial}", "w", format="mp4", options=options)
             self._stream = self._add_stream(self._output)
             try:
                 if sound is not None:
@@ -166,6 +179,8 @@ class VideoWriter:
         context = stream.codec_context
         context.time_base = CLOCK
         context.color_range, context.colorspace = 1, 6  # limited range, BT.601: what _yuv420 makes
+        if self._fragmented:
+            context.gop_size = max(round(FRAGMENT_S * self._fps), 1)
         if name != "libx264":
             context.bit_rate = int(height * width * self._fps / 5)
         return stream

@@ -47,12 +47,13 @@ def infer(folder: Path, out: Path, *more: object, videos: tuple[str, ...] = ("cl
 
 
 def names(out: Path) -> list[str]:
-    return sorted(path.name for path in out.iterdir()) if out.exists() else []
+    """The results in a folder; the records of runs beside them are for test_infer_many."""
+    return sorted(path.name for path in out.iterdir() if ".run." not in path.name) if out.exists() else []
 
 
 def test_three_files_that_agree(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(folder, tmp_path / "out", "--threshold", "0") == 0
-    assert names(tmp_path / "out") == ["clip.ava.csv", "clip.jsonl", "clip.mp4"]
+    assert names(tmp_path / "out") == ["clip.ava.csv", "clip.events.csv", "clip.html", "clip.jsonl", "clip.mp4"]
     lines = [json.loads(line) for line in (tmp_path / "out" / "clip.jsonl").read_text().splitlines()]
     assert [(line["time_s"], line["track_id"]) for line in lines] == [(0.0, 1), (1.0, 1), (2.0, 1)]
     with (tmp_path / "out" / "clip.ava.csv").open() as file:
@@ -82,7 +83,7 @@ def test_the_boxes_in_the_video_follow_the_person(folder: Path, tmp_path: Path) 
 
 def test_no_video_writes_no_video(folder: Path, tmp_path: Path) -> None:
     assert infer(folder, tmp_path, "--no-video") == 0
-    assert names(tmp_path) == ["clip.ava.csv", "clip.jsonl"]
+    assert names(tmp_path) == ["clip.ava.csv", "clip.events.csv", "clip.html", "clip.jsonl"]
 
 
 def test_sound_is_kept(folder: Path, tmp_path: Path) -> None:
@@ -114,7 +115,13 @@ def test_odd_file_names(folder: Path, tmp_path: Path, stem: str) -> None:
     video = tmp_path / f"{stem}.mp4"
     video.write_bytes((folder / "clip.mp4").read_bytes())
     assert infer(folder, tmp_path / "out", videos=(str(video),)) == 0
-    assert names(tmp_path / "out") == [f"{stem}.ava.csv", f"{stem}.jsonl", f"{stem}.mp4"]
+    assert names(tmp_path / "out") == [
+        f"{stem}.ava.csv",
+        f"{stem}.events.csv",
+        f"{stem}.html",
+        f"{stem}.jsonl",
+        f"{stem}.mp4",
+    ]
     assert {json.loads(line)["video"] for line in (tmp_path / "out" / f"{stem}.jsonl").open()} == {stem}
     ids = set(read_detections(tmp_path / "out" / f"{stem}.ava.csv").video_ids)
     assert ids == {stem.encode(errors="backslashreplace").decode()}
@@ -291,7 +298,8 @@ def test_one_bad_video_does_not_stop_the_others(
     staged.write_video(tmp_path / "second.mp4", seconds=1.0)
     videos = ("clip.mp4", str(empty), str(tmp_path / "missing.mp4"), str(tmp_path / "second.mp4"))
     assert infer(folder, tmp_path / "out", "--no-video", videos=videos) == 1
-    assert names(tmp_path / "out") == ["clip.ava.csv", "clip.jsonl", "second.ava.csv", "second.jsonl"]
+    kinds = ["ava.csv", "events.csv", "html", "jsonl"]
+    assert names(tmp_path / "out") == [f"{stem}.{kind}" for stem in ("clip", "second") for kind in kinds]
     last = capsys.readouterr().err.splitlines()[-3:]
     assert last[0] == "avadet: 2 of 4 videos failed:"
     assert "empty.mp4" in last[1]
@@ -315,7 +323,7 @@ def test_a_damaged_video_is_finished_and_said_to_be_so(
     content[middle : middle + 800] = bytes(800)
     (tmp_path / "noise.mp4").write_bytes(content)
     assert infer(folder, tmp_path / "out", videos=(str(tmp_path / "noise.mp4"),)) == 0
-    assert names(tmp_path / "out") == ["noise.ava.csv", "noise.jsonl", "noise.mp4"]
+    assert names(tmp_path / "out") == ["noise.ava.csv", "noise.events.csv", "noise.html", "noise.jsonl", "noise.mp4"]
     assert "damaged spot" in capsys.readouterr().err
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,10 +14,12 @@ from staged import StagedPeople, StagedVideo, staged_model, staged_video
 
 from avadet.annotations.ava import read_boxes
 from avadet.errors import AvadetError
-from avadet.inference.pipeline import TrackedPersons, stream
+from avadet.inference import pipeline
+from avadet.inference.pipeline import Event, TrackedPersons, stream
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tracking import PersonTracker
 from avadet.types import ActionDetections, ClipSpec, Frame, PersonBoxes
+from avadet.video.ahead import MAX_ITEMS
 
 ONE = (16, 8, 32, 40)
 
@@ -185,20 +190,89 @@ def test_known_boxes_beyond_the_end_are_an_error_that_says_why(tmp_path) -> None
         list(stream(staged_video(2.0), staged_model(), known, keyframes_s=[902.0]))
 
 
-def peak_bytes(seconds: float, every_s: float) -> int:
+def peak_bytes(seconds: float, every_s: float, overlap: bool) -> int:
     video = staged_video(seconds)
     tracemalloc.start()
-    for _ in stream(video, staged_model(), StagedPeople(), every_s=every_s):
+    for _ in stream(video, staged_model(), StagedPeople(), every_s=every_s, overlap=overlap):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
 
 
+@pytest.mark.parametrize(("overlap", "frames_more"), [(False, 10), (True, 3 * (MAX_ITEMS + 2))])
 @pytest.mark.parametrize("every_s", [1.0, 1000.0])
-def test_memory_is_bounded_by_the_clip(every_s: float) -> None:
+def test_memory_is_bounded_by_the_clip_and_what_is_ahead(every_s: float, overlap: bool, frames_more: int) -> None:
     frame_bytes = 48 * 64 * 3
-    assert peak_bytes(200.0, every_s) < peak_bytes(20.0, every_s) + 10 * frame_bytes
+    assert peak_bytes(200.0, every_s, overlap) < peak_bytes(20.0, every_s, overlap) + frames_more * frame_bytes
+
+
+def told(events) -> list[tuple]:
+    """Events as values that compare exactly."""
+    tell = {
+        Frame: lambda one: (one.index, one.time_s, int(one.image.sum())),
+        TrackedPersons: lambda one: (one.time_s, one.persons.boxes_px.tolist(), one.persons.track_ids.tolist()),
+        ActionDetections: lambda one: (one.key, one.boxes_norm.tolist(), one.scores.tolist(), one.track_ids.tolist()),
+    }
+    return [(type(one).__name__, *tell[type(one)](one)) for one in events]
+
+
+class Dawdler(StagedPeople):
+    """A detector that takes now longer, now shorter."""
+
+    def __call__(self, frame: np.ndarray) -> PersonBoxes:
+        time.sleep(0.003 * (len(self.seen) % 3))
+        return super().__call__(frame)
+
+
+@pytest.mark.parametrize("cores_free", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_overlap_changes_neither_the_events_nor_their_order(
+    cores_free: bool, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_leaves_cores_free", lambda model: cores_free)
+    model = staged.random_model(5)
+
+    def walk(people: StagedPeople, overlap: bool) -> Iterator[Event]:
+        tracker = PersonTracker()
+        return stream(
+            staged_video(4.0), model, people, detect_every_s=0.2, tracker=tracker, batch=batch, overlap=overlap
+        )
+
+    assert told(walk(Dawdler(ONE), True)) == told(walk(StagedPeople(ONE), False))
+
+
+@pytest.mark.parametrize("cores_free", [False, True])
+def test_a_reader_that_stops_ends_every_thread(cores_free: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_leaves_cores_free", lambda model: cores_free)
+    before = threading.active_count()
+    video = staged_video(1000.0)
+    events = stream(video, staged_model(), StagedPeople(ONE))
+    assert next(events).index == 0
+    assert threading.active_count() == before + 2 + cores_free
+    events.close()
+    assert threading.active_count() == before
+
+
+class BreaksAt(StagedPeople):
+    """A detector that fails on its third frame."""
+
+    def __call__(self, frame: np.ndarray) -> PersonBoxes:
+        if len(self.seen) == 2:
+            raise ZeroDivisionError("third frame")
+        return super().__call__(frame)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_an_exception_comes_after_the_events_before_it_and_ends_every_thread(overlap: bool) -> None:
+    before = threading.active_count()
+    seen = []
+    with pytest.raises(ZeroDivisionError, match="third frame"):
+        for event in stream(staged_video(5.0), staged_model(), BreaksAt(ONE), overlap=overlap):
+            seen.append(event)
+    assert [event.index for event in seen if isinstance(event, Frame)] == list(range(21))
+    assert times(seen) == [0.0, 1.0]
+    assert threading.active_count() == before
 
 
 def test_a_long_clip_at_the_end_waits_for_the_flush() -> None:
