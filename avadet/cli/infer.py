@@ -272,7 +272,7 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
-    print(f"  results: {', '.join(str(path) for path in output_paths(video, args))}")
+    print(f"  results: {videos.listed(output_paths(video, args), video.stem)}")
 
 
 def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[Sink]:
@@ -316,12 +316,12 @@ def who_did_what(summary: Summary) -> list[str]:
 def _spans_line(spans: Sequence[Span]) -> str:
     named = [span for span in spans if span.action]
     if not named:
-        return f"nothing over the threshold, {spans[0].start_s:g}-{spans[-1].end_s:g} s"
-    texts = [f"{span.action} {_period(span)} ({span.best_score:.2f})" for span in named[:SHOWN_SPANS]]
+        return f"nothing over the threshold {_period(spans[0].start_s, spans[-1].end_s)}"
+    texts = [
+        f"{span.action} {_period(span.start_s, span.end_s)} ({span.best_score:.2f})" for span in named[:SHOWN_SPANS]
+    ]
     return ", ".join(texts) + (", ..." if len(named) > SHOWN_SPANS else "")
 
 
-def _period(span: Span) -> str:
-    if span.start_s == span.end_s:
-        return f"at {span.start_s:.4g} s"
-    return f"{span.start_s:.4g}-{span.end_s:.4g} s"
+def _period(start_s: float, end_s: float) -> str:
+    return f"at {start_s:.4g} s" if start_s == end_s else f"{start_s:.4g}-{end_s:.4g} s"

@@ -59,7 +59,7 @@ def run_live(source: str, args: argparse.Namespace, setup: Setup) -> int:
             for event in feed(wanted(events_of(reader, setup, tracker), reader), sinks):
                 state.see(event)
     print(f"{shown_name(source)}: {state.headline()}")
-    print(f"  results: {', '.join(str(path) for path in output_paths(stem, args))}")
+    print(f"  results: {videos.listed(output_paths(stem, args), stem)}")
     if reader.lost:
         videos.note(f"{reader.lost}; the results up to then are whole")
     return 1 if reader.lost else 0

@@ -196,6 +196,11 @@ def warn_of_damage(reader: VideoReader, end_s: float) -> None:
         )
 
 
+def listed(paths: Sequence[Path], stem: str) -> str:
+    """Files of one stem in one line: "results/clip.ava.csv, .jsonl, .mp4"."""
+    return ", ".join([str(paths[0]), *(path.name.removeprefix(stem) for path in paths[1:])])
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """A number with its noun: 1 person, 2 people."""
     return f"{number} {one if number == 1 else many or one + 's'}"

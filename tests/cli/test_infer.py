@@ -68,7 +68,7 @@ def test_three_files_that_agree(folder: Path, tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr()
     assert "clip.mp4: 2.9 s of video, 3 keyframes, 1 person" in said.out
     assert "person 1: class" in said.out
-    assert str(tmp_path / "out" / "clip.jsonl") in said.out
+    assert f"{tmp_path / 'out' / 'clip.ava.csv'}, .jsonl, .events.csv, .html, .mp4" in said.out
     assert "model: using" in said.err
     assert "100%" in said.err
 
