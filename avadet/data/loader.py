@@ -94,11 +94,11 @@ def train_loader(
         pin_memory=pin,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_use_one_thread if workers else None,
+        worker_init_fn=use_one_thread if workers else None,
     )
 
 
-def _use_one_thread(_worker: int) -> None:
+def use_one_thread(_worker: int) -> None:
     """Worker processes are the parallelism; threads inside them only get in each other's way."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -18,7 +18,6 @@ from avadet.types import Float32Array, Float64Array, UInt8Array
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _GREY = 128
-_MIN_VISIBLE = 0.3
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,9 @@ class Augmentation:
     Attributes:
         size_hw: (h, w) px of what comes out.
         zoom: range of the scale; 1 = the frame just covers `size_hw`, above 1 = a crop, below 1 = a grey border.
+        short_side: range of the shorter side of the frame that is cropped, px, even; None = as `zoom` has it.
+        keep_one: whether one person, drawn, must stay in view; False = the crop falls anywhere on the frame.
+        min_visible: people of whom less than this share is in view are dropped; 0 = only those out of view.
         aspect: widest stretch of one axis against the other.
         flip: probability of mirroring.
         box_jitter: standard deviation of each box side, as a share of the box's size.
@@ -42,6 +44,9 @@ class Augmentation:
 
     size_hw: tuple[int, int]
     zoom: tuple[float, float] = (1.0, 1.0)
+    short_side: tuple[float, float] | None = None
+    keep_one: bool = True
+    min_visible: float = 0.3
     aspect: float = 1.0
     flip: float = 0.0
     box_jitter: float = 0.0
@@ -52,6 +57,10 @@ class Augmentation:
     grayscale: float = 0.0
     cutout: float = 0.0
     cutout_size: float = 0.4
+
+
+FIELD_RECIPE = Augmentation((224, 224), short_side=(256.0, 320.0), keep_one=False, min_visible=0.0, flip=0.5)
+"""What SlowFast's models of AVA were trained with (PySlowFast, configs/AVA; mmaction2 crops 256 px)."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +82,53 @@ class Window:
         y = boxes_px[:, 1::2] * self.scale_y + self.shift_y
         return np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1).astype(np.float32)
 
-    def frames(self, frames: UInt8Array, size_hw: tuple[int, int]) -> UInt8Array:
-        """uint8 (T, H, W, 3) -> (T, h, w, 3); what lies outside the frame is grey."""
+    def image(self, image: UInt8Array, size_hw: tuple[int, int]) -> UInt8Array:
+        """uint8 (H, W, 3) -> (h, w, 3); what lies outside the frame is grey."""
         height, width = size_hw
         shift_x = self.shift_x + 0.5 * self.scale_x - 0.5
         shift_y = self.shift_y + 0.5 * self.scale_y - 0.5
         matrix = np.array([[self.scale_x, 0, shift_x], [0, self.scale_y, shift_y]])
-        out = np.empty((len(frames), height, width, 3), np.uint8)
-        for source, target in zip(frames, out):
-            cv2.warpAffine(source, matrix, (width, height), target, cv2.INTER_LINEAR, borderValue=(_GREY,) * 3)
-        return out
+        border = (_GREY,) * 3
+        return np.asarray(cv2.warpAffine(image, matrix, (width, height), None, cv2.INTER_LINEAR, borderValue=border))
+
+    def frames(self, frames: UInt8Array, size_hw: tuple[int, int]) -> UInt8Array:
+        """uint8 (T, H, W, 3) -> (T, h, w, 3), each as `image` does it."""
+        return np.stack([self.image(frame, size_hw) for frame in frames])
+
+
+@dataclass(frozen=True)
+class Change:
+    """One draw of an augmentation: what is done to every frame of a clip, and where its people end up.
+
+    Frames may be moved one by one, as they are decoded, and coloured together.
+
+    Attributes:
+        size_hw: (h, w) px of what comes out.
+        window: where the frame goes.
+        colour: float64 (3, 4), see `draw_colour`.
+        cut: (top, left, bottom, right) px of a grey rectangle, or None.
+        boxes_px: float32 (M, 4) xyxy px of the clip, of the people that stay.
+        kept: bool (N,), which of the people stay.
+    """
+
+    size_hw: tuple[int, int]
+    window: Window
+    colour: Float64Array
+    cut: tuple[int, int, int, int] | None
+    boxes_px: Float32Array
+    kept: NDArray[np.bool_]
+
+    def move(self, image: UInt8Array) -> UInt8Array:
+        """A frame, uint8 (H, W, 3) -> (h, w, 3), in its old colours."""
+        return self.window.image(image, self.size_hw)
+
+    def finish(self, frames: UInt8Array) -> UInt8Array:
+        """Moved frames, uint8 (T, h, w, 3), coloured and cut out; they may be changed in place."""
+        frames = recolour(frames, self.colour)
+        if self.cut is not None:
+            top, left, bottom, right = self.cut
+            frames[:, top:bottom, left:right] = _GREY
+        return frames
 
 
 def augment_clip(
@@ -98,37 +144,67 @@ def augment_clip(
 
     Returns:
         frames uint8 (T, h, w, 3); boxes float32 (M, 4) px of them, M <= N; bool (N,), which boxes remain. Those
-        of which less than 30% is in view are dropped, never the drawn one.
+        of which less than `min_visible` is in view are dropped, never the drawn one.
+    """
+    change = draw_change(rng, (frames.shape[1], frames.shape[2]), boxes_px, augmentation)
+    moved = change.window.frames(frames, change.size_hw)
+    return change.finish(moved), change.boxes_px, change.kept
+
+
+def draw_change(
+    rng: np.random.Generator, source_hw: tuple[int, int], boxes_px: Float32Array, augmentation: Augmentation
+) -> Change:
+    """Draw what happens to a clip, before any of its pixels are at hand.
+
+    Args:
+        rng: where every draw comes from.
+        source_hw: (height, width) px of the frames.
+        boxes_px: float32 (N, 4) xyxy px of the frames.
+        augmentation: how much.
     """
     size_hw = augmentation.size_hw
-    anchor = int(rng.integers(len(boxes_px))) if len(boxes_px) else None
-    target = boxes_px[anchor] if anchor is not None else np.array([0, 0, 1, 1], np.float32)
-    window = draw_window(rng, (frames.shape[1], frames.shape[2]), target, augmentation)
+    anchor = int(rng.integers(len(boxes_px))) if len(boxes_px) and augmentation.keep_one else None
+    target = boxes_px[anchor] if anchor is not None else None
+    window = draw_window(rng, source_hw, target, augmentation)
     moved = window.boxes(boxes_px)
     inside = box_math.clip_px(moved, size_hw)
-    kept = box_math.area(inside) >= _MIN_VISIBLE * box_math.area(moved)
+    kept = (box_math.area(inside) > 0) & (box_math.area(inside) >= augmentation.min_visible * box_math.area(moved))
     if anchor is not None:
         kept[anchor] = True
-    frames = recolour(window.frames(frames, size_hw), draw_colour(rng, augmentation))
-    if rng.random() < augmentation.cutout:
-        cut_out(rng, frames, augmentation.cutout_size)
-    return frames, jitter_boxes(rng, inside[kept], augmentation.box_jitter, size_hw), kept
+    colour = draw_colour(rng, augmentation)
+    cut = draw_cut(rng, size_hw, augmentation.cutout_size) if rng.random() < augmentation.cutout else None
+    boxes_px = jitter_boxes(rng, inside[kept], augmentation.box_jitter, size_hw)
+    return Change(size_hw, window, colour, cut, boxes_px, kept)
 
 
 def draw_window(
-    rng: np.random.Generator, source_hw: tuple[int, int], box_px: Float32Array, augmentation: Augmentation
+    rng: np.random.Generator, source_hw: tuple[int, int], box_px: Float32Array | None, augmentation: Augmentation
 ) -> Window:
-    """Draw scale, stretch, place and mirroring such that the box (4,) px of the frame stays in view if it fits."""
+    """Draw scale, stretch, place and mirroring such that the box (4,) px of the frame stays in view if it fits.
+
+    Without a box the window falls anywhere on the frame.
+    """
     height, width = augmentation.size_hw
-    cover = max(height / source_hw[0], width / source_hw[1])
-    scale = cover * _draw_ratio(rng, *augmentation.zoom)
+    if augmentation.short_side is not None:
+        scale = rng.uniform(*augmentation.short_side) / min(source_hw)
+    else:
+        cover = max(height / source_hw[0], width / source_hw[1])
+        scale = cover * _draw_ratio(rng, *augmentation.zoom)
     stretch = math.sqrt(_draw_ratio(rng, 1 / augmentation.aspect, augmentation.aspect))
     scale_x, scale_y = scale * stretch, scale / stretch
+    if box_px is None:
+        left = _draw_between(rng, 0.0, source_hw[1] - width / scale_x)
+        top = _draw_between(rng, 0.0, source_hw[0] - height / scale_y)
+        return _flip(rng, Window(scale_x, scale_y, -left * scale_x, -top * scale_y), augmentation)
     x1, y1, x2, y2 = box_px.tolist()  # Python floats: comparisons with float32 would round the other side
     left = _draw_start(rng, source_hw[1], width / scale_x, x1, x2)
     top = _draw_start(rng, source_hw[0], height / scale_y, y1, y2)
-    window = Window(scale_x, scale_y, -left * scale_x, -top * scale_y)
-    return window.flipped(width) if rng.random() < augmentation.flip else window
+    return _flip(rng, Window(scale_x, scale_y, -left * scale_x, -top * scale_y), augmentation)
+
+
+def _flip(rng: np.random.Generator, window: Window, augmentation: Augmentation) -> Window:
+    """Mirror a window, or not."""
+    return window.flipped(augmentation.size_hw[1]) if rng.random() < augmentation.flip else window
 
 
 def _draw_ratio(rng: np.random.Generator, low: float, high: float) -> float:
@@ -148,6 +224,10 @@ def _draw_start(rng: np.random.Generator, length: float, size: float, low: float
     return float(rng.uniform(begin, end))
 
 
+def _draw_between(rng: np.random.Generator, one: float, other: float) -> float:
+    return float(rng.uniform(min(one, other), max(one, other)))
+
+
 def draw_colour(rng: np.random.Generator, augmentation: Augmentation) -> Float64Array:
     """Draw a colour change as one matrix (3, 4): rgb' = m[:, :3] @ rgb + m[:, 3], values 0-255."""
     saturation = 1 + rng.uniform(-1, 1) * augmentation.saturation
@@ -161,18 +241,20 @@ def draw_colour(rng: np.random.Generator, augmentation: Augmentation) -> Float64
 
 
 def recolour(frames: UInt8Array, colour: Float64Array) -> UInt8Array:
-    """Apply a matrix of `draw_colour` to uint8 (T, H, W, 3), rounded and cut at 0 and 255."""
+    """Apply a matrix of `draw_colour` to uint8 (T, H, W, 3), rounded, cut at 0 and 255; no change = no copy."""
+    if np.array_equal(colour, np.eye(3, 4)):
+        return frames
     count, height, width, _ = frames.shape
     out = cv2.transform(frames.reshape(count * height, width, 3), colour)
     return np.asarray(out, np.uint8).reshape(frames.shape)
 
 
-def cut_out(rng: np.random.Generator, frames: UInt8Array, largest: float) -> None:
-    """Paint one grey rectangle, the same in all frames (T, H, W, 3), in place; sides up to `largest` of the clip's."""
-    height, width = frames.shape[1:3]
+def draw_cut(rng: np.random.Generator, size_hw: tuple[int, int], largest: float) -> tuple[int, int, int, int]:
+    """Draw a rectangle (top, left, bottom, right) px with sides up to `largest` of the clip's."""
+    height, width = size_hw
     size_y, size_x = (int(side * rng.uniform(0, largest)) for side in (height, width))
     top, left = int(rng.integers(height - size_y + 1)), int(rng.integers(width - size_x + 1))
-    frames[:, top : top + size_y, left : left + size_x] = _GREY
+    return top, left, top + size_y, left + size_x
 
 
 def jitter_boxes(

@@ -11,10 +11,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import av
@@ -42,6 +44,18 @@ _TEXT_ART = {"adf", "bin", "idf", "tty", "xbin"}  # FFmpeg would draw any .txt f
 _DEFAULT_FPS = Fraction(25)
 
 
+class Picture(NamedTuple):
+    """A decoded picture that becomes RGB only when it is asked for.
+
+    Attributes:
+        time_s: seconds after the first frame of the file.
+        image: gives it as uint8 (H, W, 3) RGB, upright.
+    """
+
+    time_s: float
+    image: Callable[[], UInt8Array]
+
+
 def probe(path: str | Path) -> VideoInfo:
     """Read what a video file says of itself, and its first frame to be sure that it is one.
 
@@ -56,11 +70,12 @@ class VideoReader:
     """A video file, to be walked through from the start or from any moment.
 
     Of several video streams the one that FFmpeg ranks best is read (the default one, then by frames and bit rate);
-    cover art does not count as video. Frames whose size differs from the first frame's are resized to it. Each call
-    of `frames` opens the file anew, so walks do not disturb each other.
+    cover art does not count as video. Frames whose size differs from the first frame's are resized to it. Walks do not
+    disturb each other: each has the file open for itself; one that is over leaves it to the next that has to seek.
 
     Attributes:
         info: what the file says of itself.
+        tick_s: what the file counts time in, seconds.
         damaged: decode errors and pictures marked as damaged so far, over all walks. Pictures after a damaged spot
             are given all the same; they may be patched from their neighbours.
         dropped: pictures left out so far because no time after the last one's was left for them.
@@ -68,18 +83,24 @@ class VideoReader:
             the start; 0.0 before that, or where nothing to speak of is missing, or the header promises nothing.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
         """Open the file and decode its first frame.
+
+        Args:
+            path: the file.
+            threads: that decode; 0 = as many as the decoder likes. Where processes share the cores, 1.
 
         Raises:
             AvadetError: if there is no such file, or it is empty, no video, or holds no picture that decodes.
         """
         self._path = Path(path)
+        self._threads = threads
         self.dropped = 0
         self.ended_early_s = 0.0
-        self._walks: WeakSet[Generator[Frame, None, None]] = WeakSet()
+        self._walks: WeakSet[Generator[Any, None, None]] = WeakSet()
         self._damaged_before = 0
         self._live: list[_Pass] = []
+        self._parked: _Pass | None = None
         self._begun: _Pass | None = self._open()
         try:
             self.info = self._first_look(self._begun)
@@ -104,7 +125,7 @@ class VideoReader:
         self._walks.clear()
         while self._live:
             self._retire(self._live[-1])
-        self._begun = None
+        self._begun = self._parked = None
 
     @property
     def damaged(self) -> int:
@@ -126,17 +147,31 @@ class VideoReader:
         self._walks.add(walk)
         return walk
 
+    def pictures(self, start_s: float = 0.0) -> Iterator[Picture]:
+        """Walk through the same frames as `frames`, for those who need only some of them as images."""
+        walk = self._lazy_walk(max(start_s, 0.0))
+        self._walks.add(walk)
+        return walk
+
     def _walk(self, start_s: float) -> Generator[Frame, None, None]:
-        one = self._pass_from(start_s)
         index = round(start_s * self.info.fps) if start_s > 0 else 0
+        walk = self._lazy_walk(start_s)
+        try:
+            for picture in walk:
+                yield Frame(picture.image(), picture.time_s, index)
+                index += 1
+        finally:
+            walk.close()
+
+    def _lazy_walk(self, start_s: float) -> Generator[Picture, None, None]:
+        one = self._pass_from(start_s)
         try:
             for time_s, picture in self._increasing(one, start_s):
-                yield Frame(one.image(picture, self.info.size_hw), time_s, index)
-                index += 1
+                yield Picture(time_s, partial(one.image, picture, self.info.size_hw))
             if start_s == 0:
                 self.ended_early_s = self._missing_s(time_s + one.period_s)
         finally:
-            self._retire(one)
+            self._park(one)
 
     def _increasing(self, one: _Pass, start_s: float) -> Iterator[tuple[float, VideoFrame]]:
         """Pictures of a pass with increasing times, from the one on show at `start_s` on."""
@@ -159,9 +194,9 @@ class VideoReader:
         begun, self._begun = self._begun, None
         if start_s == 0:
             return begun or self._open()
-        if begun is not None:
-            self._retire(begun)
-        one = self._open()
+        if begun is None:
+            begun, self._parked = self._parked, None
+        one = begun or self._open()
         goal_s = self.info.start_s + start_s
         for back_s in SEEK_BACK_S:
             if back_s >= start_s:
@@ -172,9 +207,17 @@ class VideoReader:
         return self._open()
 
     def _open(self) -> _Pass:
-        one = _Pass(self._path)
+        one = _Pass(self._path, self._threads)
         self._live.append(one)
         return one
+
+    def _park(self, one: _Pass) -> None:
+        """Keep a pass that is over for the next walk that seeks: opening a long file costs more than a short one."""
+        if self._parked is None and one in self._live and not one.damaged:
+            one.stop()
+            self._parked = one
+        else:
+            self._retire(one)
 
     def _retire(self, one: _Pass) -> None:
         if one in self._live:
@@ -184,6 +227,7 @@ class VideoReader:
 
     def _first_look(self, one: _Pass) -> VideoInfo:
         start_s = one.first_stamp_s()
+        self.tick_s = Fraction(one.stream.time_base or Fraction(1, 1_000_000))
         if math.isinf(start_s):
             raise AvadetError(f"no picture of {self._path} could be decoded; the file is damaged or cut short")
         return VideoInfo(
@@ -212,7 +256,7 @@ class VideoReader:
 class _Pass:
     """One walk through an open file: packets, pictures, timestamps in order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         self.container = open_container(path)
         try:
             self.stream = _video_stream(self.container, path)
@@ -220,6 +264,7 @@ class _Pass:
             self.container.close()
             raise
         self.stream.thread_type = "AUTO"
+        self.stream.codec_context.thread_count = threads
         self.fps = _frame_rate(self.stream)
         self.period_s = float(1 / self.fps)
         self.damaged = 0
@@ -232,6 +277,10 @@ class _Pass:
         self._peeked: tuple[float, VideoFrame] | None = None
         self._rest = self._in_order()
         self.guessed = False
+
+    def stop(self) -> None:
+        self._rest.close()
+        self._peeked = None
 
     def close(self) -> None:
         self._rest.close()

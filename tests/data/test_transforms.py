@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from avadet.data.transforms import (
+    FIELD_RECIPE,
     Augmentation,
     Window,
     augment_clip,
+    draw_change,
     draw_colour,
     draw_window,
     jitter_boxes,
@@ -134,3 +136,48 @@ def test_jitter_keeps_boxes_in_the_frame_and_the_right_way_round() -> None:
         assert (out[:, 2:] - out[:, :2] >= 1 - 1e-4).all()
         assert out.min() >= 0 and (out[:, 2:] <= [80, 60]).all()
     np.testing.assert_array_equal(jitter_boxes(_rng(), boxes, 0.0, (60, 80)), boxes)
+
+
+@pytest.mark.parametrize("source_hw", [(240, 320), (480, 270), (256, 256)])
+def test_the_fields_recipe_crops_anywhere_at_a_drawn_size(source_hw: tuple[int, int]) -> None:
+    """PySlowFast: the shorter side becomes 256 to 320 px, even; then 224x224 from anywhere, mirrored or not."""
+    nobody = np.zeros((0, 4), np.float32)
+    windows = [draw_change(_rng(seed), source_hw, nobody, FIELD_RECIPE).window for seed in range(400)]
+    scales = np.array([window.scale_y for window in windows])
+    short = scales * min(source_hw)
+    assert short.min() >= 256 and short.max() <= 320 and abs(short.mean() - 288) < 4
+    assert all(abs(window.scale_x) == pytest.approx(window.scale_y) for window in windows)
+    mirrored = np.array([window.scale_x < 0 for window in windows])
+    assert abs(mirrored.mean() - 0.5) < 0.1
+    places = []
+    for window in windows:
+        left = min(-window.shift_x / window.scale_x, (224 - window.shift_x) / window.scale_x)
+        top = -window.shift_y / window.scale_y
+        size = 224 / window.scale_y
+        assert -1e-6 <= left <= source_hw[1] - size + 1e-6 and -1e-6 <= top <= source_hw[0] - size + 1e-6
+        places.append((left / (source_hw[1] - size), top / (source_hw[0] - size)))
+    np.testing.assert_allclose(np.mean(places, axis=0), 0.5, atol=0.06)
+
+
+def test_people_out_of_the_fields_crop_are_dropped_and_slivers_kept() -> None:
+    boxes = np.array([[0, 0, 320, 240], [0, 0, 40, 240], [280, 0, 320, 240]], np.float32)
+    seen = [draw_change(_rng(seed), (240, 320), boxes, FIELD_RECIPE) for seed in range(100)]
+    assert all(change.kept[0] for change in seen)
+    for change in seen:
+        inside = np.clip(change.window.boxes(boxes), 0, 224)
+        visible = (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
+        np.testing.assert_array_equal(change.kept, visible)
+        assert len(change.boxes_px) == change.kept.sum()
+    assert not all(change.kept[1] for change in seen) and any(change.kept[1] for change in seen)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_frames_one_by_one_are_the_clip_at_once(seed: int) -> None:
+    frames = _rng().integers(0, 256, (3, 90, 120, 3)).astype(np.uint8)
+    boxes = np.array([[10, 10, 60, 80], [70, 20, 110, 85]], np.float32)
+    recipe = replace(STRONG, brightness=0.3, saturation=0.3, cutout=0.5, box_jitter=0.1)
+    whole, moved, kept = augment_clip(_rng(seed), frames, boxes, recipe)
+    change = draw_change(_rng(seed), (90, 120), boxes, recipe)
+    np.testing.assert_array_equal(change.finish(np.stack([change.move(frame) for frame in frames])), whole)
+    np.testing.assert_array_equal(change.boxes_px, moved)
+    np.testing.assert_array_equal(change.kept, kept)
