@@ -136,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
     from avadet.memory import keep_freed_memory
 
     if len(args.videos) > 1 or not is_live(args.videos[0]):
+        if args.seconds is not None:
+            raise AvadetError("--seconds ends a live source; a video file is always read to its end")
         args.videos = videos.expand(args.videos)
         todo = check_outputs(args)
     keep_freed_memory()

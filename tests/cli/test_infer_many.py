@@ -306,3 +306,9 @@ def test_a_signal_drops_the_video_in_hand_and_keeps_the_finished(
     assert probe(out / "b.mp4").num_frames == 10
     assert "Traceback" not in stderr
     assert stderr.splitlines()[-1] == "avadet: stopped in long.mp4, which leaves nothing; 1 of 2 done before it stay"
+
+
+def test_seconds_are_for_live_sources(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(folder, tmp_path / "out", folder / "clips" / "b.mp4", "--seconds", 1) == 1
+    assert "--seconds ends a live source" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
