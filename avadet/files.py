@@ -9,6 +9,12 @@ from pathlib import Path
 
 from avadet.errors import AvadetError
 
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"),
+    *(".wmv", ".flv", ".3gp", ".ogv", ".mxf"),
+)
+"""Endings of files that a folder of videos stands for, in lower case."""
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:

@@ -103,7 +103,7 @@ def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
         if len(row) > 7 and (what := _wrong_last(row[7], kind)) is not None
     ]
     raise_any(problems)
-    return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, _style_of(cells, kind))
+    return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind))
 
 
 def _wrong_last(cell: str, kind: LastColumn) -> str | None:
@@ -121,7 +121,7 @@ def _row_of_cells(cells: tuple[str, ...], kind: LastColumn) -> AvaRow:
     return AvaRow(cells[0], float(cells[1]), box, action, last, cells)
 
 
-def _style_of(cells: Sequence[tuple[str, ...]], kind: LastColumn) -> CsvStyle:
+def style_of(cells: Sequence[tuple[str, ...]], kind: LastColumn) -> CsvStyle:
     """How the rows write their numbers, where they do it alike."""
     padded = [len(row[1]) for row in cells if _PADDED.fullmatch(row[1])]
     boxes = _decimals(cell for row in cells for cell in row[2:6])

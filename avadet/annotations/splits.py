@@ -13,9 +13,8 @@ from avadet.annotations.csv_rows import RowForm
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.tubes import TubeRows, read_tube_rows, tube_spec_of
 from avadet.errors import AvadetError
+from avadet.files import VIDEO_SUFFIXES
 from avadet.types import Float64Array, IntArray
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp")
 
 _EMPTY = AvaTable(np.zeros(0, object), np.zeros(0), np.zeros((0, 4)), np.zeros(0, np.int64))
 

@@ -14,18 +14,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from avadet.errors import AvadetError
+from avadet.files import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from avadet.types import VideoInfo
     from avadet.video.read import VideoReader
 
 Item = TypeVar("Item")
-
-SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"),
-    *(".wmv", ".flv", ".3gp", ".ogv", ".mxf"),
-)
-"""Endings of the files that a folder stands for, in lower case."""
 
 
 def expand(words: Sequence[str]) -> list[Path]:
@@ -59,10 +54,10 @@ def _expanded(word: str) -> list[Path]:
     """The video files that one argument names."""
     path = Path(word)
     if path.is_dir():
-        inside = [one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and one.is_file()]
+        inside = [one for one in path.iterdir() if one.suffix.lower() in VIDEO_SUFFIXES and one.is_file()]
         files = sorted(one for one in inside if not one.name.startswith("."))
         if not files:
-            raise AvadetError(f"{path} is a folder without a video ({', '.join(SUFFIXES)}) directly in it")
+            raise AvadetError(f"{path} is a folder without a video ({', '.join(VIDEO_SUFFIXES)}) directly in it")
         return files
     if path.exists() or not glob.has_magic(word):
         return [path]

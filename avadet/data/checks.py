@@ -11,8 +11,9 @@ import numpy as np
 from avadet.annotations.ava import format_time
 from avadet.annotations.checks.findings import Finding, Reporter, Rowed, SplitRows, number_names
 from avadet.annotations.specs import DataSet, VideosSpec
-from avadet.annotations.splits import VIDEO_SUFFIXES, DataVideo, find_videos
+from avadet.annotations.splits import DataVideo, find_videos
 from avadet.data.video_facts import VideoFacts
+from avadet.files import VIDEO_SUFFIXES
 from avadet.types import Float64Array, IntArray
 
 AVA_CUT_S = 900.0

@@ -165,9 +165,6 @@ def test_a_change_in_the_json_shows_in_the_csv(tmp_path: Path) -> None:
     changed_lines = ["v,1,0.1,0.1,0.5,0.5,14,1", "v,1,0.1,0.1,0.5,0.5,79,1"]
     assert lines_of(read_coco(dump(tmp_path, document)), tmp_path) == changed_lines
     document["annotations"][0]["bbox"][0] += 1
-    with pytest.raises(AvadetError, match="annotation 1: bbox and bbox_norm are different boxes"):
-        read_coco(dump(tmp_path, document))
-    del document["annotations"][0]["bbox_norm"]
     moved = read_coco(dump(tmp_path, document)).rows[0].box_norm
     assert moved == pytest.approx((0.1 + 1 / 640, 0.1, 0.5 + 1 / 640, 0.5), abs=1e-12)
 
@@ -314,7 +311,7 @@ def test_files_that_are_no_coco(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(AvadetError, match=r"cannot read .*absent.json: No such file.*expected a COCO JSON"):
+    with pytest.raises(AvadetError, match=r"cannot read .*absent.json: No such file.*expected a JSON file"):
         read_coco(tmp_path / "absent.json")
     packed = tmp_path / "broken.json.gz"
     packed.write_bytes(gzip.compress(json.dumps(FOREIGN).encode())[:-20])

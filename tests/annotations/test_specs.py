@@ -88,7 +88,7 @@ def test_labels_by_name_and_from_a_file(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("labels: [walk]\n", "splits: missing"),
-        ("labels: [walk]\nsplits: {}\n", "splits: dictionary should have at least 1 item"),
+        ("labels: [walk]\nsplits: {}\n", "splits: [Dd]ictionary should have at least 1 item"),
         ("labels: []\nsplits: {a: {annotations: a.csv}}\n", "labels"),
         ("labels: [walk]\nsplits: {a: {}}\n", "a split needs annotations, or .* a list of its videos"),
         ("labels: [walk]\nsplits: {a: {annotation: a.csv}}\n", r"splits\.a\.annotation: unknown key"),

@@ -1,4 +1,4 @@
-"""`avadet eval-persons` and `avadet coco` as people call them."""
+"""`avadet eval-persons` as people call it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from avadet.cli import coco, eval_persons
+from avadet.cli import eval_persons
 from avadet.errors import AvadetError
 
 TRUTH = "v,0902,0.100,0.100,0.500,0.900,12,1\nv,0902,0.100,0.100,0.500,0.900,79,1\nv,0903\n"
@@ -68,50 +68,3 @@ def test_a_bad_row_writes_nothing(files: tuple[Path, Path], tmp_path: Path) -> N
     with pytest.raises(AvadetError, match=r"boxes.csv:1: column 4 \(y1\) is 'abc'"):
         call(eval_persons, files[0], "--gt", files[1], "--json", out)
     assert not out.exists()
-
-
-def test_coco_there_and_back(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    there, back = tmp_path / "there.json", tmp_path / "back.csv"
-    assert call(coco, files[1], there, "--labels", "ava_v2.2", "--size-hw", 100, 200) == 0
-    assert call(coco, there, back) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{path}: 3 rows in 2 keyframes" for path in (there, back)]
-    assert back.read_text() == TRUTH
-    document = json.loads(there.read_text())
-    assert document["annotations"][0]["bbox"] == pytest.approx([20, 10, 80, 80])
-    assert {"id": 12, "name": "stand", "group": "pose"} in document["actions"]
-
-
-def test_coco_says_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source, target = tmp_path / "in.json", tmp_path / "out.csv"
-    document = {
-        "images": [{"id": 1, "file_name": "v_7.jpg", "width": 10, "height": 20}],
-        "annotations": [{"id": i, "image_id": 1, "category_id": i, "bbox": [0, 0, 5, 5]} for i in (1, 2)],
-        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}],
-    }
-    source.write_text(json.dumps(document))
-    assert call(coco, source, target) == 0
-    assert capsys.readouterr().out == f"{target}: 1 rows in 1 keyframes; left out 1 annotations that are no people\n"
-    assert target.read_text() == "v,7,0,0,0.5,0.25\n"
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "options", "says"),
-    [
-        ("gt.csv", "out.csv", [], "expected a .csv and a .json file"),
-        ("gt.csv", "out.json.gz", [], "expected a .csv and a .json file"),
-        ("gt.txt", "out.json", [], "expected a .csv and a .json file"),
-        ("gt.csv", "out.json", ["--size-hw", 0, 5], "--size-hw must be positive pixels, got 0 5"),
-        ("gt.csv", "out.json", ["--images", "x.json"], "--images is for reading a COCO file"),
-        ("in.json", "out.csv", ["--size-hw", 5, 5], "--size-hw is for reading a CSV file"),
-        ("in.json", "out.csv", ["--last", "score"], "--last is for reading a CSV file"),
-        ("gt.csv", "out.json", ["--labels", "ava"], "unknown label map"),
-        ("in.json", "out.csv", [], "cannot read .*in.json"),
-    ],
-)
-def test_coco_mistakes(
-    files: tuple[Path, Path], tmp_path: Path, source: str, target: str, options: list[object], says: str
-) -> None:
-    with pytest.raises(AvadetError, match=says) as error:
-        call(coco, tmp_path / source, tmp_path / target, *options)
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / target).exists()

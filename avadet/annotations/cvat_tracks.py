@@ -1,0 +1,169 @@
+"""The tracks of CVAT for video: whose boxes are where at which frame.
+
+A track gives boxes at some frames. Between two of them the corners move in a straight line and attributes stay as they
+were at the earlier one; from a box that is marked as outside to the next one nobody is there; the last box holds until
+the end of the video.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+from avadet.annotations.coco_entries import Misfit
+from avadet.annotations.foreign import finite_number
+from avadet.files import VIDEO_SUFFIXES
+
+MOST_FRAMES = 5_000_000
+"""No video has more: 46 hours at 30 frames per second."""
+
+_MOST_DIGITS = 9
+_CORNERS = ("xtl", "ytl", "xbr", "ybr")
+
+
+class Task(NamedTuple):
+    """A video and its tracks.
+
+    Attributes:
+        element: the description in the file's `meta`, or the outermost element.
+        video_id: its name without suffix, "" if the file does not tell.
+        size_hw: (height, width) px, None if the file does not tell.
+        start: number of the first frame.
+        stop: of the last, None if the file does not tell.
+        step: every so many frames were shown to those who annotated.
+        tracks: the elements.
+    """
+
+    element: Element
+    video_id: str
+    size_hw: tuple[int, int] | None
+    start: int
+    stop: int | None
+    step: int
+    tracks: list[Element]
+
+
+class Station(NamedTuple):
+    """A box that a track gives: at which frame, xyxy px, whether nobody is there from here on, its attributes."""
+
+    frame: int
+    corners: tuple[float, ...]
+    is_outside: bool
+    attributes: dict[str, str]
+
+
+def tasks_of(root: Element) -> list[Task]:
+    """The videos of a file, each with its tracks; only those that have some.
+
+    Raises:
+        Misfit: if numbers of a description are none.
+    """
+    tracks = list(root.iter("track"))
+    described = [*root.iterfind("meta/task"), *root.iterfind("meta/job"), *root.iterfind("meta/project/tasks/task")]
+    if len(described) < 2:
+        return [_task(described[0] if described else root, tracks)] if tracks else []
+    own = [(one, [track for track in tracks if track.get("task_id") == one.findtext("id")]) for one in described]
+    if sum(len(some) for _, some in own) < len(tracks):
+        raise Misfit(f"the file has {len(described)} tasks; expected each track's task_id to be the id of one of them")
+    return [_task(one, some) for one, some in own if some]
+
+
+def _task(element: Element, tracks: list[Element]) -> Task:
+    source = (element.findtext("source") or element.findtext("name") or "").strip().replace("\\", "/")
+    file = PurePosixPath(source)
+    name = file.stem if file.suffix.lower() in VIDEO_SUFFIXES else file.name
+    size = [_count(element.findtext(f"original_size/{side}"), side) for side in ("height", "width")]
+    size_hw = None if size[0] is None or size[1] is None else (size[0], size[1])
+    kept = (element.findtext("frame_filter") or "").replace(" ", "")
+    step = _count(kept.removeprefix("step="), "frame_filter") or 1 if kept.startswith("step=") else 1
+    start, stop = (_count(element.findtext(name), name) for name in ("start_frame", "stop_frame"))
+    count = _count(element.findtext("size"), "size")
+    start = start or 0
+    stop = start + (count - 1) * step if stop is None and count else stop
+    return Task(element, name, size_hw, start, stop, step, tracks)
+
+
+def _count(text: str | None, name: str) -> int | None:
+    """A whole number of the description, None if it is not there."""
+    if text is None or not text.strip():
+        return None
+    if not text.strip().isdecimal() or len(text.strip()) > _MOST_DIGITS:
+        raise Misfit(f"{name} is '{text}', expected a whole number")
+    return int(text)
+
+
+def attributes_of(element: Element) -> dict[str, str]:
+    """The attributes of a box, track or tag by name; of two with one name the later."""
+    return {str(one.get("name")): one.text or "" for one in element.findall("attribute")}
+
+
+def corners_of(box: Element) -> tuple[float, ...]:
+    """The corners of a box, xyxy px.
+
+    Raises:
+        Misfit: if they are no numbers, or the box is turned.
+    """
+    if finite_number(box.get("rotation", "0"), "rotation") != 0:
+        raise Misfit("the box is turned; expected upright boxes (rotation 0)")
+    return tuple(finite_number(box.get(name), name) for name in _CORNERS)
+
+
+def station_of(box: Element) -> Station:
+    """A box of a track.
+
+    Raises:
+        Misfit: if its numbers are none.
+    """
+    frame = box.get("frame", "")
+    if not frame.isdecimal() or len(frame) > _MOST_DIGITS:
+        raise Misfit(f"frame is '{frame}', expected a whole number")
+    return Station(int(frame), corners_of(box), box.get("outside", "0") in ("1", "true"), attributes_of(box))
+
+
+def visible(stations: list[Station], task: Task, wanted: set[int] | None) -> Iterator[Station]:
+    """Where a track is at every frame that is wanted and at which somebody is there.
+
+    Args:
+        stations: the boxes that the track gives.
+        task: its video.
+        wanted: the frames; None = every one that was shown to those who annotated.
+
+    Raises:
+        Misfit: if a frame is given twice.
+    """
+    given = sorted(stations, key=lambda one: one.frame)
+    frames = [one.frame for one in given]
+    twice = next((a for a, b in pairwise(frames) if a == b), None)
+    if twice is not None:
+        raise Misfit(f"two boxes at frame {twice}, expected one")
+    if not given:
+        return
+    last = max(task.stop or 0, frames[-1])
+    if last - frames[0] > MOST_FRAMES:
+        raise Misfit(f"the track lasts from frame {frames[0]} to {last}; expected at most {MOST_FRAMES} frames")
+    shown = wanted if wanted is not None else {*_aligned(task, frames[0], last), *frames}
+    for frame in sorted(shown):
+        if not frames[0] <= frame <= last:
+            continue
+        index = bisect_right(frames, frame) - 1
+        before = given[index]
+        if not before.is_outside:
+            after = given[min(index + 1, len(given) - 1)]
+            yield before._replace(frame=frame, corners=_between(before, after, frame))
+
+
+def _aligned(task: Task, first: int, last: int) -> range:
+    """The frames that were shown to those who annotated, from `first` to `last`."""
+    return range(first + (task.start - first) % task.step, last + 1, task.step)
+
+
+def _between(before: Station, after: Station, frame: int) -> tuple[float, ...]:
+    """Corners at a frame, on the straight line from one box to the next."""
+    if frame == before.frame or after.frame == before.frame:
+        return before.corners
+    share = (frame - before.frame) / (after.frame - before.frame)
+    return tuple(a + share * (b - a) for a, b in zip(before.corners, after.corners))

@@ -1,0 +1,368 @@
+"""Projects of the VGG Image Annotator as AVA's rows and back: VIA 3's JSON, and VIA 2's JSON, which is only read.
+
+In VIA 3 a region is an entry of `metadata`: `vid` names a view and by it a file, `z` the seconds of a video's frame,
+`xy` the shape, `av` the values of attributes. A written project has a file per video and the attributes `action`
+(tick boxes), `person_id` or `scores`, and the note of `annotations.foreign`; what belongs to keyframes without people
+is in a note of the file itself.
+
+VIA: A. Dutta and A. Zisserman, "The VIA Annotation Software for Images, Audio and Video", ACM MM 2019; format at
+<https://gitlab.com/vgg/via/-/blob/master/via-3.x.y/CodeDoc.md>.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from avadet.annotations.action_names import ActionNames
+from avadet.annotations.ava_rows import AvaRows
+from avadet.annotations.coco import read_json, write_coco
+from avadet.annotations.coco_entries import Misfit, finite, short
+from avadet.annotations.csv_rows import open_text
+from avadet.annotations.foreign import (
+    NOTE,
+    PERSON_ID,
+    PERSON_ID_ATTRIBUTES,
+    SCORES,
+    Footage,
+    Problems,
+    Seen,
+    add_other,
+    chosen_actions,
+    dumps,
+    empty_document,
+    keyframe_of_picture,
+    note_of,
+    person_entry,
+    plain_name,
+    read_note,
+    rows_of_document,
+    scores_text,
+    wrong_file,
+)
+from avadet.annotations.via2 import Picture, regions_of, regions_of_csv
+from avadet.errors import AvadetError
+from avadet.files import VIDEO_SUFFIXES
+
+_ACTION = "action"
+_TEXT, _TICKED = 1, 2  # kinds of attributes
+_VIDEO = 4  # kind of file
+_RECTANGLE, _EXTREME_RECTANGLE = 2, 8  # shapes
+_OF_FILE, _OF_REGION = "FILE1_Z0_XY0", "FILE1_Z1_XY1"
+_DECIMALS = 3
+_WRITTEN = {"1": _ACTION, "2": PERSON_ID, "3": SCORES, "4": NOTE}
+_FILE_NOTE = "5"
+
+
+def write_via(path: str | Path, document: dict[str, Any], names: ActionNames) -> None:
+    """Write a COCO document of `annotations.coco.to_coco` as a project of VIA 3, whole or not at all.
+
+    Args:
+        path: the file.
+        document: the keyframes and people.
+        names: names the actions; those without a name are written as numbers.
+
+    Raises:
+        AvadetError: if it cannot be written.
+    """
+    images = {image["id"]: image for image in document["images"]}
+    videos: dict[str, list[dict[str, Any]]] = {}
+    for image in images.values():
+        videos.setdefault(image["video_id"], []).append(image)
+    views = {video_id: str(number) for number, video_id in enumerate(videos, start=1)}
+    metadata: dict[str, Any] = {}
+    for video_id, own in videos.items():
+        note = _file_note(own, document["info"] if not metadata else {})
+        metadata[f"{views[video_id]}_note"] = _region(views[video_id], [], [], {_FILE_NOTE: dumps(note)})
+    for entry in document["annotations"]:
+        image = images[entry["image_id"]]
+        view = views[image["video_id"]]
+        metadata[f"{view}_{entry['id']}"] = _person(view, image, entry)
+    used = {a for entry in document["annotations"] for a in entry["action_ids"] if a is not None}
+    options = names.options() | {action: names.name(action) for action in used}
+    project = {
+        "project": {"pid": "__VIA_PROJECT_ID__", "pname": "people and actions", "data_format_version": "3.1.1"},
+        "config": {"file": {"loc_prefix": {"1": "", "2": "", "3": "", "4": ""}}, "ui": {}},
+        "attribute": _attributes({str(number): options[number] for number in sorted(options)}),
+        "file": {view: _file(view, video_id) for video_id, view in views.items()},
+        "metadata": metadata,
+        "view": {view: {"fid_list": [view]} for view in views.values()},
+    }
+    project["project"]["vid_list"] = list(views.values())  # type: ignore[index]  # the order in which they are shown
+    write_coco(path, project)
+
+
+def _file(number: str, video_id: str) -> dict[str, Any]:
+    name = f"{video_id}.mp4"
+    return {"fid": number, "fname": name, "type": _VIDEO, "loc": 1, "src": name}
+
+
+def _attributes(options: dict[str, str]) -> dict[str, Any]:
+    """The attributes of people and files."""
+
+    def attribute(name: str, anchor: str, options: dict[str, str] | None = None) -> dict[str, Any]:
+        kind = _TEXT if options is None else _TICKED
+        return {"aname": name, "anchor_id": anchor, "type": kind, "desc": "", "options": options or {}} | {
+            "default_option_id": ""
+        }
+
+    of_people = {key: attribute(name, _OF_REGION) for key, name in _WRITTEN.items()}
+    return {**of_people, "1": attribute(_ACTION, _OF_REGION, options), _FILE_NOTE: attribute(NOTE, _OF_FILE)}
+
+
+def _file_note(images: list[dict[str, Any]], info: dict[str, Any]) -> dict[str, Any]:
+    """What is to be kept of a video: the frames' size, keyframes that are more than their people, the CSV's style."""
+    first = images[0]
+    alone = [{key: one[key] for key in ("time_s", "rows", "cells") if key in one} for one in images if "rows" in one]
+    note = {"video_id": first["video_id"], "size_hw": [first["height"], first["width"]], "keyframes": alone}
+    return note | ({"csv": info["csv"]} if "csv" in info else {})
+
+
+def _person(view: str, image: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """The region of a person."""
+    (height, width), box = (image["height"], image["width"]), entry["bbox_norm"]
+    x1, y1, x2, y2 = (round(value * side, _DECIMALS) for value, side in zip(box, (width, height) * 2))
+    shape = [_RECTANGLE, x1, y1, round(x2 - x1, _DECIMALS), round(y2 - y1, _DECIMALS)]
+    said = ",".join(str(action) for action in entry["action_ids"] if action is not None)
+    values = {"1": said, "4": note_of(entry, said)}
+    if "person_id" in entry:
+        values["2"] = str(entry["person_id"])
+    if "scores" in entry:
+        values["3"] = scores_text(entry)
+    return _region(view, [image["time_s"]], shape, values)
+
+
+def _region(view: str, z: list[float], xy: list[float], values: dict[str, str]) -> dict[str, Any]:
+    return {"vid": view, "flg": 0, "z": z, "xy": xy, "av": values}
+
+
+def read_via(path: str | Path, names: ActionNames, footage: Footage | None = None) -> AvaRows:
+    """Read a project of VIA 3, or of VIA 2, or VIA 2's regions alone; plain or gzipped.
+
+    Rectangles are people; other shapes and pieces of time are left out. An attribute that is called `action` or another
+    known name (`foreign.ACTION_ATTRIBUTES`) says actions, and so does any other whose value is an action of the label
+    map. The moment of a region of a video is its own; that of a picture is in the picture's name.
+
+    Args:
+        path: the file.
+        names: finds the ids of actions.
+        footage: the size of frames, which VIA does not keep; the frame rate, for pictures named by frame numbers.
+
+    Raises:
+        AvadetError: if it is no such file, or regions are malformed (file, which one, what; up to 20).
+    """
+    file = Path(path)
+    document = read_json(path) if _is_json(file) else regions_of_csv(file)
+    known = isinstance(document, dict) and all(isinstance(document.get(key), dict) for key in ("metadata", "file"))
+    reader = _Reader(file, names, footage or Footage())
+    if known:
+        reader.project(document)
+    else:
+        pictures = _pictures(file, document)
+        if pictures is None:
+            expected = "a project of VIA, an object with 'metadata' and 'file', or with '_via_img_metadata'"
+            raise wrong_file(file, expected, short(document))
+        for picture in pictures:
+            with reader.problems.at(f": {picture.name}"):
+                reader.picture(picture.name, picture.boxes, picture.others)
+    return rows_of_document(file, reader.document, reader.problems)
+
+
+def _is_json(path: Path) -> bool:
+    with open_text(path) as file:
+        return file.read(4096).lstrip()[:1] in ("{", "[", "")
+
+
+def _pictures(path: Path, document: Any) -> list[Picture] | None:
+    """The pictures of VIA 2; None if there are none."""
+    try:
+        return regions_of(document)
+    except Misfit as misfit:
+        raise AvadetError(f"{path}: {misfit}") from misfit
+
+
+class _Attribute(NamedTuple):
+    """An attribute: its name, the texts of its options, whether several may be ticked."""
+
+    name: str
+    options: dict[str, str]
+    is_ticked: bool
+
+
+class _Reader:
+    """Fills a COCO document and gathers what is wrong."""
+
+    def __init__(self, path: Path, names: ActionNames, footage: Footage) -> None:
+        self._names = names
+        self._footage = footage
+        self._images: dict[tuple[str, float], int] = {}
+        self._sizes_hw: dict[str, Any] = {}
+        self.document = empty_document()
+        self.problems = Problems(path)
+
+    def project(self, document: dict[str, Any]) -> None:
+        """A project of VIA 3."""
+        attributes = {key: _attribute(value) for key, value in _objects(document.get("attribute"))}
+        if NOTE in {one.name for one in attributes.values()}:
+            options = next((one.options for one in attributes.values() if one.name == _ACTION), {})
+            self._names.learn((text, int(key)) for key, text in options.items() if key.isdecimal())
+        files = dict(_objects(document["file"]))
+        views = dict(_objects(document.get("view")))
+        entries = [(key, one, _file_of(one, views, files)) for key, one in _objects(document["metadata"])]
+        for key, one, file in entries:
+            with self.problems.at(f": metadata {key}"):
+                self._file_note(one, attributes, file)
+        for file in files.values():
+            with self.problems.at(f": file {short(file.get('fname'))}"):
+                if file.get("type") != _VIDEO:
+                    self._add_image(*keyframe_of_picture(str(file.get("fname", "")), self._footage))
+        for key, one, file in entries:
+            with self.problems.at(f": metadata {key}"):
+                self._add_region(one, file, attributes)
+
+    def _file_note(self, entry: dict[str, Any], attributes: dict[str, _Attribute], file: dict[str, Any] | None) -> None:
+        """The note of a file: keyframes with rows of their own, sizes, the CSV's style."""
+        if file is None or entry.get("xy") or entry.get("z"):
+            return
+        note = read_note(dict(_texts(entry, attributes)).get(NOTE))
+        video_id = _video_id(file)
+        size = note.get("size_hw")
+        if isinstance(size, list) and len(size) == 2 and all((finite(side) or 0) > 0 for side in size):
+            self._sizes_hw[video_id] = tuple(size)
+        for keyframe in note.get("keyframes", []) if isinstance(note.get("keyframes"), list) else []:
+            if isinstance(keyframe, dict) and finite(keyframe.get("time_s")) is not None:
+                number = self._add_image(video_id, keyframe["time_s"])
+                kept = {key: keyframe[key] for key in ("rows", "cells") if key in keyframe}
+                self.document["images"][number - 1] |= kept
+        if "csv" in note:
+            self.document["info"]["csv"] = note["csv"]
+
+    def _add_region(
+        self, entry: dict[str, Any], file: dict[str, Any] | None, attributes: dict[str, _Attribute]
+    ) -> None:
+        """A region of VIA 3."""
+        shape = entry.get("xy")
+        if not shape:
+            return  # a file's note, or a piece of time
+        if file is None:
+            raise Misfit(f"vid is {short(entry.get('vid'))}, expected the id of a view with a file")
+        video_id, time_s = self._moment(entry, file)
+        box = _box_px(shape)
+        image_id = self._add_image(video_id, time_s)
+        if box is None:
+            add_other(self.document, image_id)
+        else:
+            self.add_person(image_id, video_id, box, _texts(entry, attributes), _said(entry, attributes))
+
+    def _moment(self, entry: dict[str, Any], file: dict[str, Any]) -> tuple[str, float]:
+        """Video and seconds of a region."""
+        z = entry.get("z") or []
+        if file.get("type") != _VIDEO and not z:
+            return keyframe_of_picture(str(file.get("fname", "")), self._footage)
+        time_s = finite(z[0]) if isinstance(z, list) and len(z) == 1 else None
+        if time_s is None:
+            raise Misfit(f"z is {short(z)}, expected one moment of the video in seconds")
+        return _video_id(file), time_s
+
+    def picture(self, name: str, boxes: list[tuple[tuple[float, ...], list[tuple[str, str]]]], others: int) -> None:
+        """A picture of VIA 2, its rectangles with attributes, and how many other shapes it has."""
+        video_id, time_s = keyframe_of_picture(name, self._footage)
+        image_id = self._add_image(video_id, time_s)
+        for box, texts in boxes:
+            with self.problems.at(f": {name}"):
+                self.add_person(image_id, video_id, box, texts, "")
+        for _ in range(others):
+            add_other(self.document, image_id)
+
+    def _add_image(self, video_id: str, time_s: float) -> int:
+        """The id of a keyframe, added if it is new."""
+        key = (video_id, time_s)
+        if key not in self._images:
+            self._images[key] = len(self._images) + 1
+            image = {"id": self._images[key], "video_id": video_id, "time_s": time_s}
+            self.document["images"].append(image)
+        return self._images[key]
+
+    def add_person(
+        self, image_id: int, video_id: str, box: tuple[float, ...], texts: list[tuple[str, str]], said: str
+    ) -> None:
+        """A person: box in pixels, attributes as (name, text), and what the field of actions says as it stands."""
+        size_hw = self._footage.size_hw(video_id) if video_id not in self._sizes_hw else self._sizes_hw[video_id]
+        size_hw = size_hw or self._footage.known_size_hw(video_id)
+        self.document["images"][image_id - 1] |= {"height": size_hw[0], "width": size_hw[1]}
+        own = {plain_name(name): text for name, text in texts}
+        person_id = next((own[name] for name in PERSON_ID_ATTRIBUTES if own.get(name)), "")
+        skipped = {*PERSON_ID_ATTRIBUTES, SCORES, NOTE}
+        values = [(name, text) for name, text in texts if plain_name(name) not in skipped]
+        seen = Seen(
+            box,
+            size_hw,
+            said,
+            lambda: chosen_actions(values, self._names, self._footage),
+            person_id,
+            own.get(SCORES, ""),
+        )
+        self.document["annotations"].append(person_entry(image_id, seen, read_note(own.get(NOTE))))
+
+
+def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of an object that are objects."""
+    return [(key, one) for key, one in value.items() if isinstance(one, dict)] if isinstance(value, dict) else []
+
+
+def _attribute(entry: dict[str, Any]) -> _Attribute:
+    options = entry.get("options")
+    named = {str(key): str(text) for key, text in options.items()} if isinstance(options, dict) else {}
+    return _Attribute(str(entry.get("aname", "")), named, entry.get("type") == _TICKED)
+
+
+def _file_of(entry: dict[str, Any], views: dict[str, Any], files: dict[str, Any]) -> dict[str, Any] | None:
+    """The file that an entry of `metadata` belongs to."""
+    listed = views.get(str(entry.get("vid")), {}).get("fid_list")
+    found = files.get(str(listed[0])) if isinstance(listed, list) and listed else None
+    return found if isinstance(found, dict) else None
+
+
+def _video_id(file: dict[str, Any]) -> str:
+    """The name of a file without the suffix of a video."""
+    name = str(file.get("fname", ""))
+    return name.removesuffix(suffix) if (suffix := PurePosixPath(name).suffix).lower() in VIDEO_SUFFIXES else name
+
+
+def _texts(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> list[tuple[str, str]]:
+    """(name, text) of an entry's attributes, each ticked option for itself."""
+    values = entry.get("av")
+    found = []
+    for key, value in values.items() if isinstance(values, dict) else ():
+        one = attributes.get(str(key), _Attribute(str(key), {}, False))
+        parts = str(value).split(",") if one.is_ticked else [str(value)]
+        found += [(one.name, text) for part in parts if (text := one.options.get(part, part))]
+    return found
+
+
+def _said(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> str:
+    """What the field of actions says, as it stands."""
+    values = entry.get("av")
+    keys = [key for key, one in attributes.items() if one.name == _ACTION]
+    return str(values.get(keys[0], "")) if keys and isinstance(values, dict) else ""
+
+
+def _box_px(shape: Any) -> tuple[float, ...] | None:
+    """A rectangle, xyxy px; None for other shapes.
+
+    Raises:
+        Misfit: if it is no shape.
+    """
+    numbers = [finite(value) for value in shape] if isinstance(shape, list) else []
+    if not numbers or None in numbers:
+        raise Misfit(f"xy is {short(shape)}, expected the number of a shape and its pixels")
+    kind, *rest = [float(value) for value in numbers if value is not None]
+    if kind == _EXTREME_RECTANGLE and len(rest) >= 4:
+        xs, ys = rest[::2], rest[1::2]
+        return min(xs), min(ys), max(xs), max(ys)
+    if kind != _RECTANGLE:
+        return None
+    if len(rest) != 4:
+        raise Misfit(f"xy is {short(shape)}, expected [2, x, y, width, height]")
+    x, y, width, height = rest
+    return x, y, round(x + width, 2 * _DECIMALS), round(y + height, 2 * _DECIMALS)  # a sum of decimals is a decimal
