@@ -29,8 +29,10 @@ from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.models.detector import ActionModel
 from avadet.models.mvit import MViT
+from avadet.models.swin3d import Swin3d
 from avadet.models.tiny_actions import TemporalShift
 from avadet.models.two_views import TwoViewDetector, actor_windows
+from avadet.models.vit_blocks import Tubelets
 
 if TYPE_CHECKING:
     from avadet.models.zoo import LoadedModel
@@ -63,7 +65,7 @@ class Exported:
 
 def takes_any_size(model: ActionModel) -> bool:
     """Whether a graph of this model is good for any number of clips and any picture size."""
-    return not any(isinstance(module, MViT) for module in model.modules())
+    return not any(isinstance(module, MViT | Tubelets | Swin3d) for module in model.modules())
 
 
 def default_size_hw(loaded: LoadedModel) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,41 @@ def load_tensors(model: nn.Module, tensors: Tensors, source: str, allow_partial:
         raise AvadetError(f"{report}; allow_partial=True loads what fits")
     model.load_state_dict(fitting, strict=False)
     return report
+
+
+def carry_classes(
+    model: nn.Module, tensors: Tensors, names: Sequence[str], wanted: Sequence[str]
+) -> tuple[Tensors, int]:
+    """Sort the rows of a classifier by another list of classes.
+
+    Args:
+        model: whose present rows stand for classes that the tensors lack; unchanged.
+        tensors: under the model's own names.
+        names: the classes of the tensors' classifier, in order.
+        wanted: the classes of the model, in order.
+
+    Returns:
+        the tensors with classifiers in the model's order, and how many classes they had of those wanted. Names are
+        equal but for case, underscores and spaces; of several equal ones the first counts. Where no class is shared
+        the classifier is left out.
+    """
+    place = {_plain(name): row for row, name in reversed(list(enumerate(names)))}
+    pairs = [(row, place[_plain(name)]) for row, name in enumerate(wanted) if _plain(name) in place]
+    own, changed = model.state_dict(), dict(tensors)
+    for name, value in tensors.items():
+        module, _, kind = name.rpartition(".")
+        if not module.endswith("head.proj") or kind not in ("weight", "bias") or len(value) != len(names):
+            continue
+        del changed[name]
+        weight, new = tensors.get(f"{module}.weight", value), own.get(f"{module}.weight", value)
+        if pairs and name in own and weight.shape[1:] == new.shape[1:]:
+            changed[name] = own[name].detach().clone()
+            changed[name][[row for row, _ in pairs]] = value[[row for _, row in pairs]]
+    return changed, len(pairs)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").lower().split())
 
 
 def _without_trailing_ones(tensor: Tensor) -> tuple[int, ...]:

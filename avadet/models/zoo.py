@@ -233,6 +233,31 @@ BUILDERS: dict[str, Callable[..., ActionModel]] = {
         "mvit": ("mvit", "mvitv1_b_16x4", "mvitv1_b_32x3", "mvitv2_s_16x4", "mvitv2_b_32x3"),
         "tiny_actions": ("tiny_actions",),
         "two_views": ("tiny_two_views",),
+        "videomae": ("videomae", "videomae_s", "videomae_b", "videomae_l", "videomae_h"),
+        "vivit": (
+            "vivit",
+            "vivit_b_16x2",
+            "vivit_b_16x2_factorised_encoder",
+            "vivit_b_16x2_factorised_attention",
+            "vivit_b_16x2_factorised_dot_product",
+            "vivit_l_16x2",
+            "vivit_l_16x2_factorised_encoder",
+        ),
+        "timesformer": ("timesformer", "timesformer_b", "timesformer_b_hr", "timesformer_b_l"),
+        "swin3d": ("swin3d", "swin3d_t", "swin3d_s", "swin3d_b"),
+        "token_learner": ("token_learner_vit", "token_learner_vit_b"),
+        "mtv": ("mtv", "mtv_b"),
+        "frames": (
+            *("frame_resnet", "single_frame_r50", "early_fusion_r50", "late_fusion_r50", "slow_fusion_r50"),
+            *("tsn_r50", "conv_pooling_r50", "box_lstm_r50", "cell_lstm_r50"),
+        ),
+        "two_streams": ("two_streams_r50",),
+        "convs3d.c3d": ("c3d",),
+        "convs3d.csn": ("csn", "ir_csn_50", "ir_csn_101", "ir_csn_152", "ip_csn_152"),
+        "convs3d.inception": ("i3d_inception", "s3d"),
+        "convs3d.r2plus1d": ("r2plus1d_r50",),
+        "convs3d.r3d": ("video_resnet", "r3d_18", "mc3_18", "r2plus1d_18", "r2plus1d_34"),
+        "convs3d.x3d": ("x3d", "x3d_xs", "x3d_s", "x3d_m", "x3d_l", "x3d_xl"),
     }.items()
     for name in names
 }

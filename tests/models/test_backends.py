@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,19 @@ def test_answers_stay_when_the_next_one_is_asked_for(cache: Path) -> None:
     assert torch.equal(first, before)
 
 
+APART = ("csn", "ip_csn", "r2plus1d", "video_resnet", "x3d")
+"""Architectures in which some norms are not the next child after their convolution, and stay."""
+
+
 @pytest.mark.parametrize("architecture", sorted(BUILDERS))
 def test_fast_torch_answers_as_torch_does(architecture: str) -> None:
     loaded = small_model(architecture)
     ready = prepare(loaded, "torch", "fp32")
     assert ready.running == "torch in fp32"
-    assert not any(isinstance(module, torch.nn.BatchNorm3d | torch.nn.BatchNorm2d) for module in ready.model.modules())
+    norms = [
+        module for module in ready.model.modules() if isinstance(module, torch.nn.BatchNorm3d | torch.nn.BatchNorm2d)
+    ]
+    assert bool(norms) == architecture.startswith(APART)
     for boxes in (0, 1, 7):
         torch.testing.assert_close(scores(ready, boxes=boxes), scores(loaded, boxes=boxes), atol=1e-4, rtol=0)
     torch.testing.assert_close(scores(ready, (75, 101)), scores(loaded, (75, 101)), atol=1e-4, rtol=0)
@@ -102,8 +110,7 @@ def test_fast_torch_in_bf16_is_near(architecture: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(backends, "has_bf16", lambda device: True)
     loaded = small_model(architecture)
     ready = prepare(loaded, "torch", "bf16")
-    assert ready.running.startswith("torch in bf16, scores differ from fp32 by at most 0.0")
-    assert ready.running.endswith(" on 2 random clips")
+    assert re.fullmatch("torch in bf16, scores differ from fp32 by at most .* on 2 random clips", ready.running)
     difference = (scores(ready) - scores(loaded)).abs().max().item()
     assert 0 < difference < 0.03
     assert scores(ready, boxes=0).shape == (0, len(loaded.labels))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from avadet.errors import AvadetError
 from avadet.models.detector import ActionDetector, ActionModel
 from avadet.models.mvit import V2, pyramid
 from avadet.models.roi_head import RoIHead
@@ -20,6 +22,12 @@ SIZE = 64
 SHALLOW = {"width": 8, "depths": (1, 1, 1, 1)}
 THIN = {**SHALLOW, "fast_width": 4}
 MULTISCALE = {"stages": pyramid((1, 1, 1), width=8), "grid": (4, 16, 16)}
+TINY_X3D = {"width": 8, "width_factor": 1.0, "depth_factor": 0.6}
+PLAIN = {"channels": 16, "depth": 2, "heads": 2, "grid": (4, 4, 4)}
+WINDOWS = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
+VIEWS = [{"frames": frames, "channels": 4 * heads, "heads": heads} for frames, heads in ((2, 4), (4, 2), (8, 1))]
+MULTIVIEW = {"views": VIEWS, "depth": 2, "fuse_at": (1,), "global_depth": 1, "global_heads": 4, "global_hidden": 16}
+LEAN = {"depths": (1, 1, 1, 1), "inner": 8}
 SMALL: dict[str, dict[str, Any]] = {
     "slow_r50": SHALLOW,
     "c2d_r50": SHALLOW,
@@ -34,6 +42,60 @@ SMALL: dict[str, dict[str, Any]] = {
     "mvitv2_b_32x3": MULTISCALE,
     "tiny_actions": {},
     "tiny_two_views": {"crop_hw": (64, 64)},
+    "videomae": {**PLAIN, "tubelet": (4, 8, 8), "mlp_ratio": 2.0},
+    "videomae_s": PLAIN,
+    "videomae_b": PLAIN,
+    "videomae_l": PLAIN,
+    "videomae_h": PLAIN,
+    "vivit": {**PLAIN, "tubelet": (4, 8, 8), "gelu": "tanh"},
+    "vivit_b_16x2": PLAIN,
+    "vivit_b_16x2_factorised_encoder": {**PLAIN, "temporal_depth": 1},
+    "vivit_b_16x2_factorised_attention": PLAIN,
+    "vivit_b_16x2_factorised_dot_product": PLAIN,
+    "vivit_l_16x2": PLAIN,
+    "vivit_l_16x2_factorised_encoder": {**PLAIN, "temporal_depth": 1},
+    "timesformer": {**PLAIN, "patch": 8, "form": "joint"},
+    "timesformer_b": PLAIN,
+    "timesformer_b_hr": PLAIN,
+    "timesformer_b_l": PLAIN,
+    "swin3d": {**WINDOWS, "maps": (1, 2)},
+    "swin3d_t": WINDOWS,
+    "swin3d_s": WINDOWS,
+    "swin3d_b": WINDOWS,
+    "token_learner_vit": {**PLAIN, "tubelet": (4, 8, 8), "learn_after": 0, "tokens": 3},
+    "token_learner_vit_b": {**PLAIN, "learn_after": 1},
+    "mtv": {**MULTIVIEW, "patch": 8, "fuse_at": (0, 1), "grid": (4, 8, 8)},
+    "mtv_b": MULTIVIEW,
+    "frame_resnet": {"depths": (1, 1, 1, 1), "bottleneck": False, "windows": {"layer1": (2, 2), "layer4": (2, 1)}},
+    "single_frame_r50": LEAN,
+    "early_fusion_r50": {**LEAN, "num_frames": 8},
+    "late_fusion_r50": LEAN,
+    "slow_fusion_r50": {**LEAN, "windows": {"conv1": (2, 2), "layer1": (2, 2), "layer2": (2, 2)}},
+    "tsn_r50": LEAN,
+    "conv_pooling_r50": LEAN,
+    "box_lstm_r50": {**LEAN, "head": {"units": 16, "layers": 2}},
+    "cell_lstm_r50": {**LEAN, "units": 16},
+    "two_streams_r50": {**LEAN, "fields": 5},
+    "c3d": {"width": 8},
+    "csn": {**SHALLOW, "preserved": True},
+    "ir_csn_50": SHALLOW,
+    "ir_csn_101": SHALLOW,
+    "ir_csn_152": SHALLOW,
+    "ip_csn_152": SHALLOW,
+    "i3d_inception": {"width": 0.25, "depths": (1, 1, 0)},
+    "s3d": {"width": 0.25, "depths": (1, 1, 0)},
+    "r2plus1d_r50": SHALLOW,
+    "video_resnet": {**SHALLOW, "kinds": ("2d", "2plus1d", "3d", "2d")},
+    "r3d_18": SHALLOW,
+    "mc3_18": SHALLOW,
+    "r2plus1d_18": SHALLOW,
+    "r2plus1d_34": SHALLOW,
+    "x3d": TINY_X3D,
+    "x3d_xs": TINY_X3D,
+    "x3d_s": TINY_X3D,
+    "x3d_m": TINY_X3D,
+    "x3d_l": TINY_X3D,
+    "x3d_xl": TINY_X3D,
 }
 SPEC = ClipSpec(num_frames=8, stride=2, fps=30, short_side=SIZE, mean=(0.45,) * 3, std=(0.225,) * 3)
 ROIS = torch.tensor(
@@ -45,11 +107,33 @@ def test_every_architecture_is_on_trial() -> None:
     assert set(SMALL) == set(BUILDERS)
 
 
-@pytest.fixture(scope="module", params=sorted(SMALL))
-def model(request: pytest.FixtureRequest) -> ActionModel:
-    """A small model of each architecture, in eval mode, with no weight at zero."""
+SAME_IN_SMALL = (
+    *("videomae_s", "videomae_l", "videomae_h", "vivit_l_16x2", "vivit_l_16x2_factorised_encoder"),
+    *("timesformer_b_hr", "timesformer_b_l", "swin3d_s", "swin3d_b"),
+    *("ir_csn_50", "ir_csn_152", "ip_csn_152", "x3d_xs", "x3d_s", "x3d_l", "x3d_xl"),
+)
+"""Differ from a neighbour only in what `SMALL` sets: on trial when there is time."""
+
+
+def architectures() -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SAME_IN_SMALL), id=name) for name in sorted(SMALL)]
+
+
+@pytest.fixture(scope="module", params=architectures())
+def architecture(request: pytest.FixtureRequest) -> str:
+    """Each architecture's name."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def model(architecture: str) -> ActionModel:
+    """A small model of each architecture, in eval mode, with no parameter at zero."""
     torch.manual_seed(0)
-    net = build(request.param, CLASSES, SPEC, SMALL[request.param])
+    net = build(architecture, CLASSES, SPEC, SMALL[architecture])
+    for parameter in net.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -155,3 +239,62 @@ def test_box_of_the_whole_frame_is_the_mean_of_the_map(model: ActionModel, clips
             )
             features = head.box_features([one_map], whole, (SIZE, SIZE))
             torch.testing.assert_close(features[0], one_map[0].mean(dim=(1, 2, 3)))
+
+
+def test_a_box_over_a_cell_reads_that_cell(model: ActionModel) -> None:
+    if not isinstance(model, ActionDetector):
+        pytest.skip("made of several detectors, which are on trial themselves")
+    clip_hw = (SIZE, SIZE * 3 // 2)
+    with torch.no_grad():
+        maps = model.backbone(torch.zeros(1, 3, SPEC.num_frames, *clip_hw))
+    for one_map in maps:
+        rows, columns = one_map.shape[3:]
+        numbered = torch.arange(1.0, rows * columns + 1).reshape(1, 1, 1, rows, columns)
+        top, left = (
+            corner.flatten() for corner in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        )
+        corners = torch.stack([left, top, left + 1, top + 1], dim=1) / torch.tensor([columns, rows, columns, rows])
+        boxes_px = corners * torch.tensor([clip_hw[1], clip_hw[0]]).repeat(2)
+        head = RoIHead([1], 1, resolution=1, aligned=True, sampling_ratio=1)
+        found = head.box_features([numbered], nn.functional.pad(boxes_px, (1, 0)), clip_hw)
+        torch.testing.assert_close(found[:, 0], numbered.flatten())
+
+
+def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
+    # Something bright comes into one quarter of the picture: the features of that quarter's box change most.
+    if not isinstance(model, ActionDetector):
+        pytest.skip("made of several detectors, which are on trial themselves")
+    height, width = 2 * SIZE, 3 * SIZE
+    quarters = [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, width // 2)]
+    clips = torch.full((5, 3, SPEC.num_frames, height, width), 0.45)
+    for clip, (left, top, right, bottom) in zip(clips[1:], quarters):
+        clip[..., top + 8 : bottom - 8, left + 8 : right - 8] = 1
+    rois = torch.tensor([[number, *quarter] for number in range(5) for quarter in quarters]).float()
+    with torch.no_grad():
+        maps = model.backbone(model.normalise(clips))
+        # The mean over the box, not the maximum, which one cell at its edge decides.
+        head = RoIHead([one_map.shape[1] for one_map in maps], 1, aligned=True, pool="avg")
+        features = head.box_features(maps, rois, (height, width))
+    change = (features.reshape(5, 4, -1) - features[:4]).norm(dim=2)
+    assert change.argmax(dim=1)[1:].tolist() == [0, 1, 2, 3]
+
+
+def test_state_dict_is_the_whole_model(model: ActionModel, architecture: str, clips: Tensor, logits: Tensor) -> None:
+    twin = build(architecture, CLASSES, SPEC, SMALL[architecture])
+    twin.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    with torch.no_grad():
+        assert torch.equal(twin.eval()(clips, ROIS), logits)
+
+
+def test_arguments_survive_a_card(model: ActionModel, architecture: str) -> None:
+    arguments = json.loads(json.dumps(SMALL[architecture]))
+    with torch.device("meta"):
+        twin = build(architecture, CLASSES, SPEC, arguments)
+    assert {name: p.shape for name, p in twin.state_dict().items()} == {
+        name: p.shape for name, p in model.state_dict().items()
+    }
+
+
+def test_arguments_that_mean_nothing_are_refused(architecture: str) -> None:
+    with pytest.raises(AvadetError, match=rf"architecture {architecture} cannot be built with .*'dephts'"):
+        build(architecture, CLASSES, SPEC, {**SMALL[architecture], "dephts": 1})

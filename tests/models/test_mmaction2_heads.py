@@ -152,8 +152,6 @@ def test_a_row_for_no_action_is_dropped_only_where_there_is_one(tmp_path: Path) 
     [
         ("roi_head.shared_head.conv1.conv.weight", r"the relations of its RoI head \(ACRN\)"),
         ("roi_head.shared_head.fbo.st_feat_conv.conv.weight", r"the long-term feature bank of its RoI head \(LFB\)"),
-        ("backbone.blocks.0.attn.q_bias", "its backbone, a ViT of the VideoMAE family"),
-        ("blocks.0.attn.q_bias", "its backbone, a ViT of the VideoMAE family"),
     ],
 )
 def test_a_part_that_is_not_built_is_named(tmp_path: Path, tensor: str, part: str) -> None:

@@ -15,6 +15,14 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models.mvit_layout import MVIT_MARKER, MVIT_RULES, join_qkv
+from avadet.models.videomae_layout import (
+    MMACTION_VIT_MARKER,
+    MMACTION_VIT_NO_WEIGHT,
+    MMACTION_VIT_RULES,
+    VIDEOMAE_MARKER,
+    VIDEOMAE_NO_WEIGHT,
+    VIDEOMAE_RULES,
+)
 
 Tensors = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
@@ -151,14 +159,17 @@ MMACTION = Layout(
 
 MVIT = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES)
 
-LAYOUTS = (PYTORCHVIDEO_POOLED, PYTORCHVIDEO, PYSLOWFAST, MVIT, CAFFE2, MMACTION, AVADET)
+VIDEOMAE = Layout("videomae", VIDEOMAE_MARKER, VIDEOMAE_RULES, VIDEOMAE_NO_WEIGHT)
+
+MMACTION_VIT = Layout("mmaction2 vit", MMACTION_VIT_MARKER, MMACTION_VIT_RULES, MMACTION_VIT_NO_WEIGHT, background=1)
+
+LAYOUTS = (PYTORCHVIDEO_POOLED, PYTORCHVIDEO, PYSLOWFAST, MVIT, VIDEOMAE, CAFFE2, MMACTION, MMACTION_VIT, AVADET)
 """The more special before the more general: the first whose marker is found wins."""
 
 
 UNBUILT = (
     (r"^roi_head\.shared_head\.(lfb|fbo)\b", "the long-term feature bank of its RoI head (LFB)"),
     (r"^roi_head\.shared_head\.", "the relations of its RoI head (ACRN)"),
-    (r"\bblocks\.0\.attn\.q_bias$", "its backbone, a ViT of the VideoMAE family"),
 )
 """(regular expression of a tensor's name, part of a model): what checkpoints hold that no model here has."""
 

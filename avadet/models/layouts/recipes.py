@@ -8,9 +8,10 @@ from typing import Any
 
 from avadet.errors import AvadetError
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD
-from avadet.models.layouts.names import AVADET, MMACTION, MVIT, PYSLOWFAST, Layout, Tensors
+from avadet.models.layouts.names import AVADET, MMACTION, MMACTION_VIT, MVIT, PYSLOWFAST, VIDEOMAE, Layout, Tensors
 from avadet.models.layouts.settings import name_settings
 from avadet.models.mvit_layout import mvit_arguments, mvit_clip
+from avadet.models.videomae_layout import videomae_arguments
 from avadet.types import BoxRule, ClipSpec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -64,6 +65,8 @@ HABITS = {
     MMACTION.name: Habits(
         True, 8, IMAGENET_MEAN, IMAGENET_STD, last_dilation=1, slow_sampling="nearest", boxes="exact"
     ),
+    MMACTION_VIT.name: Habits(True, 8, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
+    VIDEOMAE.name: Habits(True, 7, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
 }
 """By layout; those not listed have the habits that `Habits` has by default."""
 
@@ -87,6 +90,9 @@ def recipe_of(tensors: Tensors, layout: Layout, settings: Mapping[str, Any], sou
         architecture, arguments, known = "mvit", mvit_arguments(tensors, settings, source), settings
         frames, stride, short_side = mvit_clip(arguments)
         channels = arguments["stages"][-1]["channels"]
+    elif layout in (MMACTION_VIT, VIDEOMAE):
+        architecture, arguments, known = "videomae", videomae_arguments(tensors, source), settings
+        frames, stride, short_side, channels = 16, 4, 256, arguments["channels"]
     else:
         architecture, arguments, known = _resnet(tensors, layout, settings, habits, source)
         slow = arguments.get("temporal_pool") == 1
