@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,6 +20,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[PositiveFloat, PositiveFloat]
 Rgb = tuple[float, float, float]
 
@@ -37,8 +38,13 @@ class ModelConfig(Section):
     """What is trained.
 
     Attributes:
-        family: which architecture.
-        init: weights to start from: an ImageNet trunk for the tiny families, or a checkpoint; null = random.
+        family: which architecture: a builder of `avadet.models.zoo.BUILDERS`.
+        arguments: what its builder takes, for families other than the tiny ones, e.g. `{head: {hidden: true}}` for a
+            head of two layers, `{drop_path: 0.2}` for a transformer.
+        init: weights to start from: an ImageNet trunk for the tiny families, or a checkpoint of any known layout;
+            null = random. A classifier is carried over class by class, by name, where the file names its classes.
+        init_labels: the classes of `init`, in the order of its classifier, where its own file does not say: a label
+            map by name, or a file.
         stages: stages of `tiny_actions` whose maps the head sees, 2 to 4.
         frozen: parts of a tiny trunk that keep their initial weights: 0 = none, 1 = the stem, 2 = and stage 2, ...
         resolution: cells of RoIAlign along each side of a box.
@@ -49,8 +55,10 @@ class ModelConfig(Section):
         margin: room around the person in a cut-out of `tiny_two_views`, as a multiple of the person's size.
     """
 
-    family: Literal["tiny_actions", "tiny_two_views", "slow_r50", "slowfast_r50"] = "tiny_actions"
+    family: str = "tiny_actions"
+    arguments: dict[str, Any] = {}
     init: Path | None = None
+    init_labels: str | None = None
     stages: tuple[Literal[2, 3, 4], ...] = (3, 4)
     frozen: Annotated[int, Field(ge=0, le=4)] = 0
     resolution: PositiveInt = 7
@@ -71,28 +79,48 @@ class ClipConfig(Section):
     long_side: Annotated[int, Field(ge=0)] = 0
     mean: Rgb = (0.0, 0.0, 0.0)
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+    boxes: Literal["exact", "pyslowfast"] = "exact"
+
+
+class ProposalConfig(Section):
+    """Which proposals join the true boxes in training; the fields of `avadet.data.keyframes.ProposalRule`."""
+
+    threshold: Share = 0.8
+    matched: Literal["labels", "own", "drop"] = "labels"
+    unmatched: Literal["negative", "drop"] = "negative"
+    least_iou: Share = 0.9
 
 
 class DataConfig(Section):
-    """What it is trained and scored on.
+    """What it is trained and scored on: any data set by `spec`, or JHMDB-21 from decoded frames.
 
     Attributes:
-        name: the data set.
-        root: its folder.
-        split: which official split.
-        cache: folder of decoded frames.
+        spec: a data set by name or the YAML that describes it, see data_specs/README.md; null = `name`.
+        overrides: `section.key=value` for the spec, e.g. "videos.starts_at_s=900".
+        train: with `spec`, the split to learn from.
+        scored: with `spec`, the split to score on during training.
+        proposals: with `spec`, which boxes of the training split's proposals join the annotated ones; null = none.
+        name: without `spec`, the data set.
+        root: its folder; null = that of the spec's own YAML.
+        split: without `spec`, which official split.
+        cache: without `spec`, folder of decoded frames.
         cache_short_side: px, short side of the decoded frames that are kept.
-        validation: share of the training videos held out, source video by source video.
-        split_eval: what is scored during training: the held-out part, or the test split.
-        figures: share of training samples that are rendered figures.
+        validation: without `spec`, share of the training videos held out, source video by source video.
+        split_eval: without `spec`, what is scored during training: the held-out part, or the test split.
+        figures: without `spec`, share of training samples that are rendered figures.
         figure_actions: what those figures do, by class name; empty = every class.
-        samples_per_video: samples drawn from each video in an epoch.
-        batch_size: clips in a training batch.
+        samples_per_video: without `spec`, samples drawn from each video in an epoch.
+        batch_size: clips that make one step of the optimizer, of all processes and accumulated parts together.
         workers: processes that prepare batches; 0 = the main process.
     """
 
+    spec: str | None = None
+    overrides: tuple[str, ...] = ()
+    train: str = "train"
+    scored: str = "val"
+    proposals: ProposalConfig | None = None
     name: Literal["jhmdb21"] = "jhmdb21"
-    root: Path
+    root: Path | None = None
     split: Literal[1, 2, 3] = 1
     cache: Path = Path("runs/cache")
     cache_short_side: PositiveInt = 240
@@ -104,12 +132,28 @@ class DataConfig(Section):
     batch_size: Annotated[int, Field(ge=2)] = 16
     workers: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _check_every_key_counts(self) -> DataConfig:
+        only_spec = ("overrides", "train", "scored", "proposals")
+        only_name = ("split", "validation", "split_eval", "figures", "figure_actions", "samples_per_video")
+        without = only_spec if self.spec is None else only_name
+        wrong = [name for name in without if getattr(self, name) != type(self).model_fields[name].default]
+        if wrong:
+            where = "without data.spec" if self.spec is None else "with data.spec"
+            raise ValueError(f"{wrong[0]} has no effect {where}; leave it out")
+        if self.spec is None and self.root is None:
+            raise ValueError("root is missing: the folder of the data set")
+        return self
+
 
 class AugmentConfig(Section):
     """How training clips vary; the fields of `avadet.data.transforms.Augmentation`, which explains them."""
 
     size_hw: tuple[PositiveInt, PositiveInt] = (112, 144)
     zoom: Range = (0.8, 1.4)
+    short_side: Range | None = None
+    keep_one: bool = True
+    min_visible: Share = 0.3
     aspect: Annotated[float, Field(ge=1)] = 1.15
     flip: Share = 0.5
     box_jitter: Share = 0.08
@@ -128,17 +172,27 @@ class OptimConfig(Section):
     Attributes:
         name: the optimizer.
         lr: peak learning rate of the head.
+        base_batch: number of clips a step that `lr` is meant for; with data.batch_size clips it is scaled in proportion
+            (Goyal et al., 2017); 0 = `lr` as it stands.
         backbone_lr_factor: the backbone's learning rate, as a multiple of `lr`.
+        layer_decay: of a transformer: each block's learning rate as a multiple of that of the block behind it, the
+            head's being 1 (Clark et al., 2020); 1 = all alike.
         weight_decay: for weight matrices and kernels; norms and biases have none.
         momentum: of SGD.
+        nesterov: whether SGD's momentum is Nesterov's.
+        betas: of AdamW.
         grad_clip: largest gradient norm, 0 = as it comes.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
     lr: PositiveFloat = 2e-3
+    base_batch: Annotated[int, Field(ge=0)] = 0
     backbone_lr_factor: NonNegative = 0.5
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     weight_decay: NonNegative = 0.05
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = True
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     grad_clip: NonNegative = 5.0
 
 
@@ -148,7 +202,8 @@ class ScheduleConfig(Section):
     Attributes:
         epochs: passes over the training videos.
         kind: the curve after the warm-up.
-        warmup_epochs: epochs of linear rise from 0.
+        warmup_epochs: epochs of linear rise.
+        warmup_factor: where that rise begins.
         final_factor: where the cosine ends.
         milestones: epochs at which `step` multiplies the factor by `gamma`.
         gamma: see `milestones`.
@@ -157,39 +212,75 @@ class ScheduleConfig(Section):
     epochs: PositiveInt = 12
     kind: Literal["cosine", "step", "constant"] = "cosine"
     warmup_epochs: NonNegative = 0.5
+    warmup_factor: Share = 0.0
     final_factor: Share = 0.01
     milestones: tuple[NonNegative, ...] = ()
     gamma: PositiveFloat = 0.1
 
 
 class LossConfig(Section):
-    """What is minimised.
+    """What is minimised; see `avadet.training.losses`.
 
     Attributes:
-        kind: `cross_entropy` for data sets with one action a person, `bce` for several at once.
+        kind: `cross_entropy` for data sets with one action a person; for several at once `bce`, `focal`, `asymmetric`,
+            or `pose_softmax`: cross-entropy among the classes of group "pose", binary cross-entropy for the others.
+        class_mean: whether the losses of a person's classes are averaged, as most projects do, or summed; for kinds of
+            several actions at once.
+        weight: the whole loss is multiplied by it.
+        focal_gamma: how much `focal` turns away from what is known well.
+        focal_alpha: weight of positives in `focal`, of negatives 1 less that; null = both weigh 1.
+        gamma_positive: as `focal_gamma`, for the positives of `asymmetric`.
+        gamma_negative: as `focal_gamma`, for the negatives of `asymmetric`.
+        margin: probability up to which negatives cost nothing in `asymmetric`.
+        class_balance: weigh classes by their effective number of samples with this beta; 0 = all alike.
         label_smoothing: share of the target spread over all classes.
         mixup_alpha: parameter of the Beta distribution that two clips are blended by; 0 = none.
         mixup_share: share of batches that are blended.
     """
 
-    kind: Literal["cross_entropy", "bce"] = "cross_entropy"
+    kind: Literal["cross_entropy", "bce", "focal", "asymmetric", "pose_softmax"] = "cross_entropy"
+    class_mean: bool = False
+    weight: PositiveFloat = 1.0
+    focal_gamma: NonNegative = 2.0
+    focal_alpha: Share | None = None
+    gamma_positive: NonNegative = 0.0
+    gamma_negative: NonNegative = 4.0
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    class_balance: BelowOne = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     mixup_alpha: NonNegative = 0.3
     mixup_share: Share = 1.0
 
 
 class TrainConfig(Section):
-    """How a step is computed.
+    """How a step is computed, and what is kept of it.
 
     Attributes:
-        precision: `bf16` runs the forward pass under autocast.
+        precision: `bf16` and `fp16` run the forward pass under autocast; `fp16` scales the loss and needs CUDA.
+        accumulate: parts that each process divides its share of a batch into; their gradients are summed.
+        batch_norm: `plain`, each process and part for itself; `frozen`, as the initial weights have it; `sync`, over
+            all processes, needs CUDA.
+        precise_bn: batches that BatchNorm's statistics are measured on before an evaluation (Wu and Johnson, 2021);
+            0 = running averages, as they are.
+        recompute: forget activations within the backbone's blocks and compute them again on the way back: less
+            memory, a third more time.
         ema_decay: of the running average of the weights, which is what is scored and exported; 0 = none.
         threads: of torch on the CPU; 0 = torch's own choice.
+        save_every: steps between two checkpoints; 0 = after each epoch only.
+        log_every: steps between two lines of loss, pace and time left; 0 = after each epoch only.
+        tensorboard: whether to write TensorBoard's files beside the JSON lines.
     """
 
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    accumulate: PositiveInt = 1
+    batch_norm: Literal["plain", "frozen", "sync"] = "plain"
+    precise_bn: Annotated[int, Field(ge=0)] = 0
+    recompute: bool = False
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     threads: Annotated[int, Field(ge=0)] = 0
+    save_every: Annotated[int, Field(ge=0)] = 0
+    log_every: Annotated[int, Field(ge=0)] = 0
+    tensorboard: bool = False
 
 
 class EvaluateConfig(Section):
@@ -200,14 +291,25 @@ class EvaluateConfig(Section):
         frame_step: annotated frames from one scored frame to the next; 1 = every one.
         batch_size: clips at a time.
         flip: average the scores with those of the mirrored clip.
-        boxes: an AVA-style file of people to score, as `avadet detect-persons` writes; null = the annotated boxes.
+        short_sides: px, sizes of the clip whose scores are averaged; empty = the one of `clip`.
+        keep: which weights become the model: the `last`, or the `best` by frame-mAP of those that were scored.
+        boxes: without data.spec, an AVA-style file of people to score, as `avadet detect-persons` writes; null = the
+            annotated boxes.
+        person_score: with data.spec, score the split's proposals of this score or more; null = the annotated boxes.
+        keep_best_person: with `person_score`, also a keyframe's best proposal if it scores less.
+        protocol: with data.spec, whose rules count, see `avadet eval`.
     """
 
     every_epochs: PositiveInt = 1
     frame_step: PositiveInt = 4
     batch_size: PositiveInt = 32
     flip: bool = False
+    short_sides: tuple[PositiveInt, ...] = ()
+    keep: Literal["last", "best"] = "last"
     boxes: Path | None = None
+    person_score: Share | None = None
+    keep_best_person: bool = False
+    protocol: Literal["activitynet", "slowfast", "mmaction2"] = "activitynet"
 
 
 class Config(Section):
@@ -236,11 +338,21 @@ class Config(Section):
     def _check_parts_agree(self) -> Config:
         if self.data.split_eval == "validation" and self.data.validation == 0:
             raise ValueError("data.split_eval is 'validation' but data.validation is 0; hold out a share, e.g. 0.2")
-        for name in ("zoom", "speed"):
-            low, high = getattr(self.augment, name)
+        self._check_evaluation()
+        for name in ("zoom", "speed", "short_side"):
+            low, high = getattr(self.augment, name) or (1, 1)
             if low > high:
                 raise ValueError(f"augment.{name} must be [low, high], got [{low}, {high}]")
         return self
+
+    def _check_evaluation(self) -> None:
+        knobs, by_spec = self.evaluate, self.data.spec is not None
+        if by_spec and knobs.boxes is not None:
+            raise ValueError("evaluate.boxes has no effect with data.spec; see evaluate.person_score")
+        if not by_spec and (knobs.person_score is not None or knobs.protocol != "activitynet"):
+            raise ValueError("evaluate.person_score and evaluate.protocol have no effect without data.spec")
+        if knobs.keep_best_person and knobs.person_score is None:
+            raise ValueError("evaluate.keep_best_person has no effect without evaluate.person_score")
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -273,13 +385,18 @@ def dump_config(config: Section) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
 
 
+_NO_MATTER = {"threads", "save_every", "log_every", "tensorboard"}
+
+
 def portable_values(config: Config) -> dict[str, Any]:
-    """The config as plain values without what holds on one machine only: folders, device, processes, threads.
+    """The config as plain values without what holds on one machine only: folders, device, processes, threads, logs.
 
     Initial weights and boxes are named by their file's name.
     """
-    machine: Any = {"device": True, "run_dir": True, "data": {"root", "cache", "workers"}, "train": {"threads"}}
+    machine: Any = {"device": True, "run_dir": True, "data": {"root", "cache", "workers"}, "train": _NO_MATTER}
     values = config.model_dump(mode="json", exclude=machine)
+    if config.data.spec is not None:
+        values["data"]["spec"] = Path(config.data.spec).name
     if config.model.init is not None:
         values["model"]["init"] = config.model.init.name
     if config.evaluate.boxes is not None:
@@ -340,16 +457,22 @@ def _describe(problem: Any, schema: type[Section]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not path:
         return str(message)
+    if isinstance(problem["input"], dict):
+        return f"{path}: {message}"
     return f"{path}: {message[:1].lower()}{message[1:]}, got {problem['input']!r}"
 
 
 def _known_keys(location: tuple[int | str, ...], schema: type[Section]) -> list[str]:
     """Keys of the section at `location`; empty if there is none."""
     section: type[BaseModel] = schema
-    for name in location:
+    names = iter(location)
+    for name in names:
         field = section.model_fields.get(str(name))
         if field is None:
             return []
-        kinds = [field.annotation, *get_args(field.annotation)]
+        plain = field.annotation if isinstance(field.annotation, type) else None
+        if get_origin(field.annotation) is dict:
+            next(names, None)  # the name that the user gave the section
+        kinds = [plain, *get_args(field.annotation)]
         section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
     return list(section.model_fields)

@@ -1,8 +1,9 @@
-"""`avadet train`: train an action model from a config."""
+"""`avadet train`: train an action model from a config; under `torchrun` with as many processes as it starts."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. optim.lr=1e-3"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last whole epoch in run_dir")
+    parser.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in run_dir")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -25,9 +26,15 @@ def run(args: argparse.Namespace) -> int:
 
     from avadet.memory import keep_freed_memory
     from avadet.training.loop import train
+    from avadet.training.stopping import Stopped
 
     keep_freed_memory()
-    train(config, resume=args.resume, say=_say, progress=not args.quiet and sys.stderr.isatty())
+    try:
+        train(config, resume=args.resume, say=_say, progress=not args.quiet and sys.stderr.isatty())
+    except Stopped as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"avadet: {stopped}", file=sys.stderr)
+        return stopped.code
     return 0
 
 

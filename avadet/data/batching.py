@@ -212,6 +212,7 @@ class ClipLoader:
             persistent_workers=workers > 0,
             prefetch_factor=prefetch if workers else None,
             worker_init_fn=use_one_thread if workers else None,
+            generator=torch.Generator(),  # its own, so that a run's generator does not depend on it
         )
 
     def steps(self, epoch: int = 0) -> int:

@@ -94,6 +94,7 @@ class TextSink(Sink):
     """
 
     def __init__(self, path: str | Path) -> None:
+        """Write to `path`; the file is opened when the block is entered."""
         self._path = Path(path)
         self._stack = ExitStack()
         self._file: TextIO

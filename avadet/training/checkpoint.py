@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,7 @@ def save_checkpoint(
         "config": config,
         "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
     }
-    with whole_file(path) as partial:
-        torch.save(state, partial)
+    write_state(path, state)
 
 
 def load_checkpoint(
@@ -53,10 +54,7 @@ def load_checkpoint(
     Raises:
         AvadetError: if the file is missing, damaged, or of another config.
     """
-    state = _read(path)
-    if state["config"] != config:
-        changed = sorted(set(config.splitlines()) ^ set(state["config"].splitlines()))
-        raise AvadetError(f"{path} was trained with another config ({'; '.join(changed)}); use another run_dir")
+    state = read_state(path, config)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     average.load_state_dict(state["average"])
@@ -66,12 +64,43 @@ def load_checkpoint(
     return int(state["epoch"])
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The stored mapping; never runs code from the file."""
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values such that `path` holds either all of them or what it held before.
+
+    Raises:
+        AvadetError: if they cannot be written, the disk being full, say.
+    """
+    try:
+        with whole_file(path) as partial:
+            torch.save(state, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk
+        free = shutil.disk_usage(path.parent).free / 1e6
+        kept = f"{path} is kept as it was" if path.exists() else "there is none yet"
+        raise AvadetError(
+            f"cannot write a checkpoint to {path.parent}, where {free:.0f} MB are free: {str(error).splitlines()[0]}; "
+            f"{kept}; make room and go on with --resume"
+        ) from error
+
+
+def read_state(path: Path, config: str) -> dict[str, Any]:
+    """Read what `write_state` wrote; never runs code from the file.
+
+    Args:
+        path: the file.
+        config: must equal the state's "config".
+
+    Raises:
+        AvadetError: if the file is missing, damaged, or of another config.
+    """
     if not path.is_file():
         raise AvadetError(f"nothing to resume: {path} is missing; start without --resume")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise AvadetError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from error
+    if state["config"] != config:
+        changed = sorted(set(config.splitlines()) ^ set(state["config"].splitlines()))
+        raise AvadetError(f"{path} was trained with another config ({'; '.join(changed)}); use another run_dir")
     return state

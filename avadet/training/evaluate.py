@@ -22,6 +22,7 @@ from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
 from avadet.models.detector import ActionModel
 from avadet.persons.precomputed import NEAR_S, PrecomputedBoxes
+from avadet.training.losses import probabilities
 from avadet.types import (
     ActionDetections,
     ClipSpec,
@@ -84,7 +85,9 @@ class ClipScorer:
         device: where it runs.
         batch_size: clips at a time.
         flip: average with the scores of the mirrored clip.
-        bf16: run under bfloat16 autocast.
+        autocast: run under autocast to this type; None = as it is.
+        short_sides: px, sizes of the clip whose scores are averaged; empty = the spec's own.
+        poses: bool (K,), classes that exclude each other where the others do not; None = there are none.
     """
 
     model: ActionModel
@@ -93,12 +96,20 @@ class ClipScorer:
     device: torch.device
     batch_size: int = 32
     flip: bool = False
-    bf16: bool = False
+    autocast: torch.dtype | None = None
+    short_sides: tuple[int, ...] = ()
+    poses: Tensor | None = None
 
     @torch.inference_mode()
     def score(self, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
         """Scores float32 (M, K), 0-1, of the people of one video."""
-        frames = np.stack([resize_short(frame, self.spec.short_side, self.spec.long_side) for frame in stored.frames])
+        sides = self.short_sides or (self.spec.short_side,)
+        scores = [self._score_at(side, video, stored, people) for side in sides]
+        return np.asarray(np.mean(scores, axis=0, dtype=np.float32))
+
+    def _score_at(self, side: int, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
+        """Scores (M, K) of clips with this shorter side, px."""
+        frames = np.stack([resize_short(frame, side, self.spec.long_side) for frame in stored.frames])
         pixels = torch.from_numpy(frames).to(self.device)
         rows, owner = np.unique(people.rows, return_inverse=True)
         keys_s = stored.times_s[video.frame_indices[rows]]
@@ -111,11 +122,11 @@ class ClipScorer:
             chosen = (owner >= first) & (owner < first + self.batch_size)
             rois = np.column_stack([owner[chosen] - first, boxes_px[chosen]]).astype(np.float32)
             indices = torch.stack(clips[first : first + self.batch_size]).to(self.device)
-            scores = self._probabilities(gather_clips(pixels, indices), torch.from_numpy(rois).to(self.device))
+            scores = self.probabilities(gather_clips(pixels, indices), torch.from_numpy(rois).to(self.device))
             parts.append(scores.cpu().numpy())
         return np.concatenate(parts)
 
-    def _probabilities(self, clips: Tensor, rois: Tensor) -> Tensor:
+    def probabilities(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Scores (R, K) of one batch, averaged with the mirrored one's if `flip`."""
         scores = self._activate(self._logits(clips, rois))
         if self.flip:
@@ -125,12 +136,12 @@ class ClipScorer:
         return scores
 
     def _logits(self, clips: Tensor, rois: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             logits: Tensor = self.model(clips, rois)
         return logits.float()
 
     def _activate(self, logits: Tensor) -> Tensor:
-        return logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
+        return probabilities(logits, self.exclusive, self.poses)
 
 
 def given_people(video: JhmdbVideo, rows: IntArray) -> People:

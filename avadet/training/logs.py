@@ -6,10 +6,12 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
+from typing import Any
 
+from avadet.errors import AvadetError
 from avadet.files import whole_file
 
 _PACKAGES = ("avadet", "torch", "torchvision", "numpy", "opencv-python", "av")
@@ -44,34 +46,77 @@ def describe_machine() -> dict[str, str]:
     return facts
 
 
+def installed_packages() -> str:
+    """Every package of this environment, `name==version`, one a line, sorted."""
+    found = {f"{one.metadata['Name']}=={one.version}" for one in distributions()}
+    return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 class RunFolder:
     """The folder of one training run.
 
     Attributes:
         path: the folder.
-        checkpoint: where the state after the last whole epoch lies.
+        checkpoint: where the latest state lies.
+        best: where the state after the best evaluation lies.
         model: where the trained model goes.
+        curves: where the picture of the learning curves goes.
+        tensorboard: where TensorBoard's files go.
     """
 
     def __init__(self, path: Path) -> None:
         """Name the folder; `start` or `resume` makes it."""
         self.path = path
         self.checkpoint = path / "last.pt"
+        self.best = path / "best.pt"
         self.model = path / "model.safetensors"
+        self.curves = path / "curves.png"
+        self.tensorboard = path / "tensorboard"
         self._metrics = path / "metrics.jsonl"
+        self._steps = path / "steps.jsonl"
 
     def start(self, config: str) -> None:
         """Write the resolved config and the facts of the machine; begin the metrics anew."""
+        self._sweep()
+        self._steps.unlink(missing_ok=True)
         self._write("config.yaml", config)
+        self._write("environment.txt", installed_packages())
         self._write("run.json", json.dumps({"command": sys.argv, **describe_machine()}, indent=2) + "\n")
         self._write("metrics.jsonl", "")
 
-    def resume(self, epochs_done: int) -> dict[str, float]:
-        """Drop the metrics of epochs that were begun and never finished; returns those of the last finished one."""
-        lines = self._metrics.read_text(encoding="utf-8").splitlines() if self._metrics.is_file() else []
-        kept = [line for line in lines if json.loads(line).get("epoch", 0) <= epochs_done]
-        self._write("metrics.jsonl", "".join(f"{line}\n" for line in kept))
-        return dict(json.loads(kept[-1])) if kept else {}
+    def resume(self, epochs_done: int, steps_done: int = 0) -> dict[str, float]:
+        """Drop the metrics of epochs and steps behind the checkpoint; returns those of the last epoch before it."""
+        self._sweep()
+        if self._steps.is_file():
+            kept = [line for line in _lines(self._steps) if json.loads(line)["step"] <= steps_done]
+            self._write("steps.jsonl", "".join(f"{line}\n" for line in kept))
+        lines = [line for line in _lines(self._metrics) if json.loads(line).get("epoch", 0) <= epochs_done]
+        self._write("metrics.jsonl", "".join(f"{line}\n" for line in lines))
+        return dict(json.loads(lines[-1])) if lines else {}
+
+    def metrics(self) -> list[dict[str, float]]:
+        """What was logged of each epoch."""
+        return [json.loads(line) for line in _lines(self._metrics)]
+
+    def write_results(self, table: str) -> None:
+        """Write the final table."""
+        self._write("results.txt", table)
+
+    def log_step(self, metrics: Metrics) -> None:
+        """Append one line to the file of steps."""
+        with self._steps.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(metrics)) + "\n")
+
+    def _sweep(self) -> None:
+        """Remove what a killed run had begun to write."""
+        for partial in self.path.glob(".*.partial-*"):
+            partial.unlink(missing_ok=True)
 
     def log(self, metrics: Metrics) -> None:
         """Append one line of metrics."""
@@ -81,3 +126,76 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         with whole_file(self.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
+
+
+def _lines(path: Path) -> list[str]:
+    """The whole lines of a file of JSON lines; a killed run may have left half of one."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return text.splitlines()[: text.count("\n")]
+
+
+class StepLog:
+    """Says how training goes between epochs: JSON lines, a line for the user, TensorBoard."""
+
+    def __init__(
+        self, folder: RunFolder, say: Callable[[str], None], every: int, total: int, tensorboard: bool
+    ) -> None:
+        """Set up.
+
+        Args:
+            folder: of the run.
+            say: takes lines for the user.
+            every: steps between two lines; 0 = none.
+            total: steps of the run.
+            tensorboard: whether to write its files.
+
+        Raises:
+            AvadetError: if TensorBoard is asked for and not installed.
+        """
+        self._folder, self._say, self._every, self._total = folder, say, every, total
+        self._writer = _tensorboard(folder.tensorboard) if tensorboard else None
+        self._done = 0
+        self._seconds = 0.0
+        self._data_seconds = 0.0
+
+    def step(self, number: int, epoch: float, metrics: dict[str, float], seconds: float, data_seconds: float) -> None:
+        """Take in a step.
+
+        Args:
+            number: of the step, from 1.
+            epoch: where it ends, epochs in fractions.
+            metrics: loss and so on.
+            seconds: that it took.
+            data_seconds: of these, waiting for its batch.
+        """
+        self._done += 1
+        self._seconds += seconds
+        self._data_seconds += data_seconds
+        if not self._every or number % self._every:
+            return
+        pace, wait = self._seconds / self._done, self._data_seconds / self._done
+        left = (self._total - number) * pace
+        times = {"step_seconds": round(pace, 4), "data_seconds": round(wait, 4), "left_seconds": round(left)}
+        self._folder.log_step({"step": number, "epoch": round(epoch, 4), **metrics, **times})
+        values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self._say(
+            f"step {number}/{self._total}  {values}  {pace:.3g} s a step, {wait:.2g} s of it waiting for data, "
+            f"{duration(left)} left"
+        )
+        self.numbers(number, {**metrics, **times})
+
+    def numbers(self, step: int, metrics: Metrics) -> None:
+        """Show numbers in TensorBoard, if it is on."""
+        if self._writer is None:
+            return
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+
+def _tensorboard(path: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise AvadetError("train.tensorboard needs TensorBoard: pip install 'avadet[tensorboard]'") from error
+    return SummaryWriter(path)

@@ -1,99 +1,44 @@
-"""The training loop: a step can be read in a minute, an epoch leaves a checkpoint, the end leaves a model."""
+"""A whole run: epochs, each scored and kept, until the end leaves a model; or a checkpoint to go on from."""
 
 from __future__ import annotations
 
-import time
+import dataclasses
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from avadet.config import Config, decisive_values, dump_config, portable_values
-from avadet.data.loader import ClipBatch, EpochSampler, train_loader
 from avadet.errors import AvadetError
 from avadet.models.cards import make_card
-from avadet.models.detector import ActionModel
 from avadet.models.devices import choose_device
 from avadet.models.weights import save_model
-from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training import setup
-from avadet.training.checkpoint import load_checkpoint, save_checkpoint
-from avadet.training.evaluate import ClipScorer, score_videos, summarise
-from avadet.training.logs import RunFolder, describe_machine
-from avadet.training.losses import action_loss, mixup, smooth
-from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, param_groups, set_lr
+from avadet.training.checkpoint import read_state, write_state
+from avadet.training.curves import write_curves
+from avadet.training.distributed import Processes, joined_processes
+from avadet.training.logs import RunFolder, StepLog, describe_machine
+from avadet.training.norms import measure_norms
+from avadet.training.scoring import Outcome, Score
+from avadet.training.stopping import Stopped, StopRequests
+from avadet.training.trainer import Position, Trainer
 
 Say = Callable[[str], None]
 
-
-@dataclass
-class Trainer:
-    """Everything that changes while training, and what it needs to.
-
-    Attributes:
-        config: the run.
-        device: where the model is.
-        model: the weights being trained.
-        average: their running average.
-        optimizer: over the model.
-        loader: batches of the epoch that `sampler` is set to.
-        sampler: the order of samples.
-        progress: whether to show a bar on stderr.
-    """
-
-    config: Config
-    device: torch.device
-    model: ActionModel
-    average: WeightAverage[ActionModel]
-    optimizer: torch.optim.Optimizer
-    loader: DataLoader[ClipBatch]
-    sampler: EpochSampler
-    progress: bool = False
-
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train for one epoch, counted from 0; returns the means of loss and gradient norm, and the seconds."""
-        self.model.train()
-        self.sampler.epoch = epoch
-        started = time.perf_counter()
-        totals = torch.zeros(2, device=self.device)
-        bar = tqdm(self.loader, desc=f"epoch {epoch + 1}", unit="batch", disable=not self.progress, leave=False)
-        for index, batch in enumerate(bar):
-            rng = np.random.default_rng((self.config.seed, epoch, index))
-            totals += self.step(batch.to(self.device), epoch + index / len(self.loader), rng)
-        loss, norm = (totals / len(self.loader)).tolist()
-        if not np.isfinite(loss):
-            raise AvadetError(f"the loss of epoch {epoch + 1} is {loss}; lower optim.lr or set optim.grad_clip")
-        return {"loss": round(loss, 5), "grad_norm": round(norm, 4), "seconds": round(time.perf_counter() - started, 1)}
-
-    def step(self, batch: ClipBatch, epoch: float, rng: np.random.Generator) -> torch.Tensor:
-        """One batch: forward, backward, update; returns (2,): loss and gradient norm. `epoch` is fractional."""
-        config = self.config
-        set_lr(self.optimizer, lr_factor(epoch, **config.schedule.model_dump()))
-        if config.loss.mixup_alpha and rng.random() < config.loss.mixup_share:
-            batch = mixup(batch, rng, config.loss.mixup_alpha)
-        targets = smooth(batch.labels, config.loss.label_smoothing, config.loss.kind == "cross_entropy")
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.train.precision == "bf16"):
-            views = self.model.view_logits(batch.clips, batch.rois)
-        loss = torch.stack([action_loss(logits.float(), targets, config.loss.kind) for logits in views]).mean()
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        norm = clip_grad_norm_(self.model.parameters(), config.optim.grad_clip or float("inf"))
-        self.optimizer.step()
-        self.average.update(self.model)
-        return torch.stack([loss.detach(), norm])
+JUDGED_BY = "frame_map"
+"""The number by which an evaluation is better than another."""
 
 
 def train(config: Config, *, resume: bool = False, say: Say = lambda line: None, progress: bool = False) -> RunFolder:
-    """Train as the config says, into `config.run_dir`.
+    """Train as the config says, into `config.run_dir`; of several processes the first one writes and speaks.
 
     Args:
         config: the run.
-        resume: go on from the last whole epoch in `run_dir` instead of starting anew.
+        resume: go on from the latest checkpoint in `run_dir` instead of starting anew.
         say: takes lines for the user.
         progress: whether to show bars on stderr.
 
@@ -101,103 +46,202 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
         the run folder; its `model` is the trained model.
 
     Raises:
-        AvadetError: for anything wrong with data, weights or the run folder; before training as far as possible.
+        AvadetError: for anything wrong with data, weights or the run folder, before training as far as possible; for
+            a loss that is no number, or a full disk. The latest checkpoint stays good.
+        Stopped: by SIGTERM or Ctrl-C, after a checkpoint.
     """
-    device = _prepare_torch(config)
+    with joined_processes(config.device) as processes, StopRequests() as requests:
+        run = _set_up(config, processes, requests, resume, say if processes.is_first else lambda line: None)
+        run.progress = progress and processes.is_first
+        metrics = run.begin(resume)
+        while run.trainer.position.epoch < config.schedule.epochs:
+            run.train_epoch()
+            metrics = run.close_epoch()
+        run.finish(metrics)
+        return run.folder
+
+
+def _set_up(config: Config, processes: Processes, requests: StopRequests, resume: bool, say: Say) -> Run:
+    """Read and build everything; nothing is written yet."""
+    device = _prepare_torch(config, processes)
     folder = RunFolder(config.run_dir)
-    _check_folder(folder, resume)
-    data = setup.read_data(config.data)
-    people = setup.read_people(config.evaluate.boxes, data.scored)
-    trainer, origin = _build_trainer(config, data, device, progress)
-    for line in [*setup.describe_data(data), origin, f"device: {device}; run folder: {folder.path}"]:
-        say(line)
-    first, metrics = _begin(trainer, folder, resume)
-    for epoch in range(first, config.schedule.epochs):
-        metrics = {"epoch": epoch + 1, **trainer.run_epoch(epoch)}
-        if (epoch + 1) % config.evaluate.every_epochs == 0 or epoch + 1 == config.schedule.epochs:
-            metrics |= _evaluate(trainer, data, people)
-        folder.log(metrics)
-        say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
-        save_checkpoint(
-            folder.checkpoint, trainer.model, trainer.optimizer, trainer.average, epoch + 1, decisive_values(config)
+    if not resume and folder.checkpoint.exists():
+        raise AvadetError(
+            f"{folder.path} holds a run already; add --resume to go on with it, or choose another run_dir"
         )
-    export(trainer, data, folder, metrics)
-    say(f"model: {folder.model}")
-    return folder
+    data = setup.read_run_data(config)
+    score = setup.build_score(config, data, device, processes)
+    trainer, origin = setup.build_trainer(config, data, device, processes)
+    torch.empty((), dtype=torch.int64).random_()  # as loaders drew here before they had a generator of their own
+    if processes.rank:
+        torch.manual_seed(config.seed + processes.rank)
+    among = f" and {processes.count - 1} more like it" if processes.count > 1 else ""
+    for line in [*data.describe(), origin, f"device: {device}{among}; run folder: {folder.path}"]:
+        say(line)
+    return Run(config, processes, requests, folder, data, score, trainer, say)
 
 
-def _prepare_torch(config: Config) -> torch.device:
+def _prepare_torch(config: Config, processes: Processes) -> torch.device:
     """Seed torch, set its threads, choose the device."""
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
         cv2.setNumThreads(config.train.threads)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
-    return choose_device(config.device)
+    device = choose_device(processes.device(config.device))
+    if config.train.precision == "fp16" and device.type != "cuda":
+        raise AvadetError(f"train.precision=fp16 needs CUDA, this run is on {device.type}; use bf16 or fp32")
+    return device
 
 
-def _check_folder(folder: RunFolder, resume: bool) -> None:
-    if not resume and folder.checkpoint.exists():
-        raise AvadetError(
-            f"{folder.path} holds a run already; add --resume to go on with it, or choose another run_dir"
+@dataclass
+class Run:
+    """A run on its way.
+
+    Attributes:
+        config: what was asked for.
+        processes: who takes part.
+        requests: to stop.
+        folder: what it writes to.
+        data: what it learns from and is scored on.
+        score: scores a model.
+        trainer: the model and its training.
+        say: takes lines for the user.
+        progress: whether to show bars on stderr.
+    """
+
+    config: Config
+    processes: Processes
+    requests: StopRequests
+    folder: RunFolder
+    data: setup.RunData
+    score: Score
+    trainer: Trainer
+    say: Say
+    progress: bool = False
+    log: StepLog = field(init=False)
+
+    def begin(self, resume: bool) -> dict[str, float]:
+        """Start or resume the run folder; returns the metrics of the last epoch that is done."""
+        config, trainer, metrics = self.config, self.trainer, {}
+        if resume:
+            trainer.restore(read_state(self.folder.checkpoint, decisive_values(config)))
+            place = trainer.position
+            if self.processes.is_first:
+                metrics = self.folder.resume(place.epoch, place.epoch * trainer.steps + place.step)
+            self.say(f"going on after step {place.step} of {trainer.steps} of epoch {place.epoch + 1}")
+        elif self.processes.is_first:
+            self.folder.start(dump_config(config))
+        knobs, total = config.train, config.schedule.epochs * trainer.steps
+        is_first = self.processes.is_first
+        self.log = StepLog(
+            self.folder, self.say, knobs.log_every if is_first else 0, total, knobs.tensorboard and is_first
         )
+        return metrics
 
+    def train_epoch(self) -> None:
+        """Train what is left of an epoch, with a checkpoint every so many steps.
 
-def _build_trainer(config: Config, data: setup.Data, device: torch.device, progress: bool) -> tuple[Trainer, str]:
-    """The trainer, and a line that says where its weights come from."""
-    dataset = setup.build_dataset(config, data)
-    if len(dataset) < config.data.batch_size:
-        raise AvadetError(f"an epoch has {len(dataset)} samples, fewer than data.batch_size {config.data.batch_size}")
-    sampler = EpochSampler(len(dataset), config.seed)
-    loader = train_loader(dataset, sampler, config.data.batch_size, config.data.workers, device.type == "cuda")
-    model, origin = setup.build_model(config.model, config.clip, len(data.labels))
-    model.to(device)
-    groups = param_groups(model, config.optim.lr, config.optim.backbone_lr_factor, config.optim.weight_decay)
-    optimizer = build_optimizer(config.optim.name, groups, config.optim.momentum)
-    average = WeightAverage(model, config.train.ema_decay)
-    return Trainer(config, device, model, average, optimizer, loader, sampler, progress), origin
+        Raises:
+            Stopped: if that was asked for; after a checkpoint.
+        """
+        place, steps = self.trainer.position, self.trainer.steps
+        bar = tqdm(
+            total=steps,
+            initial=place.step,
+            desc=f"epoch {place.epoch + 1}",
+            unit="batch",
+            disable=not self.progress,
+            leave=False,
+        )
+        seconds = place.seconds, place.data_seconds
+        self.requests.patient = True
+        for loss, norm in self.trainer.epoch():
+            bar.update()
+            number = place.epoch * steps + place.step
+            rate = self.trainer.optimizer.param_groups[-1]["lr"]
+            metrics = {"loss": float(loss), "grad_norm": float(norm), "lr": rate}
+            spent = place.seconds - seconds[0], place.data_seconds - seconds[1]
+            seconds = place.seconds, place.data_seconds
+            self.log.step(number, number / steps, metrics, *spent)
+            stop = bool(self.processes.total(torch.tensor(self.requests.signal, device=self.trainer.device)))
+            if stop or (self.config.train.save_every and number % self.config.train.save_every == 0):
+                self.save()
+            if stop:
+                raise Stopped(
+                    self.requests.signal or signal.SIGTERM,
+                    f"stopped after step {place.step} of {steps} of epoch {place.epoch + 1}; go on with --resume",
+                )
+        bar.close()
+        self.requests.patient = False
 
+    def close_epoch(self) -> dict[str, float]:
+        """Score the epoch if it is its turn, log it, keep it; returns its metrics."""
+        config, trainer = self.config, self.trainer
+        place = trainer.position
+        done = place.epoch + 1
+        metrics: dict[str, float] = {"epoch": done, **place.means()}
+        is_better = False
+        if done % config.evaluate.every_epochs == 0 or done == config.schedule.epochs:
+            self.save()  # scoring may take long, and be cut short
+            outcome = self._evaluate()
+            metrics |= outcome.metrics
+            is_better = metrics[JUDGED_BY] > trainer.best.get(JUDGED_BY, -1.0)
+            if self.processes.is_first and (is_better or config.evaluate.keep == "last"):
+                self.folder.write_results(outcome.table)
+        if is_better:
+            trainer.best = {"epoch": done, JUDGED_BY: metrics[JUDGED_BY]}
+        trainer.position = Position(done)
+        if self.processes.is_first:
+            self.folder.log(metrics)
+            write_curves(self.folder.curves, self.folder.metrics())
+        self.log.numbers(done * trainer.steps, {f"epoch/{name}": value for name, value in metrics.items()})
+        self.say("  ".join(f"{name} {value:g}" for name, value in metrics.items()))
+        self.save(is_better)
+        return metrics
 
-def _begin(trainer: Trainer, folder: RunFolder, resume: bool) -> tuple[int, dict[str, float]]:
-    """Start or resume the run folder; returns the epoch to begin with and the metrics of the one before."""
-    if not resume:
-        folder.start(dump_config(trainer.config))
-        return 0, {}
-    values = decisive_values(trainer.config)
-    done = load_checkpoint(folder.checkpoint, trainer.model, trainer.optimizer, trainer.average, values)
-    return done, folder.resume(done)
+    def save(self, is_best: bool = False) -> None:
+        """Write the latest state, and the best one if this is it; every process must come here."""
+        facts = {"settings": dump_config(self.config), "labels": dataclasses.asdict(self.data.labels)}
+        state = self.trainer.state(decisive_values(self.config), facts)
+        if self.processes.is_first:
+            if is_best:
+                write_state(self.folder.best, state)
+            write_state(self.folder.checkpoint, state)
 
+    def _evaluate(self) -> Outcome:
+        """Score the averaged weights; every process does its share."""
+        trainer, knobs = self.trainer, self.config.train
+        average = trainer.average.model
+        self.processes.copy_from_first(average)
+        if knobs.precise_bn:
+            parts = trainer.feed.parts(trainer.position.epoch)
+            chosen = [next(parts) for _ in range(min(knobs.precise_bn, trainer.steps) * trainer.share.parts)]
+            measure_norms(average, chosen, trainer.device, self.processes)
+        return self.score(average, self.progress)
 
-def _evaluate(trainer: Trainer, data: setup.Data, people: PrecomputedBoxes | None) -> dict[str, float]:
-    """Score the averaged weights on `people`, or on the annotated boxes."""
-    config = trainer.config
-    scorer = ClipScorer(
-        trainer.average.model,
-        setup.clip_spec(config.clip),
-        data.labels.exclusive,
-        trainer.device,
-        config.evaluate.batch_size,
-        config.evaluate.flip,
-        config.train.precision == "bf16",
-    )
-    frame_step = config.evaluate.frame_step
-    scored = score_videos(
-        scorer, data.scored, data.store, frame_step=frame_step, persons=people, progress=trainer.progress
-    )
-    return summarise(scored, data.labels)
+    def finish(self, metrics: dict[str, float]) -> None:
+        """Write the model and its card."""
+        trainer, model = self.trainer, self.trainer.average.model
+        if self.config.evaluate.keep == "best" and trainer.best:
+            state = read_state(self.folder.best, decisive_values(self.config))
+            model.load_state_dict(state["average"]["model"])
+            metrics = next((one for one in self.folder.metrics() if one["epoch"] == trainer.best["epoch"]), metrics)
+        if self.processes.is_first:
+            save_model(self.folder.model, model, self.card(metrics))
+        self.say(f"model: {self.folder.model}")
 
-
-def export(trainer: Trainer, data: setup.Data, folder: RunFolder, metrics: dict[str, float]) -> None:
-    """Write the averaged weights and their card in avadet's own format."""
-    config = trainer.config
-    card = make_card(
-        folder.path.name,
-        config.model.family,
-        setup.model_arguments(config.model, config.clip),
-        setup.clip_spec(config.clip),
-        data.labels,
-        data=f"{config.data.name} split {config.data.split}",
-        numbers={"scored_on": config.data.split_eval, "frame_step": config.evaluate.frame_step, **metrics},
-        training={"config": portable_values(config), **describe_machine()},
-    )
-    save_model(folder.model, trainer.average.model, card)
+    def card(self, metrics: dict[str, float]) -> dict[str, Any]:
+        """What is to be known of the model."""
+        config = self.config
+        numbers = {"scored_on": self.data.scored_on, **self.data.scored_how(config), **metrics}
+        return make_card(
+            self.folder.path.name,
+            config.model.family,
+            setup.model_arguments(config.model, config.clip),
+            setup.clip_spec(config.clip),
+            self.data.labels,
+            data=self.data.title,
+            numbers=numbers,
+            training={"config": portable_values(config), "processes": self.processes.count, **describe_machine()},
+        )

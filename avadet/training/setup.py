@@ -6,24 +6,37 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
+
+import torch
 
 from avadet.annotations.ava import read_boxes
 from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
-from avadet.config import ClipConfig, Config, DataConfig, ModelConfig
+from avadet.config import ClipConfig, Config, DataConfig, LossConfig, ModelConfig
 from avadet.data.dataset import KeyframeDataset, SceneSource, hold_out, readable_rows
 from avadet.data.frame_store import FrameStore
 from avadet.data.transforms import Augmentation
-from avadet.errors import AvadetError
+from avadet.errors import AvadetError, unknown_name
 from avadet.labels import read_label_map
 from avadet.models import zoo
+from avadet.models.cards import labels_of, read_card
 from avadet.models.detector import ActionModel
+from avadet.models.layouts import AVADET
 from avadet.models.shufflenet import load_imagenet_start
 from avadet.models.tiny_actions import ShiftedShuffleNet
-from avadet.models.weights import load_tensors, read_checkpoint
+from avadet.models.weights import Checkpoint, carry_classes, load_tensors, read_checkpoint
 from avadet.persons.precomputed import PrecomputedBoxes
-from avadet.training.evaluate import name_in_boxes
-from avadet.types import ClipSpec, LabelMap
+from avadet.training.clip_data import read_clip_data
+from avadet.training.distributed import Processes, with_exchange
+from avadet.training.evaluate import ClipScorer, name_in_boxes
+from avadet.training.feed import Feed, SampleFeed, Share
+from avadet.training.losses import ActionLoss, balanced_weights, pose_classes
+from avadet.training.norms import freeze_norms, join_norms
+from avadet.training.optim import WeightAverage, build_optimizer, param_groups, scaled_lr
+from avadet.training.recompute import recompute_blocks
+from avadet.training.scoring import JhmdbScore, Score
+from avadet.training.trainer import AUTOCAST, Trainer
+from avadet.types import ClipSpec, IntArray, LabelMap
 
 _SPLIT_SEED = 7  # which videos are held out must not change with the run's seed
 
@@ -37,12 +50,69 @@ class Data:
         train: videos to learn from.
         scored: videos to score on.
         store: their frames.
+        title: what the data is, for the model's card.
+        scored_on: likewise, which part is scored on.
     """
 
     labels: LabelMap
     train: list[JhmdbVideo]
     scored: list[JhmdbVideo]
     store: FrameStore
+    title: str = ""
+    scored_on: str = "test"
+
+    def describe(self) -> list[str]:
+        """What a reader should know before hours of training; raises AvadetError if it makes no sense."""
+        return describe_data(self)
+
+    def class_counts(self) -> list[int]:
+        """Training samples of each class."""
+        counts = Counter(video.class_index for video in self.train)
+        return [counts[index] for index in range(len(self.labels))]
+
+    def names(self, indices: IntArray) -> list[str]:
+        """What training samples are called."""
+        return [self.train[index % len(self.train)].video_id for index in indices.tolist()]
+
+    def scored_how(self, config: Config) -> dict[str, Any]:
+        """What scores were measured with, for the model's card."""
+        return {"frame_step": config.evaluate.frame_step}
+
+    def feed(self, config: Config, share: Share, pin: bool) -> tuple[Feed, int]:
+        """Training batches, and how many steps an epoch has."""
+        dataset = build_dataset(config, self)
+        feed = SampleFeed(dataset, share.plan(len(dataset), config.seed), config.data.workers, pin)
+        return feed, len(dataset) // share.batch_size
+
+    def score(self, config: Config, scorer: ClipScorer, processes: Processes) -> Score:
+        """How a model is scored on it; raises AvadetError if the people to score are not there."""
+        people, step = read_people(config.evaluate.boxes, self.scored), config.evaluate.frame_step
+        return JhmdbScore(scorer, self.scored, self.store, self.labels, people, step, processes)
+
+
+class RunData(Protocol):
+    """What a run asks of its data, whatever it is; `Data` has the words."""
+
+    @property
+    def labels(self) -> LabelMap: ...  # noqa: D102
+
+    @property
+    def title(self) -> str: ...  # noqa: D102
+
+    @property
+    def scored_on(self) -> str: ...  # noqa: D102
+
+    def describe(self) -> list[str]: ...  # noqa: D102
+
+    def class_counts(self) -> list[int]: ...  # noqa: D102
+
+    def names(self, indices: IntArray) -> list[str]: ...  # noqa: D102
+
+    def scored_how(self, config: Config) -> dict[str, Any]: ...  # noqa: D102
+
+    def feed(self, config: Config, share: Share, pin: bool) -> tuple[Feed, int]: ...  # noqa: D102
+
+    def score(self, config: Config, scorer: ClipScorer, processes: Processes) -> Score: ...  # noqa: D102
 
 
 def clip_spec(clip: ClipConfig) -> ClipSpec:
@@ -61,6 +131,7 @@ def read_data(data: DataConfig) -> Data:
     Raises:
         AvadetError: if annotations or videos are missing or unreadable, or nothing is held out to score on.
     """
+    assert data.root is not None
     split = read_jhmdb21(data.root, data.split)
     train, held = hold_out(split.train, data.validation, _SPLIT_SEED) if data.validation else (list(split.train), [])
     scored = held if data.split_eval == "validation" else list(split.test)
@@ -68,7 +139,18 @@ def read_data(data: DataConfig) -> Data:
         raise AvadetError(f"{data.root}: {len(train)} videos to train and {len(scored)} to score on; need some of each")
     store = FrameStore(data.cache, data.cache_short_side)
     store.fill([(video.video_id, video.path) for video in [*train, *scored]], threads=max(1, data.workers))
-    return Data(read_label_map(data.name), train, scored, store)
+    return Data(read_label_map(data.name), train, scored, store, f"{data.name} split {data.split}", data.split_eval)
+
+
+def read_run_data(config: Config) -> RunData:
+    """What a run learns from and is scored on, whatever it is.
+
+    Raises:
+        AvadetError: if annotations or videos are missing or unreadable.
+    """
+    if config.data.spec is None:
+        return read_data(config.data)
+    return read_clip_data(config.data, config.evaluate.person_score, config.evaluate.keep_best_person)
 
 
 def read_people(path: Path | None, videos: Sequence[JhmdbVideo]) -> PrecomputedBoxes | None:
@@ -110,17 +192,29 @@ def _scene_source(labels: LabelMap, actions: Sequence[str]) -> SceneSource:
 
 
 def model_arguments(model: ModelConfig, clip: ClipConfig) -> dict[str, Any]:
-    """What the builder of `model.family` takes besides the number of classes, mean and std."""
+    """What the builder of `model.family` takes besides the number of classes, mean and std.
+
+    Raises:
+        AvadetError: for an unknown family, or a key that has no effect on it.
+    """
+    if model.family not in zoo.BUILDERS:
+        raise unknown_name("model.family", model.family, zoo.BUILDERS)
     head = {"resolution": model.resolution, "pool": model.pool, "dropout": model.dropout}
+    if model.family not in ("tiny_actions", "tiny_two_views"):
+        for name in ("stages", "frozen", "context", "crop_hw", "margin"):
+            if getattr(model, name) != type(model).model_fields[name].default:
+                raise AvadetError(f"model.{name} has no effect on {model.family}; see model.arguments")
+        more = dict(model.arguments)
+        return {**more, "head": {**head, **more.pop("head", {})}}
+    if model.arguments:
+        raise AvadetError(f"model.arguments has no effect on {model.family}; use the keys beside it")
     if model.family == "tiny_actions":
         return {"num_frames": clip.num_frames, "stages": list(model.stages), "context": model.context, **head}
-    if model.family == "tiny_two_views":
-        shape = {"num_frames": clip.num_frames, "crop_hw": list(model.crop_hw), "margin": model.margin}
-        return {**shape, "dropout": model.dropout}
-    return {"head": head}
+    shape = {"num_frames": clip.num_frames, "crop_hw": list(model.crop_hw), "margin": model.margin}
+    return {**shape, "dropout": model.dropout}
 
 
-def build_model(model: ModelConfig, clip: ClipConfig, num_classes: int) -> tuple[ActionModel, str]:
+def build_model(model: ModelConfig, clip: ClipConfig, labels: LabelMap) -> tuple[ActionModel, str]:
     """Build a model, fill it from `model.init`, freeze what is to stay.
 
     Returns:
@@ -129,18 +223,18 @@ def build_model(model: ModelConfig, clip: ClipConfig, num_classes: int) -> tuple
     Raises:
         AvadetError: if the initial weights are missing or of another model, or parts are frozen at random weights.
     """
-    net = zoo.build(model.family, num_classes, clip_spec(clip), model_arguments(model, clip))
+    net = zoo.build(model.family, len(labels), clip_spec(clip), model_arguments(model, clip))
     trunks = [part for part in net.modules() if isinstance(part, ShiftedShuffleNet)]
-    if model.frozen and (not trunks or model.init is None):
+    if model.frozen and model.init is None:
         raise AvadetError("model.frozen is for the tiny families with model.init; set model.frozen=0")
-    origin = _initialise(net, trunks, model)
+    origin = _initialise(net, trunks, model, labels)
     for trunk in trunks:
         trunk.freeze(model.frozen)
     return net, origin
 
 
-def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: ModelConfig) -> str:
-    """Fill the model in place; its classifier stays random if the file's has other classes."""
+def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: ModelConfig, labels: LabelMap) -> str:
+    """Fill the model in place; of its classifier what the file has of these classes, the rest stays random."""
     if model.init is None:
         return "initial weights: random"
     if trunks and model.init.suffix != ".safetensors":
@@ -148,10 +242,116 @@ def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: Mo
             load_imagenet_start(trunk.trunk, model.init)
         return f"initial weights: {model.init}: the whole trunk; head random"
     checkpoint = read_checkpoint(model.init)
-    report = load_tensors(net, checkpoint.tensors, str(model.init), allow_partial=True)
+    tensors, carried = checkpoint.tensors, ""
+    names = _classes_of(model, checkpoint)
+    if names is not None and tuple(names) != labels.names:
+        tensors, count = carry_classes(net, tensors, names, labels.names)
+        carried = f"; classifier: {count} of {len(labels)} classes carried over by name, the others random"
+    report = load_tensors(net, tensors, str(model.init), allow_partial=True)
     if not report.loaded:
         raise AvadetError(f"no tensor fits family {model.family}: {report}")
-    return f"initial weights: {report}"
+    return f"initial weights: {report}{carried}"
+
+
+def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] | None:
+    """The classes of a checkpoint's classifier, None = not known.
+
+    They are what the config says, or the checkpoint's card; 80 classes of another project's checkpoint are AVA's.
+    """
+    path = Path(checkpoint.source)
+    if model.init_labels is not None:
+        return read_label_map(model.init_labels).names
+    if checkpoint.layout == AVADET:
+        try:
+            return labels_of(read_card(path.with_suffix(".json"))).names
+        except AvadetError:
+            return None  # weights may lie without their card
+    weight = checkpoint.tensors.get("head.proj.weight")
+    is_ava = weight is not None and len(weight) == zoo.AVA_CLASSES
+    return read_label_map("ava_v2.2").names if is_ava else None
+
+
+def build_trainer(config: Config, data: RunData, device: torch.device, processes: Processes) -> tuple[Trainer, str]:
+    """The trainer, and a line that says where its weights come from.
+
+    Raises:
+        AvadetError: for anything in the config that cannot be had with this data, model or device.
+    """
+    knobs = config.train
+    share = Share(config.data.batch_size, knobs.accumulate, processes.rank, processes.count)
+    feed, steps = data.feed(config, share, device.type == "cuda")
+    model, origin = build_model(config.model, config.clip, data.labels)
+    if knobs.batch_norm == "frozen":
+        freeze_norms(model)
+    model.to(device)
+    if knobs.batch_norm == "sync":
+        model = cast(ActionModel, join_norms(model, device))
+    average = WeightAverage(model, knobs.ema_decay)
+    if knobs.recompute:
+        recompute_blocks(model)
+    trainer = Trainer(
+        config,
+        processes,
+        device,
+        model,
+        with_exchange(model, processes),
+        average,
+        build_optimizer_of(config, model),
+        torch.amp.GradScaler(device.type, enabled=knobs.precision == "fp16"),
+        build_loss(config.loss, data, device),
+        feed,
+        share,
+        steps,
+        data.names,
+    )
+    return trainer, origin
+
+
+def build_optimizer_of(config: Config, model: ActionModel) -> torch.optim.Optimizer:
+    """The optimizer that a config asks for."""
+    knobs = config.optim
+    lr = scaled_lr(knobs.lr, config.data.batch_size, knobs.base_batch)
+    groups = param_groups(model, lr, knobs.backbone_lr_factor, knobs.weight_decay, knobs.layer_decay)
+    return build_optimizer(knobs.name, groups, knobs.momentum, knobs.nesterov, knobs.betas)
+
+
+def build_loss(knobs: LossConfig, data: RunData, device: torch.device) -> ActionLoss:
+    """The loss that a config asks for.
+
+    Raises:
+        AvadetError: if the label map has no poses for "pose_softmax".
+    """
+    balance = knobs.class_balance
+    return ActionLoss(
+        kind=knobs.kind,
+        class_mean=knobs.class_mean,
+        weight=knobs.weight,
+        gamma=knobs.focal_gamma,
+        alpha=knobs.focal_alpha,
+        gamma_positive=knobs.gamma_positive,
+        gamma_negative=knobs.gamma_negative,
+        margin=knobs.margin,
+        label_smoothing=knobs.label_smoothing,
+        class_weights=balanced_weights(data.class_counts(), balance).to(device) if balance else None,
+        poses=pose_classes(data.labels.groups).to(device) if knobs.kind == "pose_softmax" else None,
+    )
+
+
+def build_score(config: Config, data: RunData, device: torch.device, processes: Processes) -> Score:
+    """How the models of a run are scored."""
+    knobs = config.evaluate
+    scorer = ClipScorer(
+        ActionModel(),
+        clip_spec(config.clip),
+        data.labels.exclusive,
+        device,
+        knobs.batch_size,
+        knobs.flip,
+        AUTOCAST[config.train.precision],
+        knobs.short_sides,
+        pose_classes(data.labels.groups) if config.loss.kind == "pose_softmax" else None,
+    )
+    return data.score(config, scorer, processes)
 
 
 def describe_data(data: Data) -> list[str]:

@@ -81,9 +81,9 @@ def _test(run_dir: Path, root: Path, *more: str) -> int:
 
 
 def test_a_run_leaves_its_papers(run_dir: Path) -> None:
-    assert {"config.yaml", "run.json", "metrics.jsonl", "last.pt", "model.safetensors", "model.json"} == {
-        path.name for path in run_dir.iterdir()
-    }
+    papers = {"config.yaml", "run.json", "environment.txt", "metrics.jsonl", "curves.png", "results.txt"}
+    weights = {"last.pt", "best.pt", "model.safetensors", "model.json"}
+    assert papers | weights == {path.name for path in run_dir.iterdir()}
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2] and "frame_map" in lines[-1]
     card = json.loads((run_dir / "model.json").read_text())

@@ -12,12 +12,12 @@ from staged_squares import config, use_squares
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.training.logs import RunFolder
-from avadet.training.loop import Trainer, train
+from avadet.training.loop import Run, train
 
 
 def _metrics(folder: RunFolder) -> list[dict[str, float]]:
     lines = (folder.path / "metrics.jsonl").read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in json.loads(line).items() if "seconds" not in key} for line in lines]
 
 
 def _tensors(folder: RunFolder) -> dict[str, torch.Tensor]:
@@ -42,16 +42,15 @@ def test_resume_is_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     use_squares(monkeypatch)
     straight = train(config(tmp_path / "straight"))
     broken = config(tmp_path / "broken")
-    run_epoch = Trainer.run_epoch
+    close_epoch = Run.close_epoch
 
-    def killed_in_epoch_two(self: Trainer, epoch: int) -> dict[str, float]:
-        metrics = run_epoch(self, epoch)
-        if epoch == 1:
+    def killed_in_epoch_two(self: Run) -> dict[str, float]:
+        if self.trainer.position.epoch == 1:
             raise KeyboardInterrupt
-        return metrics
+        return close_epoch(self)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "run_epoch", killed_in_epoch_two)
+        patch.setattr(Run, "close_epoch", killed_in_epoch_two)
         train(broken)
     torch.manual_seed(99)  # a new process would start from another state
     resumed = train(broken, resume=True)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
+from avadet.errors import AvadetError
+from avadet.models.mvit import mvitv2_s_16x4
 from avadet.models.tiny_actions import tiny_actions
-from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, param_groups, set_lr
+from avadet.training.optim import (
+    WeightAverage,
+    build_optimizer,
+    layer_factors,
+    lr_factor,
+    param_groups,
+    scaled_lr,
+    set_lr,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +51,42 @@ def test_frozen_parts_and_factor_zero_leave_the_optimizer() -> None:
     members = {id(p) for group in param_groups(model, 0.1, 0.5, 0.2) for p in group["params"]}
     assert frozen and not frozen & members
     assert {g["peak_lr"] for g in param_groups(model, 0.1, 0.0, 0.2)} == {0.1}
+
+
+def test_warm_up_from_a_factor() -> None:
+    """PySlowFast's course on AVA: 1.25e-4 to 0.1 in five epochs, a tenth of it at 10 and at 15."""
+    knobs = {"epochs": 20, "kind": "step", "warmup_epochs": 5, "warmup_factor": 1.25e-3, "milestones": (10, 15)}
+    course = [0.1 * lr_factor(epoch, **knobs) for epoch in (0, 1, 5, 9.99, 10, 15, 20)]
+    assert course == pytest.approx([1.25e-4, 1.25e-4 + (0.1 - 1.25e-4) / 5, 0.1, 0.1, 0.01, 0.001, 0.001])
+
+
+def test_linear_scaling() -> None:
+    assert scaled_lr(0.1, 16, 64) == pytest.approx(0.025) and scaled_lr(0.1, 16, 0) == 0.1
+
+
+def test_layers_decay_by_the_depth_of_their_block() -> None:
+    with torch.device("meta"):
+        model = mvitv2_s_16x4(3)
+    factors = layer_factors(model, 0.5)
+    assert factors["backbone.patches.weight"] == 0.5**17
+    assert {value for name, value in factors.items() if ".blocks.0." in name} == {0.5**16}
+    assert {value for name, value in factors.items() if ".blocks.15." in name} == {0.5}
+    assert factors["backbone.norm.weight"] == 1 and not any(name.startswith("head") for name in factors)
+    groups = param_groups(model, 0.1, 0.5, 0.2, layer_decay=0.5)
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    rates = {id(p): group["peak_lr"] for group in groups for p in group["params"]}
+    assert rates[id(model.head.proj.weight)] == 0.1
+    last = next(model.backbone.blocks[15].parameters())
+    assert rates[id(last)] == pytest.approx(0.1 * 0.5 * 0.5)
+    with pytest.raises(AvadetError, match=r"optim\.layer_decay is for transformers"):
+        param_groups(tiny_actions(3), 0.1, 0.5, 0.2, layer_decay=0.5)
+
+
+def test_momenta_of_the_optimizers() -> None:
+    groups = param_groups(tiny_actions(3), 0.1, 0.5, 0.2)
+    assert build_optimizer("sgd", groups, 0.9).defaults["nesterov"]
+    assert not build_optimizer("sgd", groups, 0.9, nesterov=False).defaults["nesterov"]
+    assert build_optimizer("adamw", groups, 0.9, betas=(0.8, 0.9)).defaults["betas"] == (0.8, 0.9)
 
 
 def test_set_lr_scales_the_peak_not_the_present_rate() -> None:

@@ -10,11 +10,17 @@ import pytest
 import torch
 from staged_squares import LABELS, SquareStore, config, video
 
-from avadet.config import decisive_values
+from avadet.config import Config, decisive_values
 from avadet.errors import AvadetError
-from avadet.models.weights import save_model
+from avadet.models.cards import make_card
+from avadet.models.detector import ActionModel
+from avadet.models.tiny_actions import tiny_actions
+from avadet.models.weights import carry_classes, save_model
 from avadet.training import setup
 from avadet.training.logs import RunFolder, describe_machine, git_commit
+from avadet.types import LabelMap
+
+FIVE = LabelMap(("right", "a", "b", "left", "c"), (1, 2, 3, 4, 5), ("action",) * 5, (True,) * 5, exclusive=True)
 
 
 def _data(*videos: object) -> setup.Data:
@@ -44,18 +50,58 @@ def test_wrong_annotations_are_found_before_training(changes: dict[str, object],
         setup.describe_data(_data(replace(video(0), **changes)))
 
 
-def test_a_trained_model_is_a_start_for_other_classes(tmp_path: Path) -> None:
-    wanted = config(tmp_path)
-    first, _ = setup.build_model(wanted.model, wanted.clip, 5)
-    save_model(tmp_path / "start.safetensors", first, {})
-    section = wanted.model.model_copy(update={"init": tmp_path / "start.safetensors"})
-    second, origin = setup.build_model(section, wanted.clip, 3)
+def _saved_start(folder: Path) -> tuple[Config, ActionModel]:
+    """A config, and a model of five classes that it begins from."""
+    wanted = config(folder)
+    first, _ = setup.build_model(wanted.model, wanted.clip, FIVE)
+    card = make_card("start", "tiny_actions", {}, setup.clip_spec(wanted.clip), FIVE)
+    save_model(folder / "start.safetensors", first, card)
+    return config(folder, model={"init": folder / "start.safetensors"}), first
+
+
+def test_a_trained_model_is_a_start_for_other_classes_by_their_names(tmp_path: Path) -> None:
+    wanted, first = _saved_start(tmp_path)
+    second, origin = setup.build_model(wanted.model, wanted.clip, LABELS)
     torch.testing.assert_close(second.backbone.state_dict(), first.backbone.state_dict())
-    assert second.head.proj.weight.shape[0] == 3
-    assert "2 reshaped (head.proj.weight 5x576 for 3x576" in origin
+    rows, old = second.head.proj.weight, first.head.proj.weight
+    assert torch.equal(rows[0], old[3]) and torch.equal(rows[1], old[0])  # left, right
+    assert not any(torch.equal(rows[2], row) for row in old) and rows[2].std() > 0  # still is new
+    assert "classifier: 2 of 3 classes carried over by name, the others random" in origin
+    named = config(tmp_path, model={"init": tmp_path / "start.safetensors", "init_labels": "jhmdb21"})
+    _, origin = setup.build_model(named.model, named.clip, LABELS)
+    assert "0 of 3 classes carried over" in origin
     resnet = config(tmp_path, model={"family": "slow_r50", "init": tmp_path / "start.safetensors"})
     with pytest.raises(AvadetError, match="no tensor fits family slow_r50"):
-        setup.build_model(resnet.model, resnet.clip, 3)
+        setup.build_model(resnet.model, resnet.clip, LABELS)
+
+
+def test_weights_without_a_card_leave_the_classifier_random(tmp_path: Path) -> None:
+    wanted, first = _saved_start(tmp_path)
+    (tmp_path / "start.json").write_text("{}")
+    second, origin = setup.build_model(wanted.model, wanted.clip, LABELS)
+    assert second.head.proj.weight.shape[0] == 3 and torch.equal(second.head.norm.weight, first.head.norm.weight)
+    assert "2 reshaped (head.proj.weight 5x576 for 3x576" in origin
+
+
+def test_the_same_classes_in_the_same_order_load_whole(tmp_path: Path) -> None:
+    wanted, first = _saved_start(tmp_path)
+    second, origin = setup.build_model(wanted.model, wanted.clip, FIVE)
+    torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=0, atol=0)
+    assert "carried" not in origin
+
+
+def test_names_are_equal_but_for_case_and_underscores() -> None:
+    model = tiny_actions(3)
+    fresh = model.head.proj.bias.detach().clone()
+    rows = torch.arange(4.0)[:, None].expand(4, 576)
+    tensors = {"head.proj.weight": rows, "head.proj.bias": torch.arange(4.0), "head.norm.bias": torch.zeros(4)}
+    changed, count = carry_classes(model, tensors, ("Stand Up", "sit", "walk", "walk"), ("walk", "stand_up", "fly"))
+    assert count == 2 and changed["head.proj.bias"].tolist() == [2.0, 0.0, fresh[2].item()]
+    assert changed["head.proj.weight"][:2, 0].tolist() == [2.0, 0.0]
+    assert torch.equal(changed["head.norm.bias"], torch.zeros(4))
+    assert carry_classes(model, tensors, ("a", "b", "c", "d"), ("e", "f", "g")) == (
+        {"head.norm.bias": tensors["head.norm.bias"]}, 0,
+    )  # fmt: skip
 
 
 def test_decisive_values() -> None:

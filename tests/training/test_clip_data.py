@@ -1,0 +1,196 @@
+"""Data of a spec in a whole run: several people and labels, excluded seconds, proposals, a clock that starts late."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from avadet.config import Config
+from avadet.errors import AvadetError
+from avadet.models.detector import ActionModel
+from avadet.training import setup
+from avadet.training.distributed import Processes
+from avadet.training.evaluate import ClipScorer
+from avadet.training.logs import RunFolder
+from avadet.training.loop import Run, train
+from avadet.video.write import VideoWriter
+
+FPS, SECONDS = 10, 5
+NAMES = ["red", "blue", "bright", "never"]
+LEFT, RIGHT = (0.1, 0.2, 0.4, 0.9), (0.6, 0.2, 0.9, 0.9)
+COLOUR = {"red": (240, 40, 40), "blue": (40, 40, 240)}
+
+
+def _video(path: Path, left: str, right: str) -> None:
+    with VideoWriter(path, (48, 64), Fraction(FPS)) as writer:
+        for index in range(FPS * SECONDS):
+            frame = np.full((48, 64, 3), 30, np.uint8)
+            for (x1, y1, x2, y2), name in ((LEFT, left), (RIGHT, right)):
+                frame[int(y1 * 48) : int(y2 * 48), int(x1 * 64) : int(x2 * 64)] = COLOUR[name]
+            writer.write(frame, index / FPS)
+
+
+def _rows(name: str, left: str, right: str) -> list[str]:
+    """Seconds 901 to 904; every person is of a colour, and the red ones are bright besides."""
+    rows = []
+    for second in range(901, 905):
+        for person, (box, colour) in enumerate(((LEFT, left), (RIGHT, right))):
+            labels = [colour, "bright"] if colour == "red" else [colour]
+            rows += [",".join(map(str, (name, second, *box, NAMES.index(label) + 1, person + 1))) for label in labels]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four training videos and two to score on; of each second 903 is excluded, and one proposal is nobody's."""
+    folder = tmp_path_factory.mktemp("colours")
+    (folder / "videos").mkdir()
+    parts: dict[str, list[str]] = {"train": [], "val": []}
+    for number in range(6):
+        name, sides = f"film{number}", ("red", "blue") if number % 2 else ("blue", "red")
+        _video(folder / "videos" / f"{name}.mp4", *sides)
+        parts["train" if number < 4 else "val"] += _rows(name, *sides)
+    lines = ["labels: [red, blue, bright, never]", "videos: {starts_at_s: 900}", "splits:"]
+    for part, rows in parts.items():
+        films = sorted({row.split(",")[0] for row in rows})
+        (folder / f"{part}.csv").write_text("\n".join(rows) + "\n")
+        (folder / f"{part}_excluded.csv").write_text("".join(f"{film},903\n" for film in films))
+        found = [[film, second, *box, "", score] for film in films for second in (901, 902, 904)
+                 for box, score in ((LEFT, 0.95), (RIGHT, 0.9), ((0.4, 0.0, 0.6, 0.2), 0.85))]  # fmt: skip
+        (folder / f"{part}_boxes.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in found))
+        lines.append(
+            f"  {part}: {{annotations: {part}.csv, excluded: {part}_excluded.csv, proposals: {part}_boxes.csv}}"
+        )
+    (folder / "spec.yaml").write_text("\n".join(lines) + "\n")
+    return folder / "spec.yaml"
+
+
+def config(spec: Path, run_dir: Path, **changes: dict[str, object]) -> Config:
+    values: dict[str, dict[str, object]] = {
+        "model": {"dropout": 0.1},
+        "clip": {"num_frames": 2, "stride": 1, "fps": FPS, "short_side": 48},
+        "data": {"spec": str(spec), "batch_size": 4, "proposals": {"threshold": 0.8}},
+        "augment": {"size_hw": (48, 64), "saturation": 0.0, "grayscale": 0.0, "zoom": (1.0, 1.0)},
+        "schedule": {"epochs": 3},
+        "optim": {"lr": 5e-3},
+        "loss": {"kind": "bce", "mixup_alpha": 0.0, "label_smoothing": 0.0},
+        "train": {"threads": 1, "ema_decay": 0.5, "save_every": 1},
+        "evaluate": {"every_epochs": 100, "frame_step": 1, "person_score": 0.8},
+    }
+    for section, fields in changes.items():
+        values[section] = {**values.get(section, {}), **fields}
+    return Config.model_validate({"device": "cpu", "run_dir": run_dir, **values})
+
+
+def test_what_is_said_of_it(spec: Path, tmp_path: Path) -> None:
+    data = setup.read_run_data(config(spec, tmp_path))
+    assert data.describe() == [
+        "training on 12 keyframes with 36 people, 12 of them without a label; scoring 18 people on 6 keyframes",
+        "4 classes, 0 to 12 people each",
+        "1 of 4 classes have no training box: never",
+    ]
+    assert data.class_counts() == [12, 12, 12, 0]
+    assert data.names(np.array([0, 11])) == ["film0@901", "film3@904"]
+    annotated = config(spec, tmp_path, data={"proposals": None}, evaluate={"person_score": None})
+    assert setup.read_run_data(annotated).describe()[0] == (
+        "training on 12 keyframes with 24 people, 0 of them without a label; scoring 12 people on 6 keyframes"
+    )
+
+
+class Oracle(ActionModel):
+    """Says of a person what the colour within its box says."""
+
+    num_classes = 4
+
+    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
+        logits = []
+        for owner, x1, y1, x2, y2 in rois.round().int().tolist():
+            red, _, blue = clips[owner, :, 0, y1:y2, x1:x2].float().mean(dim=(1, 2)).tolist()
+            logits.append([red - blue, blue - red, red - blue, -9.0] if max(red, blue) > 100 else [-9.0] * 4)
+        return torch.tensor(logits).reshape(-1, 4) / 20
+
+
+@pytest.mark.parametrize(("score", "people"), [(0.8, 18), (None, 12)])
+def test_who_knows_everything_scores_100(score: float | None, people: int, spec: Path, tmp_path: Path) -> None:
+    wanted = config(spec, tmp_path, evaluate={"person_score": score, "flip": True, "short_sides": (48, 64)})
+    data = setup.read_run_data(wanted)
+    evaluate = setup.build_score(wanted, data, torch.device("cpu"), Processes())
+    assert len(data.targets.labels) == people
+    outcome = evaluate(Oracle(), False)
+    assert outcome.metrics == {"frame_map": 100.0}
+    assert "red" in outcome.table
+
+
+def test_missed_people_cost_recall(spec: Path, tmp_path: Path) -> None:
+    """With a threshold between the scores of left and right, half of each colour is never found."""
+    wanted = config(spec, tmp_path, evaluate={"person_score": 0.92})
+    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), torch.device("cpu"), Processes())
+    assert evaluate(Oracle(), False).metrics == {"frame_map": 50.0}
+
+
+def test_shares_of_processes_make_the_whole(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = config(spec, tmp_path, evaluate={"batch_size": 2})
+    data = setup.read_run_data(wanted)
+    whole: list[np.ndarray] = []
+    monkeypatch.setattr(Processes, "gather", lambda self, item: whole.append(item) or [item])
+    for processes in (Processes(), Processes(0, 2), Processes(1, 2)):
+        setup.build_score(wanted, data, torch.device("cpu"), processes)(Oracle(), False)
+    np.testing.assert_array_equal(whole[0], whole[1] + whole[2])
+    assert (whole[1] == 0).all(axis=1).any() and (whole[0] > 0).all()
+
+
+def test_a_run_learns_and_is_resumed_bit_equal(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    straight = train(config(spec, tmp_path / "straight"), say=said.append)
+    metrics = straight.metrics()
+    assert metrics[-1]["loss"] < metrics[0]["loss"] and 0 <= metrics[-1]["frame_map"] <= 100
+    card = json.loads(straight.model.with_suffix(".json").read_text())
+    assert card["numbers"]["people"] == "proposals of 0.8 or more" and card["data"] == "spec"
+    assert str(tmp_path) not in json.dumps(card) and str(spec.parent) not in json.dumps(card)
+    save = Run.save
+
+    def save_and_break(self: Run, is_best: bool = False) -> None:
+        save(self, is_best)
+        if (self.trainer.position.epoch, self.trainer.position.step) == (1, 2):
+            raise KeyboardInterrupt
+
+    broken = config(spec, tmp_path / "broken")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "save", save_and_break)
+        train(broken)
+    assert train(broken, resume=True).model.read_bytes() == straight.model.read_bytes()
+
+
+def test_a_missing_video_is_told_before_training(spec: Path, tmp_path: Path) -> None:
+    wanted = config(spec, tmp_path, data={"overrides": ("videos.folder=elsewhere",)})
+    with pytest.raises(
+        AvadetError, match=r"4 videos to train on are missing from .*elsewhere \(film0, film1, film2, \.\.\.\)"
+    ):
+        train(wanted)
+    assert not RunFolder(tmp_path).checkpoint.exists()
+
+
+def test_keys_without_effect_are_refused(spec: Path, tmp_path: Path) -> None:
+    for changes, message in (
+        ({"data": {"samples_per_video": 2}}, "samples_per_video has no effect with data.spec"),
+        ({"data": {"spec": None, "root": "x", "proposals": None, "scored": "other"}}, "scored has no effect without"),
+        ({"evaluate": {"boxes": "x.csv"}}, "evaluate.boxes has no effect with data.spec"),
+        ({"evaluate": {"person_score": None, "keep_best_person": True}}, "keep_best_person has no effect without"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            config(spec, tmp_path, **changes)
+
+
+def test_a_scorer_of_poses(spec: Path) -> None:
+    poses = torch.tensor([True, True, False, False])
+    scorer = ClipScorer(Oracle(), None, False, torch.device("cpu"), poses=poses)
+    clips = torch.zeros(1, 3, 2, 8, 8, dtype=torch.uint8)
+    clips[:, 0] = 200
+    scores = scorer.probabilities(clips, torch.tensor([[0.0, 0, 0, 8, 8]]))[0]
+    assert float(scores[:2].sum()) == pytest.approx(1.0) and float(scores[2]) == pytest.approx(1 / (1 + np.exp(-10)))

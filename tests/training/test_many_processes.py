@@ -1,0 +1,92 @@
+"""Parts of a batch, in one process or in several: the sum is what one process with the whole batch does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from joined_runs import joined_config, run_as
+from staged_squares import use_squares
+
+from avadet.errors import AvadetError
+from avadet.training.distributed import Processes
+from avadet.training.feed import Share
+from avadet.training.logs import RunFolder
+from avadet.training.loop import train
+
+
+def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
+    state = torch.load(folder.checkpoint, weights_only=True)
+    return {name: value for name, value in state["average"]["model"].items() if value.is_floating_point()}
+
+
+def largest_difference(one: RunFolder, other: RunFolder) -> float:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunFolder:
+    """What one process makes of it: two epochs of three steps."""
+    use_squares(monkeypatch)
+    return train(joined_config(tmp_path / "alone"))
+
+
+def test_accumulated_parts_equal_the_whole_batch(alone: RunFolder, tmp_path: Path) -> None:
+    folder = train(joined_config(tmp_path / "parts", accumulate=2))
+    assert 0 <= largest_difference(alone, folder) < 1e-6
+    assert folder.metrics()[-1]["loss"] == pytest.approx(alone.metrics()[-1]["loss"], abs=2e-5)
+
+
+def test_recomputing_changes_nothing(alone: RunFolder, tmp_path: Path) -> None:
+    assert largest_difference(alone, train(joined_config(tmp_path / "again", recompute=True))) < 1e-6
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(alone: RunFolder, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["joined_runs"])
+    both = [server.Process(target=run_as, args=(rank, 2, port, str(tmp_path / "two"))) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    folder = RunFolder(tmp_path / "two")
+    assert largest_difference(alone, folder) < 1e-6
+    assert [line["frame_map"] for line in folder.metrics()] == [line["frame_map"] for line in alone.metrics()]
+    assert len(torch.load(folder.checkpoint, weights_only=True)["rng"]) == 2
+
+
+def test_parts_of_all_processes_are_the_batches_of_one() -> None:
+    whole = Share(6).plan(20, seed=3)
+    shares = [Share(6, parts=3, rank=rank, processes=2).plan(20, seed=3) for rank in range(2)]
+    for epoch in (0, 5):
+        batches, parts = whole(epoch), [plan(epoch) for plan in shares]
+        assert len(batches) == 3 and [len(own) for own in parts] == [9, 9]
+        for step, batch in enumerate(batches):
+            own = [part for plan in parts for part in plan[3 * step : 3 * step + 3]]
+            assert np.concatenate(own).tolist() == batch.tolist()
+    assert len({int(index) for batch in whole(0) for index in batch}) == 18
+    assert not np.array_equal(whole(0), whole(1))
+
+
+def test_what_cannot_be_divided_is_refused() -> None:
+    with pytest.raises(AvadetError, match=r"data\.batch_size 6 cannot be divided among 2 processes with train\.acc"):
+        Share(6, parts=2, rank=1, processes=2)
+    with pytest.raises(AvadetError, match=r"an epoch has 5 samples, fewer than data\.batch_size 6"):
+        Share(6).plan(5, seed=0)
+
+
+def test_one_process_talks_to_nobody() -> None:
+    one = Processes()
+    assert one.is_first and one.gather("x") == ["x"] and one.total(torch.ones(2)).tolist() == [1, 1]
+    assert one.device("cuda:1") == "cuda:1" and Processes(1, 2, 1).device("cpu") == "cpu"

@@ -1,0 +1,143 @@
+"""Every shipped recipe: it reads, its model, optimizer and schedule can be built, its header says how to launch it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from avadet.annotations.specs import data_set_names, open_data_set
+from avadet.cli import train as train_command
+from avadet.config import Config, ModelConfig, dump_config, read_config
+from avadet.files import resource_folder
+from avadet.labels import read_label_map
+from avadet.models import zoo
+from avadet.training import setup
+from avadet.training.optim import lr_factor
+
+CONFIGS = resource_folder("configs")
+RECIPES = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "persons")
+PARAMETERS = {
+    "slow_4x16_r50": 31_798_416,
+    "slowfast_32x2_r50": 33_828_888,
+    "slowfast_r101_nl_32x2": 59_342_488,
+    "slowfast_r101_nl_64x2": 59_342_488,
+    "mmaction2_slowfast_4x16_r50_ava21": 33_741_688,
+    "mmaction2_slowfast_4x16_r50_context_ava21": 33_926_008,
+    "mmaction2_slowfast_8x8_r50_cosine": 33_827_960,
+    "mmaction2_slow_8x8_r50_mlp_avak": 48_743_568,
+}
+"""As published; the entries of the zoo have the same."""
+LEARNING_RATES = {
+    # epoch: what its course has there
+    "slow_4x16_r50": {0: 1.25e-4, 2.5: (1.25e-4 + 0.1) / 2, 5: 0.1, 10: 0.01, 15: 0.001},
+    "slowfast_r101_nl_32x2": {5: 0.025, 19.9: 0.00025},
+    "mmaction2_slowfast_4x16_r50_ava21": {0: 0.02, 5: 0.2, 10: 0.02, 15: 0.002},
+    "mmaction2_slowfast_8x8_r50_cosine": {0: 0.0075, 2: 0.075, 6: 0.0375, 10: 0.0},
+    "mmaction2_slow_16x4_r50_tricks_avak": {2: 0.1, 6: 0.05},
+}
+
+
+def classes(config: Config) -> int:
+    if config.data.spec in data_set_names():
+        return len(open_data_set(config.data.spec, "nowhere").labels)
+    return len(read_label_map("jhmdb21" if config.data.spec is None else "ava_v2.2"))
+
+
+def built(config: Config) -> torch.nn.Module:
+    clip = config.clip
+    with torch.device("meta"):
+        return zoo.build(
+            config.model.family, classes(config), setup.clip_spec(clip), setup.model_arguments(config.model, clip)
+        )
+
+
+@pytest.fixture(scope="module", params=RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def recipe(request: pytest.FixtureRequest) -> tuple[Path, Config]:
+    return request.param, read_config(request.param, ["data.root=nowhere"])
+
+
+def test_there_is_a_recipe_for_every_data_set() -> None:
+    assert {path.parent.name for path in RECIPES} == {"ava", "custom", "jhmdb21", "multisports", "ucf24"}
+    assert len(RECIPES) >= 15
+
+
+def test_its_model_and_optimizer_can_be_built(recipe: tuple[Path, Config]) -> None:
+    path, config = recipe
+    model = built(config)
+    optimizer = setup.build_optimizer_of(config, model)
+    rates = {group["peak_lr"] for group in optimizer.param_groups}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+    course = {
+        epoch: max(rates) * lr_factor(epoch, **config.schedule.model_dump())
+        for epoch in LEARNING_RATES.get(path.stem, {0: 0})
+    }
+    if path.stem in LEARNING_RATES:
+        assert course == pytest.approx(LEARNING_RATES[path.stem])
+    if path.stem in PARAMETERS:
+        assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[path.stem]
+
+
+def test_its_header_says_how_to_launch_it(recipe: tuple[Path, Config]) -> None:
+    path, _ = recipe
+    header = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("#")]
+    lines = [line.strip() for line in header if " train configs/" in line]
+    assert len(lines) == 1, "one launch line"
+    words = shlex.split(lines[0])
+    start = words.index("train")
+    assert words[:start] == ["avadet"] or re.fullmatch(
+        r"torchrun --standalone --nproc-per-node \d+ -m avadet", " ".join(words[:start])
+    )
+    parser = argparse.ArgumentParser()
+    train_command.add_arguments(parser)
+    args = parser.parse_args(words[start + 1 :])
+    assert CONFIGS / args.config.relative_to("configs") == path
+    assert isinstance(read_config(path, args.overrides), Config)
+
+
+def test_a_header_names_published_numbers(recipe: tuple[Path, Config]) -> None:
+    path, _ = recipe
+    header = "".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+    assert path.stem == "tiny" or "Published" in header
+
+
+def test_a_data_set_by_name_has_its_splits(recipe: tuple[Path, Config]) -> None:
+    _, config = recipe
+    if config.data.spec in data_set_names():
+        data = open_data_set(config.data.spec, "nowhere", config.data.overrides)
+        assert data.split(config.data.train) and data.split(config.data.scored)
+        assert (config.data.proposals is None) == (data.split(config.data.train).proposals is None)
+
+
+def test_it_dumps_and_reads_back(recipe: tuple[Path, Config], tmp_path: Path) -> None:
+    _, config = recipe
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump_config(config))
+    assert read_config(copy) == config
+
+
+def test_it_says_every_value_that_counts(recipe: tuple[Path, Config]) -> None:
+    """A recipe must not move when a default does: what it leaves out is what has no effect."""
+    path, config = recipe
+    said, whole = yaml.safe_load(path.read_text()), config.model_dump(mode="json")
+    for section in ("clip", "schedule", "train"):
+        assert said[section].keys() == whole[section].keys()
+    assert {"spec", "batch_size", "workers"} <= said["data"].keys() or path.stem == "tiny"
+
+
+def test_wrong_families_and_keys_are_refused() -> None:
+    from avadet.errors import AvadetError
+
+    clip = Config.model_validate({"data": {"root": "x"}}).clip
+    for changes, message in (
+        ({"family": "slow_r5"}, r"unknown model\.family 'slow_r5'; did you mean slow_r50"),
+        ({"family": "slow_r50", "stages": (4,)}, r"model\.stages has no effect on slow_r50; see model\.arguments"),
+        ({"family": "tiny_actions", "arguments": {"a": 1}}, r"model\.arguments has no effect on tiny_actions"),
+    ):
+        with pytest.raises(AvadetError, match=message):
+            setup.model_arguments(ModelConfig(**changes), clip)
