@@ -300,7 +300,10 @@ def test_a_signal_drops_the_video_in_hand_and_keeps_the_finished(
         while not list(out.glob(".long.partial-*")) and run.poll() is None and time.monotonic() < until_s:
             time.sleep(0.02)
         run.send_signal(number)
-        stderr = run.communicate(timeout=60)[1]
+        try:
+            stderr = run.communicate(timeout=60)[1]
+        finally:
+            run.kill()
     assert run.returncode == code, stderr
     assert names(out) == results("b")
     assert probe(out / "b.mp4").num_frames == 10

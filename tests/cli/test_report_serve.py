@@ -204,5 +204,8 @@ def test_ctrl_c_ends_it_quietly(folder: Path) -> None:
         assert f"ssh -L {port}:127.0.0.1:{port} " in lines[1]
         assert get(int(port), "/clip.mp4", "HEAD")[0] == 200
         process.send_signal(signal.SIGINT)
-        rest, said = process.communicate(timeout=20)
+        try:
+            rest, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, rest.strip(), said) == (0, "", "")
