@@ -5,7 +5,9 @@ nearest to a keyframe's time. Memory is bounded by the clip that the model wants
 
 The pass is a chain of generators: decode, find people, recognise actions, and whoever takes the events. Each runs ahead
 of the next in a thread of its own (`video.ahead`), so all work at the same time, while what comes out and in which
-order is the same as without threads. Where the models fill the processor anyhow, finding and recognising share one.
+order is the same as without threads. On a processor a small model computes with one core, as its layers would wait
+for a second one longer than that saves, and leaves the others to the rest of the pass; a large one gets them all, in
+the caller's thread, and only decoding runs ahead of it (`benchmarks/pipeline.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from avadet import boxes
 from avadet.errors import AvadetError
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
+from avadet.persons.tiny import TinyPersons
 from avadet.types import (
     ActionDetections,
     BoxRule,
@@ -34,6 +37,7 @@ from avadet.types import (
     FrameKey,
     PersonBoxes,
     PersonDetector,
+    UInt8Array,
     VideoInfo,
 )
 from avadet.video.ahead import ahead
@@ -56,6 +60,9 @@ class TrackedPersons:
     time_s: float
     persons: PersonBoxes
 
+
+SMALL_PARAMETERS = 5_000_000
+"""An action model with fewer parameters is small."""
 
 Event = Frame | TrackedPersons | ActionDetections
 _Item = TypeVar("_Item")
@@ -104,10 +111,47 @@ def stream(
     keyframes = _Schedule(keyframe_times(video.info, every_s) if keyframes_s is None else keyframes_s)
     looks_s = _multiples(detect_every_s) if detections_s is None else detections_s
     detections = _Schedule(() if isinstance(persons, PrecomputedBoxes) else looks_s)
-    found = _find_all(video, persons, tracker, keyframes, detections, _ClipCollector(model, batch), overlap)
-    events = _recognise(_maybe_ahead(found, overlap and _leaves_cores_free(model)), model)
-    with closing(_maybe_ahead(events, overlap)) as running:
-        yield from running
+    cores = torch.get_num_threads()
+    on_cores = 1 if _is_small(model) else cores
+    apart = overlap and _leaves_cores_free(model, on_cores)
+    finder = persons if isinstance(persons, PrecomputedBoxes) else _on_cores(persons, cores)
+    found = _find_all(video, finder, tracker, keyframes, detections, _ClipCollector(model, batch), overlap)
+    events = _recognise(_maybe_ahead(found, apart), model, on_cores)
+    try:
+        with closing(_maybe_ahead(events, apart)) as running:
+            yield from running
+    finally:
+        torch.set_num_threads(cores)
+
+
+def _is_on_cpu(model: LoadedModel) -> bool:
+    return all(parameter.device.type == "cpu" for parameter in itertools.islice(model.model.parameters(), 1))
+
+
+def _leaves_cores_free(model: LoadedModel, on_cores: int) -> bool:
+    """Whether the models gain from threads of their own: not if the action model takes every core as it is."""
+    return not _is_on_cpu(model) or on_cores < (os.cpu_count() or 1)
+
+
+def _is_small(model: LoadedModel) -> bool:
+    return _is_on_cpu(model) and sum(one.numel() for one in model.model.parameters()) < SMALL_PARAMETERS
+
+
+def _on_cores(persons: PersonDetector, cores: int) -> PersonDetector:
+    """The detector on as many cores as are good for it; whichever thread calls, for torch counts them by thread."""
+    count = 1 if isinstance(persons, TinyPersons) else cores
+
+    def call(frame: UInt8Array) -> PersonBoxes:
+        _use_cores(count)
+        return persons(frame)
+
+    return call
+
+
+def _use_cores(count: int) -> None:
+    """Let torch compute with so many cores in this thread; asking first, as a thread's first use resets the number."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
 
 
 def _find_all(
@@ -134,12 +178,6 @@ def _find_all(
                 collector.expect([FrameKey(video_id, time_s) for time_s in look.keyframes_s], people)
             yield from collector.batches(at_end=seen.is_last)
             collector.forget_before(keyframes.next_s if keyframes.any_taken else min(frame.time_s, keyframes.next_s))
-
-
-def _leaves_cores_free(model: LoadedModel) -> bool:
-    """Whether detector and action model gain from running at the same time: not if one of them takes every core."""
-    on_cpu = all(parameter.device.type == "cpu" for parameter in itertools.islice(model.model.parameters(), 1))
-    return not on_cpu or torch.get_num_threads() < (os.cpu_count() or 1)
 
 
 def _maybe_ahead(items: Iterator[_Item], overlap: bool) -> Generator[_Item, None, None]:
@@ -353,12 +391,13 @@ class _ClipCollector:
 
 
 def _recognise(
-    items: Generator[Frame | TrackedPersons | _Batch, None, None], model: LoadedModel
+    items: Generator[Frame | TrackedPersons | _Batch, None, None], model: LoadedModel, cores: int
 ) -> Generator[Event, None, None]:
     """Put the results of every batch in its place."""
     with closing(items):
         for item in items:
             if isinstance(item, _Batch):
+                _use_cores(cores)
                 yield from _results(model, item)
             else:
                 yield item
@@ -386,8 +425,7 @@ def score_clips(model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]]) -> li
         clips: clips of one video with the people of their keyframe.
 
     Returns:
-        scores float32 (N, K) 0-1 per clip: a softmax over the classes if the label map says that a person does
-        exactly one of them, a sigmoid for each otherwise.
+        scores float32 (N, K) 0-1 per clip, as the model's card says that they are made of logits.
     """
     if not clips:
         return []
@@ -397,7 +435,7 @@ def score_clips(model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]]) -> li
     device = next((p.device for p in model.model.parameters()), torch.device("cpu"))  # graphs have no parameters
     batch = torch.from_numpy(frames).to(device).permute(0, 4, 1, 2, 3)
     logits = model.model(batch, torch.from_numpy(rois).to(device)).float()
-    scores = logits.softmax(dim=1) if model.labels.exclusive else logits.sigmoid()
+    scores = model.scores(logits)
     ends = np.cumsum([len(people) for _, people in clips])
     return np.split(scores.clamp(0, 1).cpu().numpy(), ends[:-1])
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import staged
+import torch
 from staged import StagedPeople, StagedVideo, staged_model, staged_video
 
 from avadet.annotations.ava import read_boxes
@@ -230,7 +231,7 @@ class Dawdler(StagedPeople):
 def test_overlap_changes_neither_the_events_nor_their_order(
     cores_free: bool, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "_leaves_cores_free", lambda model: cores_free)
+    monkeypatch.setattr(pipeline, "_leaves_cores_free", lambda model, cores: cores_free)
     model = staged.random_model(5)
 
     def walk(people: StagedPeople, overlap: bool) -> Iterator[Event]:
@@ -244,14 +245,56 @@ def test_overlap_changes_neither_the_events_nor_their_order(
 
 @pytest.mark.parametrize("cores_free", [False, True])
 def test_a_reader_that_stops_ends_every_thread(cores_free: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_leaves_cores_free", lambda model: cores_free)
+    monkeypatch.setattr(pipeline, "_leaves_cores_free", lambda model, cores: cores_free)
     before = threading.active_count()
     video = staged_video(1000.0)
     events = stream(video, staged_model(), StagedPeople(ONE))
     assert next(events).index == 0
-    assert threading.active_count() == before + 2 + cores_free
+    assert threading.active_count() == before + (3 if cores_free else 1)
     events.close()
     assert threading.active_count() == before
+
+
+class CountsCores(StagedPeople):
+    """A detector that notes how many cores torch has where it runs."""
+
+    def __call__(self, frame: np.ndarray) -> PersonBoxes:
+        self.cores = torch.get_num_threads()
+        return super().__call__(frame)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize(("parameters", "expected"), [(10**9, 1), (0, 3)])
+def test_small_models_compute_with_one_core_and_large_ones_with_all(
+    overlap: bool, parameters: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "SMALL_PARAMETERS", parameters)
+    model, people, seen = staged.random_model(5), CountsCores(ONE), []
+    model.model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert len(list(stream(staged_video(2.0), model, people, overlap=overlap))) > 0
+        assert (seen, people.cores, torch.get_num_threads()) == ([expected] * len(seen), 3, 3)
+        assert seen
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_tiny_detector_computes_with_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = []
+    monkeypatch.setattr(
+        pipeline.TinyPersons,
+        "__call__",
+        lambda self, frame: cores.append(torch.get_num_threads()) or PersonBoxes.empty(frame.shape[:2]),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        list(stream(staged_video(2.0), staged_model(), pipeline.TinyPersons()))
+        assert set(cores) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 class BreaksAt(StagedPeople):
