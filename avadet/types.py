@@ -312,6 +312,10 @@ class Tube:
             raise AvadetError(f"times_s of a tube must increase, got {self.times_s.tolist()}")
 
 
+POSE = "pose"
+"""The group of classes of which a person has one at a time."""
+
+
 @dataclass(frozen=True)
 class LabelMap:
     """The classes of a data set, in the order of a model's output.

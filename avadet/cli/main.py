@@ -51,7 +51,7 @@ COMMANDS = (
     Command("compare", "avadet.cli.compare", "say whether one file of detections is better than another"),
     Command("eval-persons", "avadet.cli.eval_persons", "score how well a file of boxes finds the people"),
     Command("data", "avadet.cli.data", "check, count, show, convert, divide and prepare data sets"),
-    Command("models", "avadet.cli.models", "list the action models that load by name"),
+    Command("models", "avadet.cli.models", "list models and backbones, or show one in full"),
     Command("convert", "avadet.cli.convert", "turn another project's checkpoint into avadet's own form"),
     Command("export", "avadet.cli.export", "write an action model as an ONNX file that loads by itself"),
     Command("report", "avadet.cli.report", "show the pages that infer writes, from another machine too"),

@@ -1,40 +1,69 @@
-"""`avadet models`: the action models that load by name, and whether their weights are here."""
+"""`avadet models`: the models that load by name, the backbones that can be built, and what each is made of."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from avadet.errors import AvadetError, unknown_name
+
 if TYPE_CHECKING:
+    from avadet.models.anatomy import Anatomy, Part
     from avadet.models.entries import Entry
 
 _COLUMNS = ("name", "data set", "clip", "params", "GFLOPs", "mAP", "size", "here")
+_START_COLUMNS = ("name", "data set", "clip", "params", "top-1", "size", "here")
+_SIZE_COLUMNS = ("name", "clip", "params", "GFLOPs", "weights")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    parser.add_argument("name", nargs="?", help="one model, in full")
+    parser.add_argument("action", nargs="?", metavar="show", help="show one model in full: avadet models show NAME")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a model of the list, or a backbone of a family")
+    parser.add_argument("--family", metavar="FAMILY", help="the sizes of one family of backbones and their weights")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list, or one model."""
+    """Print the list, a family, or one model.
+
+    Raises:
+        AvadetError: for an unknown name, or words that make no sense together.
+    """
+    if args.action is not None:
+        if args.action != "show" or args.name is None or args.family is not None:
+            wanted = args.name or (args.action if args.action != "show" else "NAME")
+            raise AvadetError(f"one model is shown by: avadet models show {wanted}")
+        facts, lines = _one_model(args.name)
+    elif args.family is not None:
+        facts, lines = _family(args.family)
+    else:
+        facts, lines = _list()
+    print(json.dumps(facts, indent=1) if args.json else "\n".join(lines))
+    return 0
+
+
+def _list() -> tuple[object, list[str]]:
+    """All models that load by name: as JSON has them, and as lines of text."""
     from avadet.models import zoo
     from avadet.models.download import cache_folder
+    from avadet.models.families import FAMILIES, family_of
 
-    entries = zoo.models() if args.name is None else [zoo.entry_of(args.name)]
-    facts = [describe(entry) for entry in entries]
-    if args.json:
-        print(json.dumps(facts if args.name is None else facts[0], indent=1))
-    elif args.name is None:
-        print(_table([[_cell(one[column]) for column in _COLUMNS] for one in facts]))
-        protocols = dict.fromkeys(one["protocol"] for one in facts if one["protocol"])
-        print(f"mAP: frame-mAP@0.5 as published; {'; '.join(protocols)}. Licences: avadet models NAME")
-        print(f"weights are kept in {cache_folder()} (set AVADET_CACHE to move them)")
-    else:
-        print("\n".join(f"{key:<12} {_cell(value)}" for key, value in facts[0].items()))
-    return 0
+    facts = [describe(entry) for entry in zoo.models()]
+    starts = [one for one in facts if one["use"] == "start"]
+    detectors = [one for one in facts if one["use"] == "detect"]
+    protocols = dict.fromkeys(one["protocol"] for one in detectors if one["protocol"])
+    lines = _table(_COLUMNS, detectors)
+    lines.append(f"mAP: frame-mAP@0.5 as published; {'; '.join(protocols)}. Licences: avadet models show NAME")
+    if starts:
+        lines += ["", *_table(_START_COLUMNS, starts)]
+        lines.append("these classify whole clips or pictures; a training starts from them with model.init=NAME")
+    lines.append(f"backbones to train: avadet models --family {'|'.join(map(family_of, FAMILIES))}")
+    lines.append(f"weights are kept in {cache_folder()} (set AVADET_CACHE to move them)")
+    return facts, lines
 
 
 def describe(entry: Entry) -> dict[str, Any]:
@@ -44,17 +73,18 @@ def describe(entry: Entry) -> dict[str, Any]:
     card = card_of(entry)
     clip = card["clip"]
     numbers = card.get("numbers", {})
-    megabytes = entry.path.stat().st_size / 1e6 if entry.is_here else card.get("parameters", 0) * 4e-6
     return {
         "name": entry.name,
+        "use": "start" if entry.is_start else "detect",
         "data set": card.get("data", ""),
         "clip": f"{clip['num_frames']}x{clip['stride']} at {clip['short_side']} px",
         "params": f"{card['parameters'] / 1e6:.2f} M" if "parameters" in card else "",
         "GFLOPs": card.get("gflops", ""),
         "mAP": numbers.get("frame_map", ""),
+        "top-1": numbers.get("top1", ""),
         "protocol": numbers.get("protocol", ""),
         "licence": card.get("license", ""),
-        "size": f"{megabytes:.0f} MB" if entry.is_here else f"about {megabytes:.0f} MB",
+        "size": _file_size(entry, card),
         "here": "bundled" if entry.is_bundled else "cached" if entry.is_here else "no",
         "summary": entry.summary,
         "url": entry.url,
@@ -63,12 +93,160 @@ def describe(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _file_size(entry: Entry, card: dict[str, Any]) -> str:
+    """Of the file if it is here, else what its parameters take; files without a classifier may hold much more."""
+    if entry.is_here:
+        return f"{entry.path.stat().st_size / 1e6:.0f} MB"
+    return "" if card.get("classifies") == "nothing" else f"about {card.get('parameters', 0) * 4e-6:.0f} MB"
+
+
+def _family(name: str) -> tuple[object, list[str]]:
+    """The sizes of a family and the weights that load by name for it.
+
+    Raises:
+        AvadetError: for an unknown family.
+    """
+    from avadet.models.families import FAMILIES, family_of
+    from avadet.models.zoo import card_of, models
+
+    modules = {family_of(module): module for module in FAMILIES}
+    if name not in modules:
+        raise unknown_name("family", name, modules)
+    sizes = FAMILIES[modules[name]]
+    entries = [(card_of(entry)["architecture"], entry) for entry in models()]
+    own = [describe(entry) for architecture, entry in entries if architecture in sizes]
+    rows = []
+    for builder in sizes:
+        weights = [entry.name for architecture, entry in entries if architecture == builder]
+        rows.append({"name": builder, **_size_facts(builder), "weights": weights})
+    shown = [{**row, "weights": len(row["weights"]) or ""} for row in rows]
+    lines = [
+        *_table(_SIZE_COLUMNS, shown),
+        "params with 80 classes; GFLOPs: multiply-adds of one such clip; model.family=NAME in a config trains one",
+        *(["", *_table(("name", "use", *_COLUMNS[1:]), own)] if own else ["no weights of this family load by name"]),
+    ]
+    return {"family": name, "sizes": rows, "weights": own}, lines
+
+
+def _size_facts(builder: str) -> dict[str, Any]:
+    """Clip, parameters and multiply-adds of a published size; of a builder of any size only that."""
+    size = _size_of(builder)
+    if size is None:
+        return {"clip": "any size", "params": "", "GFLOPs": ""}
+    found = _anatomy_of(builder, {}, size.frames, size.side_px)
+    return {
+        "clip": f"{size.frames}x{size.stride} at {size.side_px} px",
+        "params": f"{found.parameters / 1e6:.2f} M",
+        "GFLOPs": round(found.gflops, 1),
+    }
+
+
+def _size_of(builder: str) -> Any:
+    """The clips of a builder's published size, None for one of any size."""
+    from avadet.models.families import FAMILIES
+
+    return next(sizes[builder] for sizes in FAMILIES.values() if builder in sizes)
+
+
+def _anatomy_of(architecture: str, arguments: dict[str, Any], frames: int, side_px: int, classes: int = 0) -> Anatomy:
+    """What an architecture is made of."""
+    from avadet.models.anatomy import anatomy
+    from avadet.models.zoo import AVA_CLASSES, BUILDERS
+
+    return anatomy(lambda: BUILDERS[architecture](classes or AVA_CLASSES, **arguments), frames, (side_px, side_px))
+
+
+def _one_model(name: str) -> tuple[object, list[str]]:
+    """An entry of the list or a backbone, in full.
+
+    Raises:
+        AvadetError: for an unknown name, or a builder of any size, which has no parts before its arguments say so.
+    """
+    from avadet.models import zoo
+    from avadet.models.families import FAMILIES
+
+    entries = {entry.name: entry for entry in zoo.models()}
+    if name in entries:
+        return _one_entry(entries[name])
+    if name not in zoo.BUILDERS:
+        raise unknown_name("model", name, [*entries, *zoo.BUILDERS])
+    size = _size_of(name)
+    if size is None:
+        sizes = next(sizes for sizes in FAMILIES.values() if name in sizes)
+        published = [builder for builder, one in sizes.items() if one is not None]
+        raise AvadetError(f"{name} builds any size, by model.arguments; its published sizes: {', '.join(published)}")
+    found = _anatomy_of(name, {}, size.frames, size.side_px)
+    weights = [entry.name for entry in entries.values() if zoo.card_of(entry)["architecture"] == name]
+    facts = {
+        "name": name,
+        "summary": _first_sentence(name),
+        "clip": f"{size.frames}x{size.stride} at {size.side_px} px",
+        "weights": weights,
+    }
+    return _with_parts(facts, found, size.side_px)
+
+
+def _one_entry(entry: Entry) -> tuple[object, list[str]]:
+    """A model of the list in full."""
+    from avadet.models.cards import labels_of
+    from avadet.models.zoo import card_of
+
+    card = card_of(entry)
+    clip = card["clip"]
+    classes = 0 if entry.is_start else len(labels_of(card))
+    found = _anatomy_of(card["architecture"], card["arguments"], clip["num_frames"], clip["short_side"], classes)
+    more = {"to train": f"model.family={card['architecture']} model.init={entry.name}"} if entry.is_start else {}
+    return _with_parts({**describe(entry), **more}, found, clip["short_side"])
+
+
+def _first_sentence(builder: str) -> str:
+    """What a builder says of itself."""
+    import importlib
+
+    from avadet.models.families import FAMILIES
+
+    module = next(module for module, sizes in FAMILIES.items() if builder in sizes)
+    text = getattr(importlib.import_module(f"avadet.models.{module}"), builder).__doc__ or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def _with_parts(facts: dict[str, Any], found: Anatomy, side_px: int) -> tuple[object, list[str]]:
+    """Facts and parts of a model, for JSON and for reading."""
+    counted = {
+        "parameters": found.parameters,
+        "multiply_adds_g": round(found.gflops, 2),
+        "at": f"one clip of {side_px} x {side_px} px with one box",
+    }
+    rows = [
+        {"part": part.name, "is": part.kind, "params": f"{part.parameters:,}", "gives": _gives(part)}
+        for part in _indented(found.parts)
+    ]
+    known = {key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items()}
+    lines = [f"{key:<12} {value}" for key, value in known.items() if value not in ("", None)]
+    lines += ["", *_table(("part", "is", "params", "gives"), rows)]
+    lines.append(f"{found.parameters:,} parameters; {found.gflops:.1f} GFLOPs (multiply-adds) of {counted['at']}")
+    lines.append("gives: clips x channels x frames x rows x columns, or clips x tokens x channels")
+    return {**facts, **counted, "parts": [dataclasses.asdict(part) for part in found.parts]}, lines
+
+
+def _indented(parts: Sequence[Part], depth: int = 0) -> Iterator[Part]:
+    """All parts, one after the other, names moved to the right by their depth."""
+    for part in parts:
+        yield dataclasses.replace(part, name="  " * depth + part.name)
+        yield from _indented(part.parts, depth + 1)
+
+
+def _gives(part: Part) -> str:
+    """The shapes of what a part gives."""
+    return ", ".join("x".join(map(str, shape)) for shape in part.shapes)
+
+
 def _cell(value: object) -> str:
     return str(value) if value not in ("", None) else "-"
 
 
-def _table(rows: list[list[str]]) -> str:
-    """Columns as wide as their widest cell."""
-    lines = [list(_COLUMNS), *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines)
+def _table(columns: Sequence[str], facts: Sequence[dict[str, Any]]) -> list[str]:
+    """Lines of columns as wide as their widest cell."""
+    lines = [list(columns), *([_cell(one[column]) for column in columns] for one in facts)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines]

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = zoo.load(str(path / "model.safetensors" if path.is_dir() else args.model), str(device))
     videos = read_jhmdb21(args.root, args.split).test
     persons = _people(args.boxes, videos, str(device))
-    scorer = ClipScorer(loaded.model, loaded.spec, loaded.labels.exclusive, device, args.batch_size, args.flip)
+    scorer = ClipScorer(loaded.model, loaded.spec, loaded.scores, device, args.batch_size, args.flip)
     store = FrameStore(args.cache, args.cache_short_side)
     scored = score_videos(
         scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=sys.stderr.isatty()

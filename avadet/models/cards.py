@@ -1,8 +1,9 @@
 """Model cards: the readable JSON beside a file of weights that says everything else about a model.
 
 A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of its builder),
-`clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), and whatever else is
-worth knowing: `license`, `data`, `numbers`, `training`. No torch here.
+`clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), perhaps `scores` (how
+logits become scores, see `scores_of`), and whatever else is worth knowing: `license`, `data`, `numbers`, `training`. No
+torch here.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
-from avadet.errors import AvadetError
-from avadet.types import ClipSpec, LabelMap
+from avadet.errors import AvadetError, unknown_name
+from avadet.types import POSE, ClipSpec, LabelMap
+
+ScoreRule = Literal["softmax", "sigmoid", "pose_softmax"]
+"""Which classes of a person compete for scores that sum to 1: all; none, each is a question by itself; or only those of
+group "pose", of which a person has one (as in J. Pan et al., "Actor-Context-Actor Relation Network", CVPR 2021)."""
 
 FORMAT = 1
 REQUIRED = ("format", "name", "architecture", "arguments", "clip", "labels")
@@ -31,7 +36,7 @@ def make_card(
         arguments: what its builder takes besides the number of classes, mean and std.
         clip: the frames it wants.
         labels: its classes, in the order of its logits: the name of a label map, or the map itself.
-        facts: anything else that JSON can hold: license, data, numbers, training, ...
+        facts: anything else that JSON can hold: scores, license, data, numbers, training, ...
     """
     return {
         "format": FORMAT,
@@ -97,3 +102,24 @@ def labels_of(card: dict[str, Any]) -> LabelMap:
         return LabelMap(**fields)
     except (TypeError, AttributeError) as error:
         raise AvadetError(f"model card '{card['name']}': labels are wrong: {error}") from error
+
+
+def scores_of(card: dict[str, Any], labels: LabelMap) -> ScoreRule:
+    """How a model's logits become scores: what its card says, or else the label map.
+
+    Raises:
+        AvadetError: if the card says something unknown, or poses where the label map has none.
+    """
+    rule = card.get("scores", "softmax" if labels.exclusive else "sigmoid")
+    if rule not in get_args(ScoreRule):
+        raise unknown_name("scores of a model card", str(rule), get_args(ScoreRule))
+    if rule == "pose_softmax":
+        check_poses(labels)
+    return cast(ScoreRule, rule)
+
+
+def check_poses(labels: LabelMap) -> None:
+    """Raise AvadetError unless a label map has two poses to choose from."""
+    count = labels.groups.count(POSE)
+    if count < 2:
+        raise AvadetError(f"pose_softmax needs a label map with two classes of group '{POSE}' at least, got {count}")

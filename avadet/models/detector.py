@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
+from avadet.models.lfb import BankWindow
 from avadet.models.roi_head import RoIHead
 
 KINETICS_MEAN = (0.45, 0.45, 0.45)
@@ -61,23 +62,31 @@ class ActionDetector(ActionModel):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
 
-    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
+    def forward(self, clips: Tensor, rois: Tensor, window: BankWindow | None = None) -> Tensor:
         """Score every box of every clip.
 
         Args:
             clips: (B, 3, T, H, W) RGB, uint8 0-255 or float 0-1.
             rois: float (R, 5), batch index + xyxy px of the clip, in any order; R may be 0.
+            window: for a head with a `bank`: what the clips may look up, see `lfb`; None = nothing.
 
         Returns:
             logits (R, K), in the order of `rois`; no sigmoid, in training and testing alike.
 
         Raises:
-            AvadetError: if a shape is wrong or a batch index points to no clip.
+            AvadetError: if a shape is wrong, a batch index points to no clip, or the head takes no such window.
         """
         _check_input(clips, rois)
         maps = self.backbone(self.normalise(clips))
-        logits: Tensor = self.head(maps, rois, (clips.shape[3], clips.shape[4]))
+        more = () if window is None else (window,)
+        logits: Tensor = self.head(maps, rois, (clips.shape[3], clips.shape[4]), *more)
         return logits
+
+    def box_features(self, clips: Tensor, rois: Tensor) -> Tensor:
+        """Features (R, F) of every box, as a bank keeps them (`RoIHead.box_features`); arguments as `forward`."""
+        _check_input(clips, rois)
+        maps = self.backbone(self.normalise(clips))
+        return self.head.box_features(maps, rois, (clips.shape[3], clips.shape[4]))
 
     def normalise(self, clips: Tensor) -> Tensor:
         """RGB uint8 0-255 or float 0-1 (B, 3, T, H, W) -> the model's own float type, of mean 0 and deviation 1."""

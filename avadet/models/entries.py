@@ -10,6 +10,7 @@ from typing import Any
 
 from avadet.models.entry import Entry, published
 from avadet.models.mmaction2_entries import MMACTION2
+from avadet.models.start_entries import STARTS
 from avadet.types import ClipSpec
 
 __all__ = ["ENTRIES", "Entry"]
@@ -108,5 +109,6 @@ _PYSLOWFAST = (
     ),
 )
 
-ENTRIES = (_TINY, *_HUB, *_PYSLOWFAST, *MMACTION2)
-"""Every model, the bundled one first. Published numbers: model zoos of pytorchvideo, PySlowFast and mmaction2."""
+ENTRIES = (_TINY, *_HUB, *_PYSLOWFAST, *MMACTION2, *STARTS)
+"""Every model, the bundled one first, those that only start a training last. Published numbers: model zoos of
+pytorchvideo, PySlowFast and mmaction2."""

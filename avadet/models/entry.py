@@ -40,6 +40,11 @@ class Entry:
         return not self.url
 
     @property
+    def is_start(self) -> bool:
+        """Whether its weights only start a training: they classify whole clips or pictures, not people in boxes."""
+        return self.card.get("use") == "start"
+
+    @property
     def path(self) -> Path:
         """Where its weights lie, or would lie once downloaded."""
         folder = Path(__file__).parent / "bundled" if self.is_bundled else cache_folder()
@@ -57,9 +62,9 @@ def published(
     """A model that some project publishes.
 
     `facts`: summary, data, project, parameters, gflops, and perhaps frame_map, scored_on (if not the data's own
-    validation videos) and sha256.
+    validation videos), license (if more is known than that of the project) and sha256.
     """
-    license_note = f"not stated with the weights; {facts['project']}, which publishes them, is under Apache-2.0"
+    license_note = facts.get("license", unstated_license(facts["project"], "Apache-2.0"))
     protocol = f"{facts['scored_on']}, {_WHOLE_FRAME}" if "scored_on" in facts else _WHOLE_FRAME
     numbers = {"frame_map": facts["frame_map"], "protocol": protocol} if "frame_map" in facts else {}
     card = make_card(
@@ -75,3 +80,59 @@ def published(
         numbers=numbers,
     )
     return Entry(name, url.rpartition("/")[2], facts["summary"], url, facts.get("sha256", ""), card)
+
+
+def unstated_license(project: str, license_name: str) -> str:
+    """What can be said of the licence of weights that come without one."""
+    return f"not stated with the weights; {project}, which publishes them, is under {license_name}"
+
+
+def start(
+    name: str,
+    url: str,
+    architecture: str,
+    clip: ClipSpec,
+    *,
+    data: str,
+    license_note: str,
+    parameters: int,
+    summary: str,
+    arguments: dict[str, Any] | None = None,
+    top1: float | None = None,
+    protocol: str = "",
+    classifies: str = "whole clips",
+    sha256: str = "",
+    file: str = "",
+) -> Entry:
+    """Weights that only start a training: a classifier of whole clips or of pictures, or an encoder without any.
+
+    Args:
+        name: what users write after `model.init=`.
+        url: where they are published.
+        architecture: the builder of `zoo.BUILDERS` that they fit.
+        clip: what they were trained on.
+        data: likewise, in words.
+        license_note: of the weights.
+        parameters: of the published model, its classifier included; of one without labels the encoder's.
+        summary: one line.
+        arguments: of the builder.
+        top1: published accuracy, percent.
+        protocol: how that was measured.
+        classifies: what the published model classifies; "nothing" for one that was trained without labels.
+        sha256: first digits of the file's hash, where the publisher gives them.
+        file: what to call the file in the cache, where the publisher's own name is another one's too.
+    """
+    card = make_card(
+        name,
+        architecture,
+        arguments or {},
+        clip,
+        f"classes of {data}",
+        use="start",
+        classifies=classifies,
+        data=data,
+        license=license_note,
+        parameters=parameters,
+        numbers={} if top1 is None else {"top1": top1, "protocol": protocol},
+    )
+    return Entry(name, file or url.rpartition("/")[2], summary, url, sha256, card)

@@ -124,11 +124,6 @@ def score_difference(
     for seed in range(PROBES):
         inputs = sample_inputs(loaded.spec.num_frames, size_hw, 1, PROBE_BOXES, seed, as_float)
         clips, rois = (tensor.to(device) for tensor in inputs)
-        both = [_scores(model(clips, rois), loaded.labels.exclusive) for model in (reference, other)]
+        both = [loaded.scores(model(clips, rois).float().cpu()) for model in (reference, other)]
         worst = max(worst, (both[0] - both[1]).abs().max().item())
     return worst
-
-
-def _scores(logits: Tensor, exclusive: bool) -> Tensor:
-    values = logits.float().cpu()
-    return values.softmax(dim=1) if exclusive else values.sigmoid()

@@ -1,6 +1,6 @@
 """The models of mmaction2's zoo that avadet builds, with the numbers that its pages and metafiles give.
 
-Left out are ACRN, LFB and VideoMAE, parts of which are not built here.
+Left out is LFB, whose feature banks are not published.
 """
 
 from __future__ import annotations
@@ -34,7 +34,15 @@ _MULTISPORTS = _DataSet("MultiSports", "multisports", "66 actions of sports", fp
 
 
 def _openmmlab_slowfast(
-    name: str, config: str, stamp: str, alpha: int, data: _DataSet, frame_map: float, parameters: int, **head: Any
+    name: str,
+    config: str,
+    stamp: str,
+    alpha: int,
+    data: _DataSet,
+    frame_map: float,
+    parameters: int,
+    folder: str = "slowfast",
+    **head: Any,
 ) -> Entry:
     """A SlowFast R50 of mmaction2, pretrained on Kinetics-400."""
     arguments = {
@@ -45,10 +53,11 @@ def _openmmlab_slowfast(
         "last_dilation": 1,
         "head": {"aligned": True, "resolution": 8, **head},
     }
-    what = f"SlowFast R50 of mmaction2, 32 frames every 2, {32 // alpha} of them slow"
+    related = " that relates people to their surroundings" if "acrn" in head else ""
+    what = f"SlowFast R50 of mmaction2{related}, 32 frames every 2, {32 // alpha} of them slow"
     facts = {"parameters": parameters, "gflops": 96.9 if alpha == 4 else 52.6, "frame_map": frame_map}
     return _openmmlab(
-        name, f"slowfast/{config}", stamp, "slowfast", arguments, (32, 2), data, what, "Kinetics-400", **facts
+        name, f"{folder}/{config}", stamp, "slowfast", arguments, (32, 2), data, what, "Kinetics-400", **facts
     )
 
 
@@ -171,6 +180,23 @@ _SLOWFAST = (
         26.65,
         33_827_960,
         time_pool="max",
+    ),
+    *(
+        _openmmlab_slowfast(
+            name,
+            f"slowfast-acrn_kinetics400-pretrained-r50_8xb8-8x8x1-cosine-10e_{version}-rgb",
+            stamp,
+            4,
+            data,
+            frame_map,
+            92_229_752,
+            folder="acrn",
+            acrn={},
+        )
+        for name, version, stamp, data, frame_map in (
+            ("mmaction2_slowfast_r50_8x8_acrn_ava21", "ava21", "20220906-0dae1a90", _AVA21, 27.65),
+            ("mmaction2_slowfast_r50_8x8_acrn_ava", "ava22", "20220906-66ec24a2", _AVA22, 27.71),
+        )
     ),
     _openmmlab_slowfast(
         "mmaction2_slowfast_r50_4x16_multisports",
@@ -373,4 +399,32 @@ _SLOW = (
     ),
 )
 
-MMACTION2 = (*_SLOWFAST, *_SLOW)
+_OF_VIDEOMAE = "CC-BY-NC-4.0, as VideoMAE's weights, from which it was trained; mmaction2 publishes it under Apache-2.0"
+
+
+def _openmmlab_videomae(size: str, stamp: str, frame_map: float, parameters: int, gflops: float) -> Entry:
+    """A plain ViT of mmaction2 that starts from VideoMAE's weights."""
+    config = f"videomae/vit-{size}-p16_videomae-k400-pre_8xb8-16x4x1-20e-adamw_ava-kinetics-rgb"
+    return _openmmlab(
+        f"mmaction2_videomae_{size[0]}_avak",
+        config,
+        stamp,
+        f"videomae_{size[0]}",
+        {"head": {"aligned": True, "resolution": 8}},
+        (16, 4),
+        _AVA_KINETICS,
+        f"ViT-{size[0].upper()} of mmaction2, pre-trained as VideoMAE, 16 frames every 4",
+        "Kinetics-400",
+        license=_OF_VIDEOMAE,
+        parameters=parameters,
+        gflops=gflops,
+        frame_map=frame_map,
+    )
+
+
+_VIDEOMAE = (
+    _openmmlab_videomae("base", "20230314-3dafab75", 33.6, 86_288_720, 253.7),
+    _openmmlab_videomae("large", "20230314-bf93c9ea", 38.7, 303_942_736, 827.9),
+)
+
+MMACTION2 = (*_SLOWFAST, *_SLOW, *_VIDEOMAE)

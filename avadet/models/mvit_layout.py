@@ -22,6 +22,10 @@ MVIT_MARKER = r"^blocks\.\d+\.attn\.pool_k\.weight$"
 
 MVIT_RULES = (
     (r"^head\.projection\.", "head.proj."),
+    # The same net as pytorchvideo names it.
+    (r"^patch_embed\.patch_model\.", "patch_embed.proj."),
+    (r"^cls_positional_encoding\.", ""),
+    (r"^norm_embed\.", "norm."),
     (r"^(?=patch_embed\.|blocks\.|norm\.|cls_token$|pos_embed)", "backbone."),
     (r"\.patch_embed\.proj\.", ".patches."),
     (r"\.pos_embed$", ".positions.table"),

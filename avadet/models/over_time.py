@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
+from avadet.models.lfb import BankWindow
 from avadet.models.roi_head import RoIHead
 
 
@@ -40,6 +41,13 @@ def frame_by_frame(maps: Sequence[Tensor], rois: Tensor) -> tuple[list[Tensor], 
     index = rois[:, :1] * length + moments
     boxes = rois[:, None, 1:].expand(-1, length, -1)
     return frames, torch.cat([index[..., None], boxes], dim=2).flatten(0, 1)
+
+
+def window_of_frames(window: BankWindow, length: int) -> BankWindow:
+    """The window of clips of so many frames for `frame_by_frame`: each frame sees what its clip sees."""
+    moments = torch.arange(length, device=window.owner.device)
+    owner = (window.owner[:, None] * length + moments).flatten()
+    return BankWindow(owner, window.features.repeat_interleave(length, dim=0))
 
 
 def new_lstm(features: int, units: int, layers: int) -> nn.LSTM:
@@ -71,10 +79,14 @@ class ConsensusHead(RoIHead):
             raise AvadetError(f"consensus of frames must be 'avg' or 'max', got '{consensus}'")
         self.consensus = consensus
 
-    def forward(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+    def forward(
+        self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int], window: BankWindow | None = None
+    ) -> Tensor:
         """Logits (R, K); arguments as `RoIHead.forward`, the maps of one length T."""
         frames, boxes = frame_by_frame(maps, rois.float())
-        logits = super().forward(frames, boxes, clip_hw).view(rois.shape[0], maps[0].shape[2], self.proj.out_features)
+        length = maps[0].shape[2]
+        every = None if window is None else window_of_frames(window, length)
+        logits = super().forward(frames, boxes, clip_hw, every).view(rois.shape[0], length, self.proj.out_features)
         return logits.amax(dim=1) if self.consensus == "max" else logits.mean(dim=1)
 
 
@@ -99,8 +111,13 @@ class LstmHead(RoIHead):
             units: size of the LSTM's state; 512 in the paper.
             layers: LSTMs upon each other; 5 in the paper.
             context: whether the mean of each whole frame joins the features of its boxes.
-            options: of `RoIHead`; `time_pool` has nothing to do.
+            options: of `RoIHead`, but `acrn` and `acar`; `time_pool` has nothing to do.
+
+        Raises:
+            AvadetError: if `acrn` or `acar` is asked for.
         """
+        if options.get("acrn") is not None or options.get("acar") is not None:
+            raise AvadetError("relations (head.acrn, head.acar) read maps that an LSTM over boxes does not have")
         super().__init__([units], num_classes, **options)
         self.context = context
         self.lstm = new_lstm(sum(in_channels) * (2 if context else 1), units, layers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
+from avadet.models.acar import ActorContextRelation
+from avadet.models.acrn import ActorCentricRelation
+from avadet.models.lfb import BankReader, BankWindow
 
 
 def map_stride(clip_hw: tuple[int, int], map_hw: tuple[int, int]) -> float:
@@ -33,9 +37,15 @@ def map_stride(clip_hw: tuple[int, int], map_hw: tuple[int, int]) -> float:
 class RoIHead(nn.Module):
     """Pool each map over time, cut out each person, pool over space, join the maps, project to logits.
 
+    What a person is beyond his own box may come in by four ways: the mean of the map (`context`), what was seen before
+    and after (`bank`), how he stands to each place of the map (`acrn`), and through it to the others (`acar`).
+
     The order is that of the AVA baseline of SlowFast (Feichtenhofer et al., 2019, section 5). Deviations: the scale
     of RoIAlign is read off the map, any number of frames and of boxes (zero too) is welcome, and logits come out in
     training and testing alike.
+
+    Attributes:
+        own_features: F, features of a box before anything joins them but `context`.
     """
 
     def __init__(
@@ -53,6 +63,9 @@ class RoIHead(nn.Module):
         norm: bool = False,
         hidden: bool = False,
         dropout: float = 0.5,
+        bank: dict[str, Any] | None = None,
+        acrn: dict[str, Any] | None = None,
+        acar: dict[str, Any] | None = None,
     ) -> None:
         """Build the head.
 
@@ -71,6 +84,9 @@ class RoIHead(nn.Module):
             norm: whether the joined features pass a BatchNorm1d.
             hidden: whether they pass a linear layer of as many outputs and a ReLU before the classifier.
             dropout: share of features dropped in training.
+            bank: arguments of `BankReader`, whose answer is added to the features; None = none.
+            acrn: arguments of `ActorCentricRelation`, whose vector takes the features' place; None = none.
+            acar: arguments of `ActorContextRelation`, whose vector joins the features; None = none.
         """
         super().__init__()
         for name, choice in (("pool", pool), ("time_pool", time_pool)):
@@ -84,6 +100,12 @@ class RoIHead(nn.Module):
         self.time_pool = time_pool
         self.context = context
         self.context_cells = context_cells
+        self.own_features = features
+        self.bank = None if bank is None else BankReader(features, **bank)
+        self.acrn = None if acrn is None else ActorCentricRelation(features, sum(in_channels), **acrn)
+        self.acar = None if acar is None else ActorContextRelation(features, sum(in_channels), **acar)
+        features = features if self.acrn is None else self.acrn.width
+        features += 0 if self.acar is None else self.acar.width
         self.norm = nn.BatchNorm1d(features) if norm else None
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(features, features) if hidden else None
@@ -91,18 +113,26 @@ class RoIHead(nn.Module):
         nn.init.normal_(self.proj.weight, std=0.01)
         nn.init.zeros_(self.proj.bias)
 
-    def forward(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+    def forward(
+        self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int], window: BankWindow | None = None
+    ) -> Tensor:
         """Score every box.
 
         Args:
             maps: float (B, C_i, T_i, H_i, W_i), one for each of `in_channels`.
             rois: float (R, 5), batch index + xyxy px of the clip, in any order; R may be 0.
             clip_hw: (height, width) px of the clip.
+            window: what the clips may look up in their videos' banks; None = nothing.
 
         Returns:
             logits (R, K).
+
+        Raises:
+            AvadetError: for a window without a `bank` to read it or of other features, or in training for a `bank`
+                without a window, which may be empty.
         """
-        features = self.box_features(maps, rois, clip_hw)
+        self._check_window(window)
+        features = self._related(self.box_features(maps, rois, clip_hw), maps, rois[:, 0].long(), window)
         if self.norm is not None and len(rois) > 0:
             features = self.norm(features)
         features = self.dropout(features)
@@ -112,7 +142,7 @@ class RoIHead(nn.Module):
         return logits
 
     def box_features(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
-        """Features (R, F) of every box, before normalisation and dropout; arguments as `forward`.
+        """Features (R, F) of every box, before bank, relations, normalisation and dropout; arguments as `forward`.
 
         Boxes are cut out in float32 whatever the maps are: bfloat16 could not tell pixel 340 from 341.
         """
@@ -124,6 +154,25 @@ class RoIHead(nn.Module):
             owner = rois[:, 0].long()
             features += [self._whole(frame)[owner] for frame in frames]
         return torch.cat(features, dim=1).to(self.proj.weight.dtype)
+
+    def _related(self, features: Tensor, maps: Sequence[Tensor], owner: Tensor, window: BankWindow | None) -> Tensor:
+        """Features of boxes (R, F) -> with what bank and relations have to say, (R, F')."""
+        if self.bank is not None and window is not None:
+            features = features + self.bank(features, owner, window)
+        joined = [features if self.acrn is None else self.acrn(features, maps, owner)]
+        if self.acar is not None:
+            joined.append(self.acar(features, maps, owner))
+        return torch.cat(joined, dim=1)
+
+    def _check_window(self, window: BankWindow | None) -> None:
+        """Raise where a window or a bank would have no effect that nobody noticed."""
+        if self.bank is None and window is not None:
+            raise AvadetError("this model's head reads no feature bank; build it with head.bank")
+        if self.bank is not None and window is None and self.training:
+            raise AvadetError(
+                "a model with head.bank learns from windows, model(clips, rois, window), and got none; `avadet train` "
+                "gives none, see avadet.models.lfb"
+            )
 
     def _whole(self, frame: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C): the mean, or the maximum over a grid of means."""

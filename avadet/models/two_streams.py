@@ -191,9 +191,14 @@ def two_streams_r50(
         flow_weight: see `TwoStreamDetector`.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`, for both.
+        head: arguments of `RoIHead`, for both; no `bank`, of which each would need its own.
         trunk: arguments of `FrameResNet`, for both.
+
+    Raises:
+        AvadetError: if `head.bank` is asked for.
     """
+    if (head or {}).get("bank") is not None:
+        raise AvadetError("two streams read no feature bank; take head.bank off, or a model of one stream")
     rgb = single_frame_r50(num_classes, mean=mean, std=std, head=head, **trunk)
     flow = FlowNet(fields, **trunk)
     return TwoStreamDetector(rgb, flow, RoIHead(flow.out_channels, num_classes, **(head or {})), method, flow_weight)

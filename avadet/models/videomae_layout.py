@@ -34,14 +34,15 @@ MMACTION_VIT_MARKER = r"^backbone\.blocks\.0\.attn\.q_bias$"
 
 MMACTION_VIT_RULES = (
     (r"^roi_head\.bbox_head\.fc_cls\.", "head.proj."),
+    (r"^backbone\.fc_norm\.", "backbone.norm."),
     (r"\.patch_embed\.projection\.", ".patches."),
     (r"\.mlp\.layers\.0\.0\.", ".mlp.fc1."),
     (r"\.mlp\.layers\.1\.", ".mlp.fc2."),
 )
 """As `VIDEOMAE_RULES`, for checkpoints of mmaction2."""
 
-MMACTION_VIT_NO_WEIGHT = r"^backbone\.pos_embed$"
-"""As `VIDEOMAE_NO_WEIGHT`, for checkpoints of mmaction2."""
+MMACTION_VIT_NO_WEIGHT = r"^backbone\.pos_embed$|^cls_head\."
+"""As `VIDEOMAE_NO_WEIGHT`, for checkpoints of mmaction2; `cls_head` classifies whole clips."""
 
 TRAINED_ON = (16, 224, 224)
 """Frames, rows and columns (px) of the clips of all published models; a detector's clips may be larger."""

@@ -138,9 +138,13 @@ class Attention(nn.Module):
         return attention(q, k, v, self.heads)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """Scaled dot-product attention of queries (..., N, C) to keys and values (..., M, C), head by head."""
-    mixed = F.scaled_dot_product_attention(_by_head(q, heads), _by_head(k, heads), _by_head(v, heads))
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, there: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention of queries (..., N, C) to keys and values (..., M, C), head by head.
+
+    `there` (..., M) says which keys are to be seen; None = all.
+    """
+    mask = None if there is None else there.reshape(-1, 1, 1, there.shape[-1])
+    mixed = F.scaled_dot_product_attention(_by_head(q, heads), _by_head(k, heads), _by_head(v, heads), mask)
     return mixed.transpose(1, 2).reshape(*q.shape[:-1], v.shape[-1])
 
 

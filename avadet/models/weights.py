@@ -131,7 +131,7 @@ def _read_pickled(path: Path) -> dict[str, Any]:
 
 def _state_dict(content: dict[str, Any]) -> dict[str, Any]:
     """The dictionary of tensors, wherever the project puts it."""
-    for key in ("model_state", "state_dict", "model"):
+    for key in ("model_state", "state_dict", "model", "module", "target_encoder"):
         if isinstance(content.get(key), dict):
             inner: dict[str, Any] = content[key]
             return inner

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
-from avadet.models.cards import clip_of, labels_of, make_card, read_card
+from avadet.models.cards import clip_of, labels_of, make_card, read_card, scores_of
 from avadet.models.download import cache_folder, download
 from avadet.models.entries import ENTRIES, Entry
+from avadet.models.families import FAMILIES
 from avadet.types import ClipSpec, LabelMap
 
 if TYPE_CHECKING:
@@ -47,6 +48,16 @@ class LoadedModel:
     card: dict[str, Any]
     report: LoadReport
     running: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the card says how to read the logits; raises AvadetError if not."""
+        scores_of(self.card, self.labels)
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Scores (R, K), 0-1, that logits (R, K) mean."""
+        from avadet.models.scores import to_scores
+
+        return to_scores(logits, self.labels, scores_of(self.card, self.labels))
 
 
 def models() -> list[Entry]:
@@ -112,15 +123,44 @@ def _load_weights(name_or_path: str | Path, target: torch.device, allow_partial:
     """A model as torch's modules; arguments and errors as `load`."""
     text = str(name_or_path)
     if text in {entry.name for entry in ENTRIES}:
-        return _load_entry(entry_of(text), target, allow_partial)
+        entry = entry_of(text)
+        if entry.is_start:
+            raise AvadetError(
+                f"{text} finds no actions of people in boxes, it was trained on {entry.card['data']} to classify "
+                f"{entry.card['classifies']}; train a detector that starts from it: model.init={text}"
+            )
+        return _load_entry(entry, target, allow_partial)
     path = Path(name_or_path)
     if not path.exists() and (path.suffix or path.name != text):
-        raise AvadetError(f"{path}: no such file; models known by name: {', '.join(entry.name for entry in ENTRIES)}")
+        raise AvadetError(f"{path}: no such file; models known by name: {', '.join(_detectors())}")
     if not path.exists():
-        raise unknown_name("model", text, [entry.name for entry in ENTRIES])
+        raise unknown_name("model", text, _detectors())
     if path.suffix == ".safetensors":
         return _load_own(path, target, allow_partial)
     return _load_foreign(path, target, allow_partial)
+
+
+def _detectors() -> list[str]:
+    """Names of the models that find actions."""
+    return [entry.name for entry in ENTRIES if not entry.is_start]
+
+
+def fetched(name_or_path: str | Path) -> Path:
+    """The file of weights that a name of the zoo stands for, downloaded first if need be; any other path as it is.
+
+    Raises:
+        AvadetError: for a word that is neither a name nor a file, or a download that fails.
+    """
+    path = Path(name_or_path)
+    known = {entry.name: entry for entry in ENTRIES}
+    if path.exists() or path.suffix or path.name != str(name_or_path):
+        return path
+    if path.name not in known:
+        raise unknown_name("weights", path.name, known)
+    entry = known[path.name]
+    if not (entry.is_here or entry.is_bundled):
+        download(entry.url, entry.path, entry.sha256)
+    return entry.path
 
 
 def entry_of(name: str) -> Entry:
@@ -226,39 +266,6 @@ def _lazy(module: str, name: str) -> Callable[..., ActionModel]:
 
 
 BUILDERS: dict[str, Callable[..., ActionModel]] = {
-    name: _lazy(module, name)
-    for module, names in {
-        "slow": ("slow_r50", "c2d_r50", "i3d_r50", "resnet3d"),
-        "slowfast": ("slowfast_r50", "slowfast"),
-        "mvit": ("mvit", "mvitv1_b_16x4", "mvitv1_b_32x3", "mvitv2_s_16x4", "mvitv2_b_32x3"),
-        "tiny_actions": ("tiny_actions",),
-        "two_views": ("tiny_two_views",),
-        "videomae": ("videomae", "videomae_s", "videomae_b", "videomae_l", "videomae_h"),
-        "vivit": (
-            "vivit",
-            "vivit_b_16x2",
-            "vivit_b_16x2_factorised_encoder",
-            "vivit_b_16x2_factorised_attention",
-            "vivit_b_16x2_factorised_dot_product",
-            "vivit_l_16x2",
-            "vivit_l_16x2_factorised_encoder",
-        ),
-        "timesformer": ("timesformer", "timesformer_b", "timesformer_b_hr", "timesformer_b_l"),
-        "swin3d": ("swin3d", "swin3d_t", "swin3d_s", "swin3d_b"),
-        "token_learner": ("token_learner_vit", "token_learner_vit_b"),
-        "mtv": ("mtv", "mtv_b"),
-        "frames": (
-            *("frame_resnet", "single_frame_r50", "early_fusion_r50", "late_fusion_r50", "slow_fusion_r50"),
-            *("tsn_r50", "conv_pooling_r50", "box_lstm_r50", "cell_lstm_r50"),
-        ),
-        "two_streams": ("two_streams_r50",),
-        "convs3d.c3d": ("c3d",),
-        "convs3d.csn": ("csn", "ir_csn_50", "ir_csn_101", "ir_csn_152", "ip_csn_152"),
-        "convs3d.inception": ("i3d_inception", "s3d"),
-        "convs3d.r2plus1d": ("r2plus1d_r50",),
-        "convs3d.r3d": ("video_resnet", "r3d_18", "mc3_18", "r2plus1d_18", "r2plus1d_34"),
-        "convs3d.x3d": ("x3d", "x3d_xs", "x3d_s", "x3d_m", "x3d_l", "x3d_xl"),
-    }.items()
-    for name in names
+    name: _lazy(module, name) for module, sizes in FAMILIES.items() for name in sizes
 }
 """Every architecture a card may name: builder(num_classes, mean=..., std=..., **arguments) -> ActionModel."""

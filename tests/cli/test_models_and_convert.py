@@ -35,28 +35,85 @@ def foreign(tmp_path: Path) -> Path:
     return path
 
 
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The lines that `avadet models` prints."""
+    assert main(["models", *arguments]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
 def test_every_model_is_listed(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
-    assert main(["models"]) == 0
-    head, *rows, _, kept = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "data", "set", "clip", "params", "GFLOPs", "mAP", "size", "here"]
-    assert [row.split()[0] for row in rows] == [entry.name for entry in zoo.models()]
-    assert rows[0].endswith("bundled")
-    assert all(row.endswith("no") for row in rows[1:])
-    assert str(cache) in kept
+    lines = said(capsys)
+    assert lines[0].split() == ["name", "data", "set", "clip", "params", "GFLOPs", "mAP", "size", "here"]
+    first = [line.split()[0] for line in lines if line]
+    assert set(first) > {entry.name for entry in zoo.models()}
+    assert lines[1].startswith("tiny ") and lines[1].endswith("bundled")
+    assert sum(line.endswith(" no") for line in lines) == len(zoo.models()) - 1
+    assert "|vivit|" in lines[-2] and str(cache) in lines[-1]
 
 
 def test_a_cached_model_is_shown_with_the_size_of_its_file(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
     cache.mkdir()
     zoo.entry_of("slow_r50_4x16_ava").path.write_bytes(bytes(3_000_000))
-    assert main(["models", "slow_r50_4x16_ava", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
+    facts = json.loads("\n".join(said(capsys, "show", "slow_r50_4x16_ava", "--json")))
     assert (facts["size"], facts["here"]) == ("3 MB", "cached")
     assert facts["url"].startswith("https://") and "Apache-2.0" in facts["licence"]
+    assert facts["parameters"] == 31_798_416
+    assert facts["multiply_adds_g"] == pytest.approx(facts["GFLOPs"], abs=0.06)
+    backbone, head = facts["parts"]
+    assert backbone["shapes"] == [[1, 2048, 4, 16, 16]]
+    assert head["parameters"] == 2048 * 80 + 80
+    assert sum(part["parameters"] for part in backbone["parts"]) == backbone["parameters"]
 
 
-def test_an_unknown_model_gets_close_matches(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "slowfast_r50_8x8"]) == 1
-    assert "did you mean slowfast_r50_8x8_ava" in capsys.readouterr().err
+def test_a_family_shows_its_sizes_and_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = said(capsys, "--family", "slowfast")
+    assert head.split() == ["name", "clip", "params", "GFLOPs", "weights"]
+    assert rows[0].split()[:8] == ["slowfast_r50", "32x2", "at", "256", "px", "33.83", "M", "96.9"]
+    assert rows[1].split()[:5] == ["slowfast", "any", "size", "-", "-"]
+    assert any(row.startswith("slowfast_r101_16x8_ava ") for row in rows)
+    facts = json.loads("\n".join(said(capsys, "--family", "slowfast", "--json")))
+    assert [one["name"] for one in facts["sizes"]] == ["slowfast_r50", "slowfast"]
+    assert "slowfast_r50_8x8_ava" in facts["sizes"][0]["weights"]
+    assert {one["name"] for one in facts["weights"]} >= {"slowfast_r50_8x8_ava", "slowfast_r101_8x8_ava"}
+
+
+def test_a_family_without_weights_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "--family", "mtv")[-1] == "no weights of this family load by name"
+
+
+def test_a_backbone_is_shown_with_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n".join(said(capsys, "show", "r3d_18"))
+    assert "R3D-18: all kernels 3x3x3" in text
+    assert "  layer4  2 x BasicBlock  24,908,800  1x512x2x7x7" in text
+    assert "33,207,312 parameters; 40.7 GFLOPs" in text
+
+
+def test_weights_to_start_from_are_told_from_detectors(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys)
+    detectors = lines[: next(row for row, line in enumerate(lines) if line.startswith("mAP: "))]
+    assert not any(line.startswith("r3d_18_k400 ") for line in detectors)
+    assert any(line.startswith("r3d_18_k400 ") and " 63.2 " in line for line in lines)
+    shown = said(capsys, "show", "r3d_18_k400")
+    assert "to train     model.family=r3d_18 model.init=r3d_18_k400" in shown
+    assert any(line.startswith("licence") and "BSD-3-Clause" in line for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "slowfast_r50_8x8"], "unknown model 'slowfast_r50_8x8'; did you mean slowfast_r50_8x8_ava"),
+        (["show", "vivit_b"], "did you mean vivit or vivit_b_16x2 or"),
+        (["show", "resnet3d"], "resnet3d builds any size, by model.arguments; its published sizes: slow_r50, c2d_r50"),
+        (["tiny"], "one model is shown by: avadet models show tiny"),
+        (["show"], "one model is shown by: avadet models show NAME"),
+        (["--family", "vivi"], "unknown family 'vivi'; did you mean vivit"),
+    ],
+)
+def test_what_makes_no_sense_is_explained(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["models", *arguments]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_converted_model_gives_the_same_scores(
@@ -64,8 +121,8 @@ def test_a_converted_model_gives_the_same_scores(
 ) -> None:
     out = tmp_path / "own" / "small.safetensors"
     assert main(["convert", str(foreign), str(out), "--labels", "ava_v2.1"]) == 0
-    said = capsys.readouterr().out
-    assert "0 missing; 0 unexpected; 0 reshaped" in said and f"wrote {out}" in said
+    text = capsys.readouterr().out
+    assert "0 missing; 0 unexpected; 0 reshaped" in text and f"wrote {out}" in text
     first, again = zoo.load(foreign), zoo.load(out)
     assert sum(again.labels.evaluated) == 60
     with torch.no_grad():

@@ -1,10 +1,17 @@
-"""Parameters and multiply-adds of a net, counted on tensors without memory."""
+"""Parameters, multiply-adds and shapes of a net, counted on tensors without memory."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from avadet.models.detector import ActionDetector
+
+Shape = tuple[int, ...]
 
 
 def parameters(net: nn.Module) -> int:
@@ -12,7 +19,7 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def gflops(net: nn.Module, shape: tuple[int, ...], norms: bool = False) -> float:
+def gflops(net: nn.Module, shape: Shape, norms: bool = False) -> float:
     """1e9 multiply-adds of one forward pass of a net on the meta device.
 
     Args:
@@ -26,8 +33,24 @@ def gflops(net: nn.Module, shape: tuple[int, ...], norms: bool = False) -> float
         for module in net.modules()
         if norms and isinstance(module, nn.modules.batchnorm._BatchNorm)
     ]
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
-        net.eval()(torch.empty(shape))
+    _, operations = _run(net, shape)
     for hook in hooks:
         hook.remove()
-    return (counter.get_total_flops() / 2 + sum(in_norms)) / 1e9
+    return (operations + sum(in_norms)) / 1e9
+
+
+def sizes(
+    builder: Callable[..., ActionDetector], clip: tuple[int, int, int], **options: Any
+) -> tuple[int, float, list[Shape]]:
+    """Parameters with 80 classes, 1e9 multiply-adds of the backbone for one clip (T, H, W), shapes of its maps."""
+    with torch.device("meta"):
+        model = builder(80, **options)
+    maps, operations = _run(model.backbone, (1, 3, *clip))
+    return parameters(model), operations / 1e9, [tuple(one_map.shape) for one_map in maps]
+
+
+def _run(net: nn.Module, shape: Shape) -> tuple[list[Tensor], float]:
+    """What a net gives for an input of this shape, and its multiply-adds."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
+        answer = net.eval()(torch.empty(shape))
+    return answer, counter.get_total_flops() / 2

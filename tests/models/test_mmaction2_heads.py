@@ -18,6 +18,7 @@ from avadet.models.layouts import has_background, mmaction_settings
 from avadet.models.nonlocal_block import NonLocal
 from avadet.models.weights import read_checkpoint
 
+ACRN = {"join": "conv1.conv", "join_norm": "conv1.bn", "conv": "conv2.conv", "conv_norm": "conv2.bn"}
 TO_MMACTION = (
     (r"\.stem\.conv\.", ".conv1.conv."),
     (r"\.stem\.norm\.", ".conv1.bn."),
@@ -31,6 +32,7 @@ TO_MMACTION = (
     *((rf"\.branch2\.norm_{letter}\.", f".conv{index}.bn.") for index, letter in enumerate("abc", 1)),
     *((rf"\.res{number + 1}\.", f".layer{number}.") for number in (1, 2, 3, 4)),
 )
+NORM = ("running_mean", "running_var", "weight", "bias")
 CLIP = torch.linspace(0, 255, 3 * 4 * 64 * 96).view(1, 3, 4, 64, 96).sin().mul(127).add(128).byte()
 ROIS = torch.tensor([[0.0, 4, 4, 40, 60], [0, 30, 2, 96, 64], [0, 50, 20, 52, 23]])
 
@@ -56,6 +58,9 @@ def mmaction_tensors(model: nn.Module, background: bool = True) -> dict[str, Ten
             tensors[f"roi_head.bbox_head.fc_cls.{'2.' if layers else ''}{name.rpartition('.')[2]}"] = rows
         elif name.startswith("head.hidden."):
             tensors[f"roi_head.bbox_head.fc_cls.0.{name.rpartition('.')[2]}"] = value
+        elif name.startswith("head.acrn."):
+            _, _, part, kind = name.split(".")
+            tensors[f"roi_head.shared_head.{ACRN[part]}.{kind}"] = value
         elif name.startswith("backbone."):
             for pattern, replacement in TO_MMACTION:
                 name = re.sub(pattern, replacement, name)
@@ -71,11 +76,39 @@ def plain_logits(model: nn.Module, tensors: dict[str, Tensor], time_max: bool, c
     if context:
         cells = torch.cat([cells, adaptive_avg_pool2d(frame, 8).expand(len(ROIS), -1, -1, -1)], dim=1)
     features = cells.flatten(2).amax(2)
+    if "roi_head.shared_head.conv1.conv.weight" in tensors:
+        features = plain_relation(features, frame, tensors)
     key = "roi_head.bbox_head.fc_cls."
     if f"{key}0.weight" in tensors:
         features = (features @ tensors[f"{key}0.weight"].T + tensors[f"{key}0.bias"]).clamp(min=0)
         key += "2."
     return (features @ tensors[f"{key}weight"].T + tensors[f"{key}bias"])[:, 1:]
+
+
+def plain_relation(features: Tensor, frame: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+    """Its ACRN: every actor tiled beside the one map, a 1x1 and a 3x3 convolution, the maximum over places."""
+    tiled = features[..., None, None].expand(-1, -1, *frame.shape[2:])
+    x = torch.cat([tiled, frame.expand(len(features), -1, -1, -1)], dim=1)[:, :, None]
+    for name, padding in (("conv1", 0), ("conv2", (0, 1, 1))):
+        norm = (tensors[f"roi_head.shared_head.{name}.bn.{part}"] for part in NORM)
+        x = batch_norm(conv3d(x, tensors[f"roi_head.shared_head.{name}.conv.weight"], padding=padding), *norm).relu()
+    return x.flatten(2).amax(2)
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_relations_give_the_logits_of_mmaction2(tmp_path: Path, context: bool) -> None:
+    head = {"aligned": True, "resolution": 8, "context": context, "context_cells": 8}
+    model = random_model(head={**head, "acrn": {"width": 6}})
+    tensors = mmaction_tensors(model)
+    path = tmp_path / "slowonly-acrn_8xb8-4x16x1.pth"
+    torch.save({"state_dict": tensors}, path)
+    loaded = zoo.load(path)
+    assert loaded.report.is_whole
+    assert loaded.card["arguments"]["head"]["acrn"] == {"width": 6}
+    with torch.no_grad():
+        expected = plain_logits(model, tensors, False, context)
+        torch.testing.assert_close(loaded.model(CLIP, ROIS), expected, atol=1e-4, rtol=1e-4)
+    assert expected.std(0).min() > 1e-3
 
 
 @pytest.mark.parametrize("hidden", [False, True])
@@ -126,7 +159,7 @@ def test_a_pooled_projection_by_plain_sums() -> None:
     weights = torch.einsum("nct,ncp->ntp", project("theta").flatten(2), key).div(2**0.5).softmax(2)
     looked_up = torch.einsum("ntp,ncp->nct", weights, value).view(2, 2, 3, 4, 6)
     out = conv3d(looked_up, state["conv_out.weight"])
-    norm = (state[f"norm.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+    norm = (state[f"norm.{part}"] for part in NORM)
     with torch.no_grad():
         torch.testing.assert_close(block(x), x + batch_norm(out, *norm))
         other = NonLocal(4).eval()
@@ -150,7 +183,6 @@ def test_a_row_for_no_action_is_dropped_only_where_there_is_one(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("tensor", "part"),
     [
-        ("roi_head.shared_head.conv1.conv.weight", r"the relations of its RoI head \(ACRN\)"),
         ("roi_head.shared_head.fbo.st_feat_conv.conv.weight", r"the long-term feature bank of its RoI head \(LFB\)"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from model_sizes import sizes
+from counting import sizes
 from torch import nn
 from torchvision.models import video
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d

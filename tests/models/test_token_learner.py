@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_sizes import sizes
+from counting import sizes
 from torch import nn
 
 from avadet.models.token_learner import (

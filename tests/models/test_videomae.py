@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from model_sizes import sizes
+from counting import sizes
 from torch import nn
 
 from avadet.models.detector import ActionDetector

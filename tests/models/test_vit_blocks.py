@@ -31,6 +31,17 @@ def test_tokens_of_a_clip_come_frame_by_frame_and_row_by_row() -> None:
     assert by_frame(tokens, 2)[0, 1, :, 0].tolist() == [102, 110, 122, 130]
 
 
+def test_keys_that_are_not_there_have_no_say() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 3, 4, 6), torch.randn(2, 3, 5, 6), torch.randn(2, 3, 5, 6)
+    there = torch.ones(2, 3, 5, dtype=torch.bool)
+    there[1, 2, 1:3] = False
+    found, all_there = attention(q, k, v, 2, there), attention(q, k, v, 2)
+    assert torch.equal(found[0], all_there[0])
+    kept = [0, 3, 4]
+    torch.testing.assert_close(found[1, 2], attention(q[1, 2], k[1, 2, kept], v[1, 2, kept], 2))
+
+
 def test_a_clip_smaller_than_a_tubelet_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"clips must have at least 2 x 16 x 16 frames.*; got 1 x 64 x 64"):
         Tubelets(4, (2, 16, 16))(torch.zeros(1, 3, 1, 64, 64))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from model_sizes import sizes
+from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError

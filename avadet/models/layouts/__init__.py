@@ -1,16 +1,19 @@
 """Other projects' checkpoints: their tensors' names (`names`), and which model they fit (`recipes`)."""
 
+from avadet.models.layouts.classifiers import CLASSIFIERS, CLIPS, PICTURES
+from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.layouts.names import (
     AVADET,
     CAFFE2,
+    HIERA,
     LAYOUTS,
     MMACTION,
     MVIT,
     PYSLOWFAST,
     PYTORCHVIDEO,
     PYTORCHVIDEO_POOLED,
-    Layout,
-    Tensors,
+    VJEPA2,
+    VJEPA2_AUTHORS,
     recognise,
     translate,
 )
@@ -20,12 +23,18 @@ from avadet.models.layouts.settings import has_background, mmaction_settings
 __all__ = [
     "AVADET",
     "CAFFE2",
+    "CLASSIFIERS",
+    "CLIPS",
+    "HIERA",
     "LAYOUTS",
     "MMACTION",
     "MVIT",
+    "PICTURES",
     "PYSLOWFAST",
     "PYTORCHVIDEO",
     "PYTORCHVIDEO_POOLED",
+    "VJEPA2",
+    "VJEPA2_AUTHORS",
     "Layout",
     "Recipe",
     "Tensors",

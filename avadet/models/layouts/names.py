@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from torch import Tensor
 
 from avadet.errors import AvadetError
+from avadet.models.hiera_layout import HIERA_MARKER, HIERA_NO_WEIGHT, HIERA_RULES
+from avadet.models.layouts.classifiers import CLASSIFIERS
+from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.mvit_layout import MVIT_MARKER, MVIT_RULES, join_qkv
 from avadet.models.videomae_layout import (
     MMACTION_VIT_MARKER,
@@ -23,35 +23,14 @@ from avadet.models.videomae_layout import (
     VIDEOMAE_NO_WEIGHT,
     VIDEOMAE_RULES,
 )
-
-Tensors = dict[str, Tensor]
-Rules = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How one project names its tensors.
-
-    Attributes:
-        name: the project.
-        marker: regular expression that matches some name of every checkpoint of the project.
-        rules: (regular expression, replacement) pairs.
-        no_weight: regular expression of names that hold no weights of the model; "" = all names do.
-        background: first rows of the classifier that stand for no class.
-    """
-
-    name: str
-    marker: str
-    rules: Rules
-    no_weight: str = ""
-    background: int = 0
-
-    def rename(self, name: str) -> str:
-        """The name a tensor has here."""
-        for pattern, replacement in self.rules:
-            name = re.sub(pattern, replacement, name)
-        return name
-
+from avadet.models.vjepa2_layout import (
+    VJEPA2_AUTHORS_MARKER,
+    VJEPA2_AUTHORS_NO_WEIGHT,
+    VJEPA2_AUTHORS_RULES,
+    VJEPA2_MARKER,
+    VJEPA2_NO_WEIGHT,
+    VJEPA2_RULES,
+)
 
 AVADET = Layout("avadet", r"^(\w+\.)?head\.proj\.weight$", ())
 
@@ -137,6 +116,15 @@ MMACTION = Layout(
     (
         (r"^roi_head\.bbox_head\.fc_cls\.0\.", "head.hidden."),  # of two layers, if there are
         (r"^roi_head\.bbox_head\.fc_cls\.(2\.)?", "head.proj."),
+        *(
+            (rf"^roi_head\.shared_head\.conv{number}\.{theirs}\.", f"head.acrn.{ours}.")
+            for number, theirs, ours in (
+                (1, "conv", "join"),
+                (1, "bn", "join_norm"),
+                (2, "conv", "conv"),
+                (2, "bn", "conv_norm"),
+            )
+        ),
         (r"\.(layer\d)\.(\d+)\.non_local_block\.(theta|phi|g)(\.0)?\.conv\.", r".\1.nonlocal\2.conv_\3."),
         (r"\.(layer\d)\.(\d+)\.non_local_block\.conv_out\.conv\.", r".\1.nonlocal\2.conv_out."),
         (r"\.(layer\d)\.(\d+)\.non_local_block\.conv_out\.bn\.", r".\1.nonlocal\2.norm."),
@@ -154,22 +142,32 @@ MMACTION = Layout(
         (r"\.stem\.bn\.", ".stem.norm."),
         *((rf"\.layer{number}\.", f".res{number + 1}.") for number in (1, 2, 3, 4)),
     ),
+    no_weight=r"^cls_head\.",  # classifies whole clips
     background=1,
 )
 
-MVIT = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES)
+MVIT = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES, splits_qkv=True)
 
 VIDEOMAE = Layout("videomae", VIDEOMAE_MARKER, VIDEOMAE_RULES, VIDEOMAE_NO_WEIGHT)
 
 MMACTION_VIT = Layout("mmaction2 vit", MMACTION_VIT_MARKER, MMACTION_VIT_RULES, MMACTION_VIT_NO_WEIGHT, background=1)
 
-LAYOUTS = (PYTORCHVIDEO_POOLED, PYTORCHVIDEO, PYSLOWFAST, MVIT, VIDEOMAE, CAFFE2, MMACTION, MMACTION_VIT, AVADET)
+HIERA = Layout("hiera", HIERA_MARKER, HIERA_RULES, HIERA_NO_WEIGHT)
+
+VJEPA2 = Layout("transformers v-jepa 2", VJEPA2_MARKER, VJEPA2_RULES, VJEPA2_NO_WEIGHT, splits_qkv=True)
+
+VJEPA2_AUTHORS = Layout("v-jepa 2", VJEPA2_AUTHORS_MARKER, VJEPA2_AUTHORS_RULES, VJEPA2_AUTHORS_NO_WEIGHT)
+
+LAYOUTS = (
+    *(PYTORCHVIDEO_POOLED, PYTORCHVIDEO, PYSLOWFAST, MVIT, VIDEOMAE, HIERA, VJEPA2, VJEPA2_AUTHORS),
+    *(*CLASSIFIERS, CAFFE2, MMACTION, MMACTION_VIT, AVADET),
+)
 """The more special before the more general: the first whose marker is found wins."""
 
 
 UNBUILT = (
     (r"^roi_head\.shared_head\.(lfb|fbo)\b", "the long-term feature bank of its RoI head (LFB)"),
-    (r"^roi_head\.shared_head\.", "the relations of its RoI head (ACRN)"),
+    (r"^backbone\.norms_block\.", "the norms between the blocks of its encoder (V-JEPA 2.1)"),
 )
 """(regular expression of a tensor's name, part of a model): what checkpoints hold that no model here has."""
 
@@ -182,6 +180,8 @@ def recognise(names: Iterable[str], source: str) -> Layout:
             is not built here, naming the part.
     """
     listed = list(names)
+    if _is_own(listed):
+        return AVADET
     for marker, part in UNBUILT:
         example = next((name for name in listed if re.search(marker, name)), None)
         if example is not None:
@@ -196,20 +196,27 @@ def recognise(names: Iterable[str], source: str) -> Layout:
     raise AvadetError(f"{source}: tensors of no known layout (first names: {first}); known layouts: {known}")
 
 
+def _is_own(names: Sequence[str]) -> bool:
+    """Whether names are avadet's: others have a backbone or a classifier of the same name, but not both."""
+    has_backbone = any(re.search(r"^(\w+\.)*backbone\.", name) for name in names)
+    return has_backbone and any(re.search(AVADET.marker, name) for name in names)
+
+
 def translate(tensors: Tensors, layout: Layout, has_background: bool = True) -> Tensors:
     """The same tensors under the names they have here, without what is no weight or stands for no class.
 
     `has_background`: whether the classifier has the rows for no class that `layout.background` counts.
     """
-    renamed = {
+    weights = {
         layout.rename(name): tensor
         for name, tensor in tensors.items()
         if not (layout.no_weight and re.search(layout.no_weight, name))
     }
+    renamed = {name: layout.reshape(name, tensor) for name, tensor in weights.items()}
     for name in ("head.proj.weight", "head.proj.bias"):
         if name in renamed:
             renamed[name] = renamed[name][layout.background if has_background else 0 :]
-    if layout is MVIT:
+    if layout.splits_qkv:
         return join_qkv(renamed)
     if any(name.startswith("backbone.fast.") for name in renamed):
         return renamed

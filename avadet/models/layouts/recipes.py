@@ -8,7 +8,17 @@ from typing import Any
 
 from avadet.errors import AvadetError
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD
-from avadet.models.layouts.names import AVADET, MMACTION, MMACTION_VIT, MVIT, PYSLOWFAST, VIDEOMAE, Layout, Tensors
+from avadet.models.hiera_layout import hiera_arguments
+from avadet.models.layouts.layout import Layout, Tensors
+from avadet.models.layouts.names import (
+    AVADET,
+    HIERA,
+    MMACTION,
+    MMACTION_VIT,
+    MVIT,
+    PYSLOWFAST,
+    VIDEOMAE,
+)
 from avadet.models.layouts.settings import name_settings
 from avadet.models.mvit_layout import mvit_arguments, mvit_clip
 from avadet.models.videomae_layout import videomae_arguments
@@ -67,6 +77,7 @@ HABITS = {
     ),
     MMACTION_VIT.name: Habits(True, 8, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
     VIDEOMAE.name: Habits(True, 7, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
+    HIERA.name: Habits(True, boxes="exact"),
 }
 """By layout; those not listed have the habits that `Habits` has by default."""
 
@@ -81,8 +92,13 @@ def recipe_of(tensors: Tensors, layout: Layout, settings: Mapping[str, Any], sou
     pytorchvideo and in the caffe2 zoo.
 
     Raises:
-        AvadetError: if this is no MViT and no ResNet of the Slow, SlowFast, I3D or C2D family.
+        AvadetError: if this is no MViT and no ResNet of the Slow, SlowFast, I3D or C2D family, or no detector at all.
     """
+    if layout.classifies:
+        raise AvadetError(
+            f"{source}: weights that classify {layout.classifies} ({layout.name}), no people in boxes; a training "
+            "starts from them: model.init"
+        )
     if "head.proj.weight" not in tensors:
         raise AvadetError(f"{source}: no classifier among its {len(tensors)} tensors ({layout.name} layout)")
     habits = HABITS.get(layout.name, Habits())
@@ -93,6 +109,10 @@ def recipe_of(tensors: Tensors, layout: Layout, settings: Mapping[str, Any], sou
     elif layout in (MMACTION_VIT, VIDEOMAE):
         architecture, arguments, known = "videomae", videomae_arguments(tensors, source), settings
         frames, stride, short_side, channels = 16, 4, 256, arguments["channels"]
+    elif layout is HIERA:
+        architecture, arguments, known = "hiera", hiera_arguments(tensors, source), settings
+        frames, stride, short_side = 16, 4, 256
+        channels = arguments["channels"] * 2 ** (arguments["maps"][0] - 1)
     else:
         architecture, arguments, known = _resnet(tensors, layout, settings, habits, source)
         slow = arguments.get("temporal_pool") == 1
@@ -135,7 +155,10 @@ def _clip_spec(data: Mapping[str, Any], frames: int, stride: int, short_side: in
 def _head_arguments(
     tensors: Tensors, channels: int, detection: Mapping[str, Any], habits: Habits, source: str
 ) -> dict[str, Any]:
-    """Arguments of `RoIHead` over maps of so many channels; a head over twice as many sees whole maps as well."""
+    """Arguments of `RoIHead` over maps of so many channels; a head over twice as many sees whole maps as well.
+
+    A relation of actors reads their features and the maps beside each other; the classifier, its answer.
+    """
     resolution = int(detection.get("ROI_XFORM_RESOLUTION", habits.resolution))
     head: dict[str, Any] = {
         "aligned": bool(detection.get("ALIGNED", habits.aligned)),
@@ -145,6 +168,9 @@ def _head_arguments(
     if "head.hidden.weight" in tensors:
         head["hidden"] = True
     features = tensors["head.proj.weight"].shape[1]
+    if "head.acrn.join.weight" in tensors:
+        head["acrn"] = {"width": features}
+        features = tensors["head.acrn.join.weight"].shape[1] - channels
     if features == 2 * channels:
         return {**head, "context": True, "context_cells": resolution}
     if features != channels:

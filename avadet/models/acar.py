@@ -1,0 +1,132 @@
+"""What people do with each other and with what stands around them: actor-context relations.
+
+Pan et al., "Actor-Context-Actor Relation Network for Spatio-Temporal Action Localization", CVPR 2021. An actor is held
+against every place of its clip (first order: he stands at that bench), and these relations of all actors of the clip
+against each other, place by place (high order: she plays the piano on whose bench he sits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class HighOrderRelation(nn.Module):
+    """At each place every actor looks at the relations that the actors of his clip, himself too, have with the place.
+
+    It is the non-local form of the paper's operator: attention over actors, layer norm, ReLU, convolution, added to
+    what came in.
+    """
+
+    def __init__(self, width: int, kernel: int = 3, dropout: float = 0.2) -> None:
+        """Build it.
+
+        Args:
+            width: D, channels of a relation.
+            kernel: cells along each side of its convolutions.
+            dropout: share of channels' values dropped in training from what is added.
+        """
+        super().__init__()
+        self.query, self.key, self.value, self.out = (
+            nn.Conv2d(width, width, kernel, padding=kernel // 2, bias=False) for _ in range(4)
+        )
+        self.norm = nn.GroupNorm(1, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, relations: Tensor, together: Tensor) -> Tensor:
+        """Relations (R, D, H, W) -> the same shape; `together` as `attention`."""
+        seen = torch.einsum("rshw,schw->rchw", self.attention(relations, together), self.value(relations))
+        added: Tensor = self.dropout(self.out(torch.relu(self.norm(seen))))
+        return relations + added
+
+    def attention(self, relations: Tensor, together: Tensor) -> Tensor:
+        """How much actor r looks at actor s at each place.
+
+        Args:
+            relations: (R, D, H, W).
+            together: bool (R, R), whether two actors share a clip; each does with himself.
+
+        Returns:
+            (R, S = R, H, W), 0-1, the sum over s is 1; 0 for actors of other clips.
+        """
+        products = torch.einsum("rchw,schw->rshw", self.query(relations), self.key(relations))
+        apart = ~together[:, :, None, None]
+        weights: Tensor = (products * relations.shape[1] ** -0.5).masked_fill(apart, -torch.inf).softmax(dim=1)
+        return weights
+
+
+class ActorContextRelation(nn.Module):
+    """One vector for each actor of how he relates to his surroundings and, through them, to the others of his clip.
+
+    Deviations from the paper: actors' features come as the head has pooled them, and the 1x1 convolutions that reduce
+    the maps and that read the tiled actor beside the map are one, split into a part for each: the same values at a
+    fraction of the work, for a tiled actor is the same everywhere. Maps of several sizes are brought to the smallest.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        channels: int,
+        *,
+        width: int = 512,
+        depth: int = 1,
+        kernel: int = 3,
+        shrink: bool = True,
+        dropout: float = 0.2,
+    ) -> None:
+        """Build it.
+
+        Args:
+            features: F of an actor.
+            channels: C, of all maps together.
+            width: D, of a relation.
+            depth: `HighOrderRelation`s upon each other; 0 = relations of the first order.
+            kernel: cells along each side of convolutions.
+            shrink: whether relations of the first order are max-pooled to half the height and width.
+            dropout: of each `HighOrderRelation`.
+        """
+        super().__init__()
+        self.width = width
+        self.actor = nn.Linear(features, width)
+        self.scene = nn.Conv2d(channels, width, 1, bias=False)
+        self.join = nn.Conv2d(width, width, kernel, padding=kernel // 2)
+        self.shrink = nn.MaxPool2d(3, stride=2, padding=1) if shrink else nn.Identity()
+        self.layers = nn.ModuleList(HighOrderRelation(width, kernel, dropout) for _ in range(depth))
+
+    def forward(self, actors: Tensor, maps: Sequence[Tensor], owner: Tensor) -> Tensor:
+        """Relate every actor.
+
+        Args:
+            actors: float (R, F); R may be 0.
+            maps: float (B, C_i, T_i, H_i, W_i).
+            owner: int64 (R,), the clip of each actor, in any order.
+
+        Returns:
+            (R, D).
+        """
+        relations = self.first_order(actors, maps, owner)
+        together = owner[:, None] == owner[None]
+        for layer in self.layers:
+            relations = layer(relations, together)
+        return relations.mean(dim=(2, 3))
+
+    def first_order(self, actors: Tensor, maps: Sequence[Tensor], owner: Tensor) -> Tensor:
+        """Relations (R, D, H, W) of every actor with every place of his clip; arguments as `forward`."""
+        scene = self.scene(one_scene(maps).to(self.scene.weight.dtype))
+        pairs = torch.relu(scene[owner] + self.actor(actors)[:, :, None, None])
+        relations: Tensor = self.shrink(torch.relu(self.join(pairs)))
+        return relations
+
+
+def one_scene(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (B, C_i, T_i, H_i, W_i) -> float32 (B, sum C_i, H, W), the means over time, at the size of the smallest."""
+    frames = [one_map.float().mean(dim=2) for one_map in maps]
+    size_hw = min((frame.shape[2:] for frame in frames), key=lambda shape: shape[0] * shape[1])
+    same = [
+        frame if frame.shape[2:] == size_hw else functional.interpolate(frame, size_hw, mode="bilinear")
+        for frame in frames
+    ]
+    return torch.cat(same, dim=1)

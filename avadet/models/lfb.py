@@ -1,0 +1,224 @@
+"""What people did before and after: a bank of box features of the whole video, and attention that reads it.
+
+Wu et al., "Long-Term Feature Banks for Detailed Video Understanding", CVPR 2019: a model without a bank goes over
+a video once, and the features of every person on every keyframe are kept (`FeatureBank`;
+`inference.feature_bank.bank_of_video` makes one). Then a model whose head has `bank` looks, beside each clip, at the
+features of the minute around it:
+
+    window = bank_window([(bank_of_its_video, time_s) for each clip])
+    logits = model(clips, rois, window)
+
+in training and in inference alike; banks are made beforehand and stay as they are. The weights of a model without a
+bank fit into one with a bank (`load_tensors` with `allow_partial`), whose answers are at first the same. They are the
+same, whatever is learnt, where a window is empty or, in inference, absent: so `avadet infer`, which shows models no
+window, runs a model with a bank as one without. `avadet train` shows none either and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import torch
+from torch import Tensor, nn
+
+from avadet.errors import AvadetError
+from avadet.files import whole_file
+from avadet.types import Float32Array, Float64Array
+
+FORMAT = "avadet feature bank 1"
+WINDOW_S = 60.0
+"""Seconds of a bank that a clip sees; 60 in the paper's AVA models."""
+
+
+@dataclass(frozen=True)
+class FeatureBank:
+    """Features of the people of one video.
+
+    Attributes:
+        video_id: whose.
+        times_s: float64 (N,) seconds, the keyframe of each person, not decreasing.
+        features: float32 (N, F), of each person; N may be 0.
+    """
+
+    video_id: str
+    times_s: Float64Array
+    features: Float32Array
+
+    def __post_init__(self) -> None:
+        if self.times_s.dtype != np.float64 or self.features.dtype != np.float32:
+            raise AvadetError(
+                f"a feature bank has times float64 and features float32, got {self.times_s.dtype} and "
+                f"{self.features.dtype}"
+            )
+        if self.times_s.ndim != 1 or self.features.ndim != 2 or len(self.times_s) != len(self.features):
+            raise AvadetError(
+                f"a feature bank has times (N,) and features (N, F), got {self.times_s.shape} and {self.features.shape}"
+            )
+        if not (np.isfinite(self.times_s).all() and (np.diff(self.times_s) >= 0).all()):
+            raise AvadetError(f"times of the feature bank of '{self.video_id}' must be finite and in order")
+
+    def around(self, time_s: float, window_s: float = WINDOW_S) -> Float32Array:
+        """Features (M, F) of the people of all keyframes at most half a window, seconds, from a moment."""
+        first = np.searchsorted(self.times_s, time_s - window_s / 2, side="left")
+        end = np.searchsorted(self.times_s, time_s + window_s / 2, side="right")
+        return self.features[first:end]
+
+    def save(self, path: str | Path) -> None:
+        """Write it as a .safetensors file."""
+        arrays: dict[str, np.ndarray] = {"times_s": self.times_s, "features": self.features}
+        with whole_file(path) as partial:
+            safetensors.numpy.save_file(arrays, partial, {"format": FORMAT, "video_id": self.video_id})
+
+
+def read_bank(path: str | Path) -> FeatureBank:
+    """Read what `FeatureBank.save` wrote.
+
+    Raises:
+        AvadetError: if the file is missing, damaged, or something else.
+    """
+    try:
+        with safetensors.safe_open(str(path), "numpy") as file:
+            facts = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
+    except FileNotFoundError as error:
+        raise AvadetError(f"{path}: no such feature bank; check the path") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise AvadetError(f"{path}: not a readable feature bank: {error}") from error
+    if facts.get("format") != FORMAT or set(arrays) != {"times_s", "features"} or "video_id" not in facts:
+        raise AvadetError(f"{path}: not a feature bank of avadet, but {facts.get('format', 'some other tensors')}")
+    return FeatureBank(facts["video_id"], arrays["times_s"], arrays["features"])
+
+
+class BankWindow(NamedTuple):
+    """What the people of a batch of clips may look up.
+
+    Attributes:
+        owner: int64 (M,), the clip of each row, in any order.
+        features: float (M, F).
+    """
+
+    owner: Tensor
+    features: Tensor
+
+
+def bank_window(
+    moments: Sequence[tuple[FeatureBank, float]], window_s: float = WINDOW_S, device: torch.device | str = "cpu"
+) -> BankWindow:
+    """The window of a batch.
+
+    Args:
+        moments: for each clip of the batch the bank of its video, and its keyframe's time, seconds.
+        window_s: seconds of a bank that each clip sees, half of them before its keyframe.
+        device: where the model runs.
+    """
+    seen = [bank.around(time_s, window_s) for bank, time_s in moments]
+    owner = np.repeat(np.arange(len(seen)), [len(one) for one in seen])
+    return BankWindow(torch.from_numpy(owner).to(device), torch.from_numpy(np.concatenate(seen)).to(device))
+
+
+class BankAttention(nn.Module):
+    """One step of looking things up: attention over the window, layer norm, ReLU, a linear layer, added to the query.
+
+    It is the paper's non-local block for banks. Keys have no bias, which a softmax over them would not feel.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        """Build it for queries and rows of `width` channels; `dropout` is the share dropped of what is added."""
+        super().__init__()
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, people: Tensor, rows: Tensor, visible: Tensor) -> Tensor:
+        """People (R, D) -> the same shape; the others as `attention`."""
+        seen = self.attention(people, rows, visible) @ self.value(rows)
+        added: Tensor = self.dropout(self.out(torch.relu(self.norm(seen))))
+        return people + added
+
+    def attention(self, people: Tensor, rows: Tensor, visible: Tensor) -> Tensor:
+        """How much each person looks at each row of the window.
+
+        Args:
+            people: (R, D).
+            rows: (M, D).
+            visible: bool (R, M), whether the row is of the person's clip.
+
+        Returns:
+            (R, M), 0-1; the sum of a line is 1, or 0 where nothing is visible.
+        """
+        products = self.query(people) @ self.key(rows).T * people.shape[1] ** -0.5
+        weights: Tensor = products.masked_fill(~visible, torch.finfo(products.dtype).min).softmax(dim=1)
+        return weights * visible  # of a line without anything visible the softmax makes equal parts
+
+
+class BankReader(nn.Module):
+    """What a bank adds to the features of people; at the start nothing, for its last layer is zero.
+
+    Deviation from the paper: its answer is added to the features instead of standing beside them before the
+    classifier, which can express the same (a matrix applied to a sum of both) and lets a classifier that was learnt
+    without a bank stay.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        bank_features: int | None = None,
+        width: int = 512,
+        depth: int = 2,
+        dropout: float = 0.2,
+    ) -> None:
+        """Build it.
+
+        Args:
+            features: F of a person.
+            bank_features: F of the bank's rows, None = the same.
+            width: D, channels inside.
+            depth: `BankAttention`s upon each other.
+            dropout: share dropped in training of people and rows at the entrance, and of what each step adds.
+        """
+        super().__init__()
+        self.bank_features = bank_features or features
+        self.people = nn.Linear(features, width)
+        self.rows = nn.Linear(self.bank_features, width)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(BankAttention(width, dropout) for _ in range(depth))
+        self.out = nn.Linear(width, features)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: Tensor, owner: Tensor, window: BankWindow) -> Tensor:
+        """Look up.
+
+        Args:
+            features: float (R, F), of people.
+            owner: int64 (R,), the clip of each person.
+            window: what there is to see.
+
+        Returns:
+            (R, F) to add to the features; zeros for people whose clip has no row in the window.
+
+        Raises:
+            AvadetError: if the window's features are not as wide as those that the reader was made for.
+        """
+        if window.features.ndim != 2 or window.features.shape[1] != self.bank_features:
+            raise AvadetError(
+                f"this model reads feature banks of {self.bank_features} features a person, got a window of shape "
+                f"{tuple(window.features.shape)}; make the bank with the model it was trained with"
+            )
+        visible = owner[:, None] == window.owner[None]
+        people = self.dropout(self.people(features))
+        rows = self.dropout(self.rows(window.features.to(features.dtype)))
+        for layer in self.layers:
+            people = layer(people, rows, visible)
+        added: Tensor = self.out(people) * visible.any(dim=1, keepdim=True)
+        return added

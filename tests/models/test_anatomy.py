@@ -1,0 +1,124 @@
+"""A model taken apart: parameters and multiply-adds by hand, shapes, runs of equal parts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from avadet.models.anatomy import Anatomy, Part, anatomy, count_parameters
+from avadet.models.detector import ActionDetector
+from avadet.models.families import FAMILIES
+from avadet.models.mvit import mvit, pyramid
+from avadet.models.roi_head import RoIHead
+from avadet.models.slow import slow_r50
+from avadet.models.slowfast import slowfast_r50
+from avadet.models.two_views import tiny_two_views
+from avadet.models.vivit import vivit
+from avadet.models.zoo import BUILDERS
+
+
+class Pictures(nn.Module):
+    """Two convolutions of 1x1x1 and a pool, in a list that is never called."""
+
+    out_channels = (5,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+        self.layers = nn.ModuleList(
+            [nn.Conv3d(3, 5, 1), nn.ReLU(), nn.Conv3d(5, 5, 1, bias=False), nn.AvgPool3d((1, 2, 2)), nn.Dropout()]
+        )
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        for layer in self.layers:
+            clip = layer(clip)
+        return [clip * self.scale[0]]
+
+
+def test_parameters_multiply_adds_and_shapes_by_hand() -> None:
+    found = anatomy(lambda: ActionDetector(Pictures(), RoIHead([5], 7)), frames=4, hw=(6, 10))
+    assert found.parameters == 2 + (3 * 5 + 5) + 5 * 5 + (5 * 7 + 7)
+    assert found.gflops * 1e9 == pytest.approx(4 * 6 * 10 * (3 * 5 + 5 * 5) + 5 * 7)
+    backbone, head = found.parts
+    assert (backbone.name, backbone.kind, backbone.parameters) == ("backbone", "Pictures", 47)
+    assert backbone.shapes == ((1, 5, 4, 3, 5),)
+    assert (head.name, head.parameters, head.shapes) == ("head", 42, ((1, 7),))
+    scale, layers = backbone.parts
+    assert scale == Part("scale", "parameter", 2, ())
+    # ReLU and dropout change neither numbers nor shape.
+    assert [(part.name, part.kind, part.parameters, part.shapes) for part in layers.parts] == [
+        ("0", "Conv3d", 20, ((1, 5, 4, 6, 10),)),
+        ("2", "Conv3d", 25, ((1, 5, 4, 6, 10),)),
+        ("3", "AvgPool3d", 0, ((1, 5, 4, 3, 5),)),
+    ]
+
+
+def test_equal_blocks_are_one_line() -> None:
+    small = {"channels": 16, "depth": 3, "heads": 2, "grid": (4, 2, 3)}
+    found = anatomy(lambda: vivit(5, **small), frames=8, hw=(32, 48))
+    (blocks,) = [part for part in found.parts[0].parts if part.name == "blocks"]
+    assert (blocks.kind, blocks.shapes, blocks.parts) == ("3 x Block", ((1, 1 + 4 * 2 * 3, 16),), ())
+    assert blocks.parameters == 3 * (12 * 16**2 + 13 * 16)
+
+
+def test_a_pyramid_shows_its_stages() -> None:
+    plan = {"stages": pyramid((1, 2, 3), width=8), "grid": (4, 16, 16), "widen_in_attention": True}
+    found = anatomy(lambda: mvit(5, **plan), frames=8, hw=(64, 64))
+    (blocks,) = [part for part in found.parts[0].parts if part.name == "blocks"]
+    assert [(part.name, part.kind, part.shapes[0][1]) for part in blocks.parts] == [
+        ("0", "Block", 1 + 4 * 16 * 16),
+        ("1-2", "2 x Block", 1 + 4 * 8 * 8),
+        ("3-5", "3 x Block", 1 + 4 * 4 * 4),
+    ]
+
+
+def test_pathways_whose_stages_are_called_one_by_one_are_opened_up() -> None:
+    found = anatomy(lambda: slowfast_r50(80), frames=32, hw=(256, 256))
+    slow, fast, _ = found.parts[0].parts
+    assert [part.shapes for part in slow.parts] == [
+        ((1, channels, 8, side, side),) for channels, side in ((64, 64), (256, 64), (512, 32), (1024, 16), (2048, 16))
+    ]
+    assert fast.parts[-1].shapes == ((1, 256, 32, 16, 16),)
+    assert (found.parameters, round(found.gflops, 1)) == (33_828_888, 96.9)
+
+
+def leaves(parts: tuple[Part, ...]) -> list[Part]:
+    return [leaf for part in parts for leaf in (leaves(part.parts) or [part])]
+
+
+def whole(found: Anatomy) -> int:
+    return sum(part.parameters for part in leaves(found.parts))
+
+
+def test_a_model_of_several_detectors_is_run_for_real() -> None:
+    found = anatomy(lambda: tiny_two_views(21, crop_hw=(64, 64)), frames=8, hw=(64, 96))
+    frame, actor = found.parts
+    assert frame.parts[0].shapes == ((1, 96, 8, 4, 6), (1, 192, 8, 2, 3))
+    assert actor.parts[0].shapes == ((1, 96, 8, 4, 4), (1, 192, 8, 2, 2))
+    assert found.parameters == whole(found) == count_parameters(tiny_two_views(21))
+
+
+def test_no_hook_is_left() -> None:
+    built: list[ActionDetector] = []
+
+    def build() -> ActionDetector:
+        built.append(slow_r50(5, width=8, depths=(1, 1, 1, 1)))
+        return built[-1]
+
+    found = anatomy(build, frames=4, hw=(64, 64))
+    assert [any(module._forward_hooks for module in model.modules()) for model in built] == [False]
+    assert found.parameters == whole(found) == count_parameters(built[0])
+
+
+SIZES = [(name, size) for sizes in FAMILIES.values() for name, size in sizes.items() if size is not None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), SIZES, ids=[name for name, _ in SIZES])
+def test_every_published_size_can_be_taken_apart(name: str, size: tuple[int, int, int]) -> None:
+    frames, _, side_px = size
+    found = anatomy(lambda: BUILDERS[name](80), frames, (side_px, side_px))
+    assert found.parameters == whole(found) > 0
+    assert found.gflops > 0
+    assert all(shape[1] > 0 for part in found.parts for shape in part.shapes)

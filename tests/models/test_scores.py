@@ -1,0 +1,106 @@
+"""How logits become scores: by hand, from the card, and the same in training's evaluation, inference and a graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_models import CLASSES, SPEC, small_model
+
+from avadet.errors import AvadetError
+from avadet.inference.pipeline import score_clips
+from avadet.labels import read_label_map
+from avadet.models import zoo
+from avadet.models.cards import scores_of
+from avadet.models.export import export, sample_inputs
+from avadet.models.scores import pose_classes, to_scores
+from avadet.models.weights import save_model
+from avadet.models.zoo import LoadedModel
+from avadet.training.evaluate import ClipScorer
+from avadet.types import Clip, LabelMap, PersonBoxes
+
+THREE = math.log(3)
+
+
+def label_map(*groups: str, exclusive: bool = False) -> LabelMap:
+    count = len(groups)
+    return LabelMap(tuple(map(str, range(count))), tuple(range(1, count + 1)), groups, (True,) * count, exclusive)
+
+
+def test_every_rule_by_hand() -> None:
+    labels = label_map("pose", "object", "pose")
+    logits = torch.tensor([[THREE, THREE, 0.0], [0.0, 0.0, 0.0]])
+    for rule, expected in (
+        ("sigmoid", [[3 / 4, 3 / 4, 1 / 2], [1 / 2] * 3]),
+        ("softmax", [[3 / 7, 3 / 7, 1 / 7], [1 / 3] * 3]),
+        ("pose_softmax", [[3 / 4, 3 / 4, 1 / 4], [1 / 2] * 3]),
+    ):
+        torch.testing.assert_close(to_scores(logits, labels, rule), torch.tensor(expected))
+    assert to_scores(torch.zeros(0, 3), labels, "pose_softmax").shape == (0, 3)
+
+
+def test_poses_of_ava_are_its_first_fourteen() -> None:
+    assert pose_classes(read_label_map("ava_v2.2")).nonzero().flatten().tolist() == list(range(14))
+
+
+def test_the_card_decides_and_without_it_the_label_map() -> None:
+    poses = label_map("pose", "pose", "person")
+    assert scores_of({}, poses) == "sigmoid"
+    assert scores_of({}, label_map("action", exclusive=True)) == "softmax"
+    for rule in ("sigmoid", "softmax", "pose_softmax"):
+        assert scores_of({"scores": rule}, poses) == rule
+    with pytest.raises(AvadetError, match="unknown scores of a model card 'softmx'; did you mean softmax"):
+        scores_of({"scores": "softmx"}, poses)
+    with pytest.raises(AvadetError, match="two classes of group 'pose' at least, got 1"):
+        scores_of({"scores": "pose_softmax"}, label_map("pose", "action"))
+
+
+def posed() -> LoadedModel:
+    """A model whose first half of the classes are poses, as its card says."""
+    loaded = small_model("slow_r50")
+    groups = tuple("pose" if index < CLASSES // 2 else "object" for index in range(CLASSES))
+    labels = dataclasses.replace(loaded.labels, groups=groups)
+    card = {**loaded.card, "labels": dataclasses.asdict(labels), "scores": "pose_softmax"}
+    return dataclasses.replace(loaded, labels=labels, card=card)
+
+
+def test_inference_scores_as_training_s_evaluation_does(tmp_path: Path) -> None:
+    save_model(tmp_path / "model.safetensors", posed().model, posed().card)
+    loaded = zoo.load(tmp_path / "model.safetensors")
+    clips, rois = sample_inputs(SPEC.num_frames, (64, 80), 1, 3)
+    labels = loaded.labels
+    scorer = ClipScorer(
+        loaded.model, SPEC, lambda logits: to_scores(logits, labels, "pose_softmax"), torch.device("cpu")
+    )
+    with torch.inference_mode():
+        expected = scorer.probabilities(clips, rois).numpy()
+    people = PersonBoxes(rois[:, 1:].numpy(), np.ones(3, np.float32), (64, 80))
+    clip = Clip(clips[0].permute(1, 2, 3, 0).numpy(), np.arange(SPEC.num_frames, dtype=np.float64), 0)
+    (scores,) = score_clips(loaded, [(clip, people)])
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    np.testing.assert_allclose(scores[:, : CLASSES // 2].sum(axis=1), 1, atol=1e-6)
+    assert (abs(scores.sum(axis=1) - 1) > 0.1).all()
+
+
+def test_a_card_that_cannot_be_followed_is_refused_when_the_model_is_loaded(tmp_path: Path) -> None:
+    loaded = small_model("slow_r50")
+    save_model(tmp_path / "model.safetensors", loaded.model, {**loaded.card, "scores": "pose_softmax"})
+    with pytest.raises(AvadetError, match="two classes of group 'pose' at least, got 0"):
+        zoo.load(tmp_path / "model.safetensors")
+
+
+def test_a_graph_keeps_the_rule(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    loaded = posed()
+    export(loaded, tmp_path / "model.onnx")
+    graph = zoo.load(tmp_path / "model.onnx")
+    clips, rois = sample_inputs(SPEC.num_frames, (64, 96), 1, 2)
+    with torch.inference_mode():
+        expected = loaded.scores(loaded.model(clips, rois))
+        torch.testing.assert_close(graph.scores(graph.model(clips, rois)), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(expected[:, : CLASSES // 2].sum(dim=1), torch.ones(2))
