@@ -1,13 +1,14 @@
 """A data set in one YAML: its label map, files, clock, splits, and what is known of it.
 
 The sets of data_specs are described this way, and so is a user's own, in which only `labels` and `splits` are needed.
-Every setting is explained in data_specs/README.md. `annotations.splits` reads what a spec describes.
+A set may also join splits of others, each of which keeps its own files, clock and rules. Every setting is explained in
+data_specs/README.md. `annotations.splits` reads what a spec describes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,10 +91,26 @@ class CountsSpec(Section):
     excluded: Count | None = None
 
 
+class PartSpec(Section):
+    """Another data set, whose splits this one may join.
+
+    Attributes:
+        spec: a data set of data_specs by name, or a YAML file in this data set's folder.
+        folder: the folder that its files lie in, in this data set's folder; null = that of its YAML, or this one's.
+        overrides: `section.key=value`, changes to its spec.
+    """
+
+    spec: str
+    folder: Path | None = None
+    overrides: tuple[str, ...] = ()
+
+
 class SplitSpec(Section):
     """One part of a data set. Paths are relative to the data set's folder.
 
     Attributes:
+        join: splits of other data sets that make up this one, each "PART:SPLIT", with a name of the spec's `parts`; of
+            the other settings only `number` and `counts` are for such a split.
         annotations: an AVA ground-truth CSV, or tubes (a CSV with header, or a pickle); null = they are not public.
         part: which list of the tubes' splits, null = every video of the file.
         number: which of several splits of the same videos, from 1.
@@ -103,6 +120,7 @@ class SplitSpec(Section):
         counts: what a complete split has.
     """
 
+    join: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     annotations: Path | None = None
     part: Literal["train", "test"] | None = None
     number: Annotated[int, Field(ge=1)] = 1
@@ -113,7 +131,12 @@ class SplitSpec(Section):
 
     @model_validator(mode="after")
     def _check_something_names_the_videos(self) -> SplitSpec:
-        if self.annotations is None and self.videos is None:
+        files = ("annotations", "part", "excluded", "videos", "proposals")
+        if self.join is not None:
+            idle = [name for name in files if getattr(self, name) is not None]
+            if idle:
+                raise ValueError(f"a split that joins others has no {', '.join(idle)} of its own")
+        elif self.annotations is None and self.videos is None:
             raise ValueError("a split needs annotations, or where they are not public a list of its videos")
         return self
 
@@ -130,6 +153,7 @@ class DataSpec(Section):
         videos: its videos.
         keyframes: its keyframes.
         tubes: for annotations that count frames and pixels.
+        parts: other data sets, by the names that `join` uses.
         splits: its parts by name.
     """
 
@@ -140,6 +164,7 @@ class DataSpec(Section):
     videos: VideosSpec = VideosSpec()
     keyframes: KeyframesSpec = KeyframesSpec()
     tubes: TubesSpec | None = None
+    parts: dict[str, PartSpec] = {}
     splits: Annotated[dict[str, SplitSpec], Field(min_length=1)]
 
 
@@ -152,12 +177,14 @@ class DataSet:
         spec: what it is.
         root: the folder that its paths are relative to.
         labels: its classes.
+        parts: the data sets that it joins, by name.
     """
 
     name: str
     spec: DataSpec
     root: Path
     labels: LabelMap
+    parts: Mapping[str, DataSet] = field(default_factory=dict)
 
     def path(self, relative: Path) -> Path:
         """A file of the data set."""
@@ -172,6 +199,36 @@ class DataSet:
         if name not in self.spec.splits:
             raise unknown_name(f"split of {self.name}", name, self.spec.splits)
         return self.spec.splits[name]
+
+    def sources(self, name: str) -> list[tuple[DataSet, str]]:
+        """Where a split's files are: this data set and the split's name, or those of every split that it joins.
+
+        Raises:
+            AvadetError: if there is no such split, here or among the parts.
+        """
+        joined = self.split(name).join
+        if joined is None:
+            return [(self, name)]
+        pairs = [one.partition(":")[::2] for one in joined]
+        for part, split in pairs:
+            if part not in self.parts:
+                raise unknown_name(f"part that split {name} of {self.name} joins (PART:SPLIT)", part, self.parts)
+            self.parts[part].split(split)
+        return [(self.parts[part], split) for part, split in pairs]
+
+    def video_folders(self) -> list[Path]:
+        """Where its videos lie, those of its parts too."""
+        own = [] if all(split.join for split in self.spec.splits.values()) else [self.path(self.spec.videos.folder)]
+        return [*own, *(folder for part in self.parts.values() for folder in part.video_folders())]
+
+    def refuse_joined(self, action: str) -> None:
+        """Raise AvadetError if splits of others are joined, where an action must have files of its own."""
+        joined = [name for name, split in self.spec.splits.items() if split.join is not None]
+        if joined:
+            raise AvadetError(
+                f"{self.name} joins others in its splits {', '.join(joined)}; {action} each of its parts by itself: "
+                f"{', '.join(f'{one.name} in {one.root}' for one in self.parts.values())}"
+            )
 
 
 def data_set_names() -> list[str]:
@@ -213,7 +270,28 @@ def open_data_set(name_or_path: str | Path, root: str | Path | None = None, over
         raise AvadetError(f"data set {text}: say where it lies: the folder that holds its files (--root DIR)")
     spec = read_schema(file, overrides, DataSpec)
     folder = file.parent if root is None else Path(root)
-    return DataSet(text if shipped else file.stem, spec, folder, _labels(spec.labels, folder))
+    data = DataSet(text if shipped else file.stem, spec, folder, _labels(spec.labels, folder))
+    data = replace(data, parts={name: _opened_part(data, name, part) for name, part in spec.parts.items()})
+    for split in spec.splits:
+        data.sources(split)
+    return data
+
+
+def _opened_part(whole: DataSet, name: str, part: PartSpec) -> DataSet:
+    """A data set that another one joins; it must have the same classes, and join none itself."""
+    shipped = part.spec in data_set_names()
+    file = resource_folder("data_specs") / part.spec / SPEC_FILE if shipped else whole.path(Path(part.spec))
+    if file.is_file() and read_schema(file, part.overrides, DataSpec).parts:
+        raise AvadetError(f"part {name} of {whole.name}, {part.spec}, joins others itself; name those in {whole.name}")
+    inside = None if part.folder is None else whole.path(part.folder)
+    root = whole.root if shipped and inside is None else inside
+    data = open_data_set(part.spec if shipped else file, root, part.overrides)
+    if (data.labels.names, data.labels.ids) != (whole.labels.names, whole.labels.ids):
+        raise AvadetError(
+            f"part {name} of {whole.name} has {len(data.labels)} classes, {whole.name} has {len(whole.labels)}, and "
+            "they are not the same; joined data sets need one label map"
+        )
+    return data
 
 
 def _labels(named: str | tuple[str, ...], folder: Path) -> LabelMap:

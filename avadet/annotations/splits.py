@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -76,15 +76,72 @@ def read_split(data: DataSet, name: str) -> DataSplit:
     Videos that are missing are no error here: `DataVideo.path` is None.
 
     Raises:
-        AvadetError: if there is no such split, or a file of it is missing or malformed.
+        AvadetError: if there is no such split, a file of it is missing or malformed, or splits cannot be joined.
     """
     split = data.split(name)
+    if split.join is not None:
+        read = {label: read_split(*source) for label, source in zip(split.join, data.sources(name))}
+        return join_splits(name, read)
     rows = read_split_rows(data, split)
     none = Keyframes(np.zeros(0, object), np.zeros(0))
     excluded = none if split.excluded is None else read_excluded(data.path(split.excluded))
     proposals = None if split.proposals is None else read_boxes(data.path(split.proposals))
     videos = find_videos(data, split_video_ids(data, split, rows))
     return DataSplit(name, videos, rows.table, excluded, proposals, rows.lines)
+
+
+def join_splits(name: str, parts: Mapping[str, DataSplit]) -> DataSplit:
+    """One split of several; every video keeps its own clock.
+
+    Args:
+        name: of the new split.
+        parts: what is joined, by the names that messages call them.
+
+    Raises:
+        AvadetError: if two have a video of the same name, or some of them have proposals and others have none.
+    """
+    owner: dict[str, str] = {}
+    for label, split in parts.items():
+        for video in split.videos:
+            if video.video_id in owner:
+                raise AvadetError(
+                    f"video '{video.video_id}' is in both {owner[video.video_id]} and {label}, which split {name} "
+                    "joins; rows could not be told apart, so give it another name in one of them"
+                )
+            owner[video.video_id] = label
+    without = [label for label, split in parts.items() if split.proposals is None]
+    if without and len(without) < len(parts):
+        raise AvadetError(
+            f"split {name} joins {', '.join(parts)}, of which {', '.join(without)} has no proposals; give all of them "
+            "proposals, or none"
+        )
+    splits = list(parts.values())
+    lines = [split.lines for split in splits if split.lines is not None]
+    return DataSplit(
+        name,
+        tuple(sorted((video for split in splits for video in split.videos), key=lambda video: video.video_id)),
+        _joined_tables([split.table for split in splits]),
+        Keyframes(
+            np.concatenate([np.asarray(split.excluded.video_ids, object) for split in splits]),
+            np.concatenate([split.excluded.times_s for split in splits]),
+        ),
+        _joined_tables([split.proposals for split in splits if split.proposals is not None]) if not without else None,
+        np.concatenate(lines) if len(lines) == len(splits) else None,
+    )
+
+
+def _joined_tables(tables: Sequence[AvaTable]) -> AvaTable:
+    """Rows of several tables; where only some have scores or person ids, the others' are 1 and -1, not known."""
+    scores = [np.ones(len(table)) if table.scores is None else table.scores for table in tables]
+    persons = [np.full(len(table), -1) if table.person_ids is None else table.person_ids for table in tables]
+    return AvaTable(
+        np.concatenate([np.asarray(table.video_ids, object) for table in tables]),
+        np.concatenate([table.times_s for table in tables]),
+        np.concatenate([np.asarray(table.boxes_norm, np.float64) for table in tables]),
+        np.concatenate([table.class_ids for table in tables]),
+        None if all(table.scores is None for table in tables) else np.concatenate(scores),
+        None if all(table.person_ids is None for table in tables) else np.concatenate(persons),
+    )
 
 
 def read_split_rows(data: DataSet, split: SplitSpec, form: RowForm | None = None) -> TubeRows:

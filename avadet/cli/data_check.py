@@ -12,7 +12,6 @@ from avadet.cli.evaluate import write_json
 
 if TYPE_CHECKING:
     from avadet.annotations.checks.findings import Finding, SplitRows
-    from avadet.annotations.specs import DataSet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print the findings split by split, and the verdict."""
-    from avadet.annotations.checks.lists import count_split
+    from avadet.annotations.checks.lists import count_splits
     from avadet.annotations.checks.run import check_annotations
 
     data = opened(args)
     checked = check_annotations(data, args.split, max(args.examples, 0))
     findings = list(checked.findings)
     if not args.no_videos:
-        findings += _of_videos(data, checked.splits, max(args.examples, 0))
-    counts = {
-        rows.name: count_split(rows.table, len(rows.video_ids), len(rows.excluded.times_s)) for rows in checked.splits
-    }
+        findings += _of_videos(checked.splits, max(args.examples, 0))
+    named = {rows.name: [one for one in checked.splits if one.name == rows.name] for rows in checked.splits}
+    counts = {name: count_splits(sources) for name, sources in named.items()}
     print(f"{data.spec.title or data.name}, in {data.root}")
     for name in [*(args.split or data.spec.splits), ""]:
         _print_split(name, counts.get(name, {}), [finding for finding in findings if finding.split == name])
@@ -53,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
-def _of_videos(data: DataSet, splits: Sequence[SplitRows], examples: int) -> list[Finding]:
+def _of_videos(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
     from avadet.data.checks import check_videos, last_keyframes, videos_of
 
-    facts = looked_at(videos_of(data, splits), last_keyframes(splits))
-    return [finding for rows in splits for finding in check_videos(data, rows, facts, examples)]
+    facts = looked_at(videos_of(splits), last_keyframes(splits))
+    return [finding for rows in splits for finding in check_videos(rows, facts, examples)]
 
 
 def _print_split(name: str, counts: dict[str, int], findings: Sequence[Finding]) -> None:

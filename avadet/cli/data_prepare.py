@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     _check_numbers(args)
     data = open_data_set(args.spec, args.root)
+    data.refuse_joined("prepare")
     splits = args.split or [name for name, split in data.spec.splits.items() if _is_there(data.root, split.annotations)]
     if not splits:
         raise AvadetError(f"no annotations of {data.name} lie in {data.root}; check --root")

@@ -19,7 +19,7 @@ def add_data_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "spec",
         metavar="SPEC",
-        help="a YAML file, or a name: ava_v2.1, ava_v2.2, ava_kinetics, jhmdb21, ucf24, multisports",
+        help="a YAML file, or a name: ava_v2.1, ava_v2.2, ava_kinetics, ava_with_kinetics, jhmdb21, ucf24, multisports",
     )
     parser.add_argument(
         "overrides",

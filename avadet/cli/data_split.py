@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from avadet.annotations.division_files import PARTS, split_to_divide, write_division
 
     data = opened(args)
+    data.refuse_joined("divide")
     name = split_to_divide(data, args.split)
     files = [args.out / f"{part}.csv" for part in PARTS] + [args.out / f"{data.name}.yaml"]
     there = [str(path) for path in files if path.exists()]

@@ -35,13 +35,17 @@ class _Span(NamedTuple):
     row: int
 
 
-def videos_of(data: DataSet, splits: Sequence[SplitRows]) -> list[DataVideo]:
-    """Every video of some splits, sorted.
+def videos_of(splits: Sequence[SplitRows]) -> list[DataVideo]:
+    """Every video of some splits, sorted; of two videos of one name the first.
 
     Raises:
         AvadetError: as `annotations.splits.find_videos`.
     """
-    return list(find_videos(data, sorted({name for rows in splits for name in rows.video_ids})))
+    videos: dict[str, DataVideo] = {}
+    for rows in splits:
+        new = sorted(set(rows.video_ids) - set(videos))
+        videos |= {video.video_id: video for video in find_videos(rows.data, new)}
+    return [videos[name] for name in sorted(videos)]
 
 
 def last_keyframes(splits: Iterable[SplitRows]) -> dict[str, float]:
@@ -53,11 +57,10 @@ def last_keyframes(splits: Iterable[SplitRows]) -> dict[str, float]:
     return last
 
 
-def check_videos(data: DataSet, rows: SplitRows, facts: Mapping[str, VideoFacts], examples: int) -> tuple[Finding, ...]:
+def check_videos(rows: SplitRows, facts: Mapping[str, VideoFacts], examples: int) -> tuple[Finding, ...]:
     """Compare a split with its videos.
 
     Args:
-        data: the data set.
         rows: the split.
         facts: what its videos are like, by name.
         examples: how many of each kind of trouble are shown.
@@ -66,9 +69,9 @@ def check_videos(data: DataSet, rows: SplitRows, facts: Mapping[str, VideoFacts]
     spans = _spans(rows)
     shown = _Shown(rows, spans)
     own = [facts[name] for name in rows.video_ids if name in facts]
-    _check_files(reporter, data, own, shown)
+    _check_files(reporter, rows.data, own, shown)
     readable = [one for one in own if one.info is not None]
-    _check_form(reporter, data.spec.videos, readable, shown)
+    _check_form(reporter, rows.data.spec.videos, readable, shown)
     explained = _check_offset(reporter, readable, spans, shown)
     _check_ends(reporter, rows, {one.video.video_id: one for one in readable if one.video.video_id not in explained})
     return tuple(reporter.findings)

@@ -101,10 +101,10 @@ class ClipData:
                 raise AvadetError(f"{self.data.root}: no keyframe to {what} on; see `avadet data check`")
             missing = [video.video_id for row, video in enumerate(targets.videos) if _is_lost(targets, row)]
             if missing:
-                folder, more = self.data.path(self.data.spec.videos.folder), ", ..." if len(missing) > 3 else ""
+                folders, more = map(str, self.data.video_folders()), ", ..." if len(missing) > 3 else ""
                 raise AvadetError(
-                    f"{len(missing)} videos to {what} on are missing from {folder} ({', '.join(missing[:3])}{more}); "
-                    "see `avadet data check`"
+                    f"{len(missing)} videos to {what} on are missing from {' and '.join(folders)} "
+                    f"({', '.join(missing[:3])}{more}); see `avadet data check`"
                 )
         counts = np.array(self.class_counts())
         unlabelled = int((~self.train.labels.any(axis=1)).sum())

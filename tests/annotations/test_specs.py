@@ -11,13 +11,13 @@ import pytest
 
 from avadet.annotations import checks
 from avadet.annotations.ava import read_excluded, read_ground_truth
-from avadet.annotations.specs import data_set_names, open_data_set, read_data_spec
+from avadet.annotations.specs import PartSpec, data_set_names, open_data_set, read_data_spec
 from avadet.annotations.splits import read_video_list
 from avadet.errors import AvadetError
 from avadet.files import resource_folder
 from avadet.labels import read_label_map
 
-NAMES = ["ava_kinetics", "ava_v2.1", "ava_v2.2", "jhmdb21", "multisports", "ucf24"]
+NAMES = ["ava_kinetics", "ava_v2.1", "ava_v2.2", "ava_with_kinetics", "jhmdb21", "multisports", "ucf24"]
 MINE = "labels: [walk, wave]\nsplits:\n  train: {annotations: train.csv}\n"
 
 
@@ -117,7 +117,7 @@ def test_names_and_splits_that_are_not_there(tmp_path: Path) -> None:
         open_data_set("ava_v2.2", tmp_path).split("vall")
 
 
-@pytest.mark.parametrize("name", ["ava_v2.1", "ava_v2.2", "ava_kinetics", "multisports"])
+@pytest.mark.parametrize("name", ["ava_v2.1", "ava_v2.2", "ava_kinetics", "ava_with_kinetics", "multisports"])
 def test_samples_are_ground_truth_with_classes_of_the_map(name: str, tmp_path: Path) -> None:
     table = read_ground_truth(resource_folder("data_specs") / name / "sample.csv")
     assert set(table.class_ids.tolist()) <= {0, *open_data_set(name, tmp_path).labels.ids}
@@ -131,8 +131,9 @@ def test_the_readme_explains_every_setting() -> None:
     split = spec.splits["train1"]
     keys |= {f"splits.NAME.{key}" for key in type(split).model_fields}
     keys |= {f"splits.NAME.counts.{key}" for key in type(split.counts).model_fields}
+    keys |= {f"parts.NAME.{key}" for key in PartSpec.model_fields}
     explained = set(re.findall(r"^\| `([a-z_.A-Z]+)`", text, re.MULTILINE))
-    assert explained == keys - {"videos", "keyframes", "tubes", "splits", "splits.NAME.counts"}
+    assert explained == keys - {"videos", "keyframes", "tubes", "parts", "splits", "splits.NAME.counts"}
 
 
 def test_the_readme_names_every_check() -> None:
@@ -150,8 +151,10 @@ def test_the_readme_names_every_check() -> None:
 def test_the_example_of_the_readme_opens(tmp_path: Path) -> None:
     text = (resource_folder("data_specs") / "README.md").read_text()
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     write(tmp_path / "labels.csv", "id,name\n1,walk\n")
+    (tmp_path / "crossing").mkdir()
+    write(tmp_path / "crossing" / "mine.yaml", MINE.replace("[walk, wave]", "ava_v2.2"))
     for number, example in enumerate(examples):
         data = open_data_set(write(tmp_path / f"{number}.yaml", example))
         assert {"train", "val"} <= set(data.spec.splits)

@@ -21,7 +21,7 @@ def test_jhmdb_is_as_its_spec_says(shared: Path) -> None:
     checked = check_annotations(data)
     assert checked.findings == ()
     facts = {one.video.video_id: one for one in look_at_videos(clips(data), last_keyframes(checked.splits))}
-    found = check_videos(data, checked.splits[1], facts, 3)
+    found = check_videos(checked.splits[1], facts, 3)
     assert [finding.check for finding in found] == ["keyframes-past-end"]
     assert (found[0].count, found[0].severity) == (13, "warning")  # two of the three short files are in test1
 

@@ -62,10 +62,9 @@ def findings(root: Path, *overrides: str, spec: str | Path = "data.yaml") -> lis
     data: DataSet = open_data_set(root / spec, None, overrides)
     checked = check_annotations(data)
     facts = {
-        one.video.video_id: one
-        for one in look_at_videos(videos_of(data, checked.splits), last_keyframes(checked.splits))
+        one.video.video_id: one for one in look_at_videos(videos_of(checked.splits), last_keyframes(checked.splits))
     }
-    found = [finding for rows in checked.splits for finding in check_videos(data, rows, facts, 3)]
+    found = [finding for rows in checked.splits for finding in check_videos(rows, facts, 3)]
     return [*checked.findings, *found]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avadet.annotations.ava import NO_CLASS, AvaTable, Keyframes, box_cells, format_time
+from avadet.annotations.specs import DataSet
 from avadet.types import BoolArray, Float64Array, IntArray
 
 MICROSECONDS = 1e6
@@ -49,7 +50,8 @@ class SplitRows:
     """A split as its files have it: nothing is left out or put right.
 
     Attributes:
-        name: of the split.
+        data: the data set whose files they are.
+        name: of the split; of the joining one where several are joined.
         number: which of several splits of the same videos it belongs to.
         file: the annotations, as messages call them.
         table: their rows; boxes may be anything.
@@ -62,6 +64,7 @@ class SplitRows:
         proposals_file: their file.
     """
 
+    data: DataSet
     name: str
     number: int
     file: Path | None

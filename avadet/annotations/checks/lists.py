@@ -44,15 +44,12 @@ def check_lists(reporter: Reporter, rows: SplitRows) -> None:
         )
 
 
-def check_counts(reporter: Reporter, rows: SplitRows, expected: CountsSpec) -> None:
-    """Compare what is there with what a complete split has."""
-    counted = count_split(rows.table, len(rows.video_ids), len(rows.excluded.times_s))
+def check_counts(reporter: Reporter, sources: Sequence[SplitRows], expected: CountsSpec) -> None:
+    """Compare what is there, in all files of a split together, with what a complete split has."""
+    counted = count_splits(sources)
+    has_rows = any(len(rows.table) for rows in sources)
     for name, number in expected.model_dump().items():
-        if (
-            number is None
-            or number == counted[name]
-            or (name != "videos" and not len(rows.table) and name != "excluded")
-        ):
+        if number is None or number == counted[name] or (not has_rows and name not in ("videos", "excluded")):
             continue
         nearly = number > 0 and _COMPLETE <= counted[name] / number <= 1 / _COMPLETE
         verdict = "a few are missing" if counted[name] < number else "more than there should be"
@@ -60,10 +57,16 @@ def check_counts(reporter: Reporter, rows: SplitRows, expected: CountsSpec) -> N
             "counts",
             f"{counted[name]:,} {name}, a complete split has {number:,}: "
             + (verdict if nearly else "incomplete, or another version"),
-            [str(rows.excluded_file if name == "excluded" else rows.file or rows.list_file)],
+            [str(rows.excluded_file if name == "excluded" else rows.file or rows.list_file) for rows in sources],
             abs(number - counted[name]),
             warn=nearly,
         )
+
+
+def count_splits(sources: Sequence[SplitRows]) -> dict[str, int]:
+    """What `count_split` counts, in all files of a split together."""
+    counts = [count_split(rows.table, len(rows.video_ids), len(rows.excluded.times_s)) for rows in sources]
+    return {name: sum(one[name] for one in counts) for name in counts[0]}
 
 
 def count_split(table: AvaTable, videos: int, excluded: int) -> dict[str, int]:
@@ -89,15 +92,18 @@ def check_between(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
     findings = []
     for one, other in combinations(splits, 2):
         shared = sorted(set(one.video_ids) & set(other.video_ids))
-        if shared and one.number == other.number:
-            first, second = one.first_rows(), other.first_rows()
-            shown = tuple(
-                f"{_place(one, first, name)} and {_place(other, second, name)}: {name}" for name in shared[:examples]
-            )
-            message = (
-                f"{len(shared)} videos are in both {one.name} and {other.name}: the score would be of what was "
-                "learned by heart"
-            )
+        if not shared or one.number != other.number:
+            continue
+        first, second = one.first_rows(), other.first_rows()
+        shown = tuple(
+            f"{_place(one, first, name)} and {_place(other, second, name)}: {name}" for name in shared[:examples]
+        )
+        many = f"{len(shared)} videos are in both"
+        if one.name == other.name:
+            message = f"{many} of two splits that {one.name} joins: rows of one name could not be told apart"
+            findings.append(Finding("videos-in-two-parts", "error", one.name, message, len(shared), shown))
+        else:
+            message = f"{many} {one.name} and {other.name}: the score would be of what was learned by heart"
             findings.append(Finding("splits-share-videos", "error", "", message, len(shared), shown))
     return findings
 

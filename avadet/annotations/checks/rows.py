@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from avadet.annotations.ava import NO_CLASS, format_time
+from avadet.annotations.ava import NO_CLASS, AvaTable, format_time
 from avadet.annotations.checks.findings import (
     Reporter,
     Rowed,
@@ -23,7 +25,7 @@ _LISTED = 8
 
 
 def check_classes(reporter: Reporter, rowed: Rowed, labels: LabelMap) -> None:
-    """Look for class ids that the label map does not have, and evaluated classes that no row has."""
+    """Look for class ids that the label map does not have, and people without one."""
     class_ids = rowed.table.class_ids
     people = has_box(rowed.table)
     unlabelled = people & (class_ids == NO_CLASS)
@@ -41,15 +43,16 @@ def check_classes(reporter: Reporter, rowed: Rowed, labels: LabelMap) -> None:
         rowed,
         warn=True,
     )
-    if people.any():
-        _check_examples(reporter, used, labels, hint)
 
 
-def _check_examples(reporter: Reporter, used: set[int], labels: LabelMap, hint: str) -> None:
-    """Note evaluated classes without an example."""
+def check_examples(reporter: Reporter, tables: Sequence[AvaTable], labels: LabelMap) -> None:
+    """Look for evaluated classes that no row of a split has."""
+    used = {int(one) for table in tables for one in np.unique(table.class_ids[has_box(table)])}
+    if not used or _id_hint(used, labels):
+        return
     without = [f"{i} {name}" for i, name, counts in zip(labels.ids, labels.names, labels.evaluated) if counts]
     without = [text for text in without if int(text.partition(" ")[0]) not in used]
-    if not without or hint:
+    if not without:
         return
     evaluated = sum(labels.evaluated)
     more = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,13 @@ from avadet.annotations.checks.boxes import check_boxes
 from avadet.annotations.checks.findings import Finding, Reporter, Rowed, SplitRows
 from avadet.annotations.checks.lists import check_between, check_counts, check_excluded_videos, check_lists
 from avadet.annotations.checks.proposals import check_proposals
-from avadet.annotations.checks.rows import check_classes, check_excluded, check_moments, check_repeats
+from avadet.annotations.checks.rows import (
+    check_classes,
+    check_examples,
+    check_excluded,
+    check_moments,
+    check_repeats,
+)
 from avadet.annotations.csv_rows import RowForm, read_rows
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.splits import read_split_rows, split_video_ids
@@ -33,7 +39,7 @@ class Checked:
     """What the checks of a data set's files say.
 
     Attributes:
-        splits: those that could be read.
+        splits: those that could be read; of one that joins others, each of these.
         findings: split by split, then between splits.
     """
 
@@ -54,29 +60,51 @@ def check_annotations(data: DataSet, names: Sequence[str] = (), examples: int = 
     """
     splits: list[SplitRows] = []
     findings: list[Finding] = []
+    is_whole = set(names or data.spec.splits) == set(data.spec.splits)
     for name in names or data.spec.splits:
         spec = data.split(name)
         reporter = Reporter(name, examples)
-        rows = read_for_checks(data, name, reporter)
-        if rows is not None:
-            _check_split(data, spec, rows, reporter)
-            splits.append(rows)
+        read = [read_for_checks(source, own, reporter) for source, own in data.sources(name)]
+        rows = [replace(one, name=name, number=spec.number) for one in read if one is not None]
+        for one in rows:
+            _check_split(one, reporter)
+        if len(rows) == len(read):
+            _check_sum(spec, rows, reporter)
+        is_whole = is_whole and len(rows) == len(read)
+        splits += rows
         findings += reporter.findings
-    if len(splits) == len(data.spec.splits):
+    if is_whole:
         findings += check_excluded_videos(splits, examples)
     return Checked(tuple(splits), (*findings, *check_between(splits, examples)))
 
 
-def _check_split(data: DataSet, spec: SplitSpec, rows: SplitRows, reporter: Reporter) -> None:
-    rowed = Rowed(rows.file, rows.table, rows.lines)
+def _check_split(rows: SplitRows, reporter: Reporter) -> None:
+    """What can be said of the files of one data set."""
+    rowed, data = Rowed(rows.file, rows.table, rows.lines), rows.data
     check_lists(reporter, rows)
-    check_counts(reporter, rows, spec.counts)
     check_moments(reporter, rowed, data.spec.keyframes)
     check_excluded(reporter, rows, rowed)
     check_boxes(reporter, rowed, "boxes")
     check_classes(reporter, rowed, data.labels)
     check_repeats(reporter, rowed, data.labels)
     check_proposals(reporter, rows)
+
+
+def _check_sum(spec: SplitSpec, rows: Sequence[SplitRows], reporter: Reporter) -> None:
+    """What can only be said of a split as a whole, whether one data set's or joined."""
+    check_counts(reporter, rows, spec.counts)
+    check_examples(reporter, [one.table for one in rows], rows[0].data.labels)
+    if spec.join is not None:
+        for one, label in zip(rows, spec.join):
+            check_counts(reporter, [one], one.data.split(label.partition(":")[2]).counts)
+        _check_proposals_of_all(spec.join, rows, reporter)
+
+
+def _check_proposals_of_all(join: Sequence[str], rows: Sequence[SplitRows], reporter: Reporter) -> None:
+    without = [label for label, one in zip(join, rows) if one.proposals_file is None]
+    if without and len(without) < len(rows):
+        message = f"{len(without)} of {len(rows)} joined splits have no proposals; give all of them some, or none"
+        reporter.add("proposals-of-some", message, without)
 
 
 def read_for_checks(data: DataSet, name: str, reporter: Reporter) -> SplitRows | None:
@@ -90,6 +118,7 @@ def read_for_checks(data: DataSet, name: str, reporter: Reporter) -> SplitRows |
         return None
     files = {key: _path(data, getattr(spec, key)) for key in ("annotations", "videos", "excluded", "proposals")}
     return SplitRows(
+        data=data,
         name=name,
         number=spec.number,
         file=files["annotations"],
