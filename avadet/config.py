@@ -41,8 +41,9 @@ class ModelConfig(Section):
         family: which architecture: a builder of `avadet.models.zoo.BUILDERS`.
         arguments: what its builder takes, for families other than the tiny ones, e.g. `{head: {hidden: true}}` for a
             head of two layers, `{drop_path: 0.2}` for a transformer.
-        init: weights to start from: an ImageNet trunk for the tiny families, or a checkpoint of any known layout;
-            null = random. A classifier is carried over class by class, by name, where the file names its classes.
+        init: weights to start from: an ImageNet trunk for the tiny families, a checkpoint of any known layout, or a
+            name of `avadet models`; null = random. A classifier is carried over class by class, by name, where the
+            file names its classes.
         init_labels: the classes of `init`, in the order of its classifier, where its own file does not say: a label
             map by name, or a file.
         stages: stages of `tiny_actions` whose maps the head sees, 2 to 4.
@@ -264,6 +265,9 @@ class TrainConfig(Section):
             0 = running averages, as they are.
         recompute: forget activations within the backbone's blocks and compute them again on the way back: less
             memory, a third more time.
+        shard: divide weights, gradients and the optimizer's moments among all processes instead of giving each a copy
+            (FSDP2), for models too large for one GPU; nothing changes with one process. Checkpoints are whole: a run
+            may go on undivided. In bf16 for models without BatchNorm.
         ema_decay: of the running average of the weights, which is what is scored and exported; 0 = none.
         threads: of torch on the CPU; 0 = torch's own choice.
         save_every: steps between two checkpoints; 0 = after each epoch only.
@@ -276,11 +280,22 @@ class TrainConfig(Section):
     batch_norm: Literal["plain", "frozen", "sync"] = "plain"
     precise_bn: Annotated[int, Field(ge=0)] = 0
     recompute: bool = False
+    shard: bool = False
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     threads: Annotated[int, Field(ge=0)] = 0
     save_every: Annotated[int, Field(ge=0)] = 0
     log_every: Annotated[int, Field(ge=0)] = 0
     tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _check_parts_agree(self) -> TrainConfig:
+        if self.shard and self.precision == "fp16":
+            raise ValueError("shard and precision=fp16 do not go together; use bf16 or fp32")
+        if self.shard and self.batch_norm == "sync":
+            raise ValueError("shard and batch_norm=sync do not go together; use frozen or plain")
+        if self.precise_bn and self.batch_norm == "frozen":
+            raise ValueError("precise_bn would replace what batch_norm=frozen keeps; set it to 0")
+        return self
 
 
 class EvaluateConfig(Section):
@@ -385,7 +400,7 @@ def dump_config(config: Section) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
 
 
-_NO_MATTER = {"threads", "save_every", "log_every", "tensorboard"}
+_NO_MATTER = {"threads", "shard", "save_every", "log_every", "tensorboard"}
 
 
 def portable_values(config: Config) -> dict[str, Any]:

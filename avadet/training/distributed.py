@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionModel
 
 T = TypeVar("T")
 
@@ -95,25 +92,3 @@ def joined_processes(device: str) -> Iterator[Processes]:
         yield processes
     finally:
         dist.destroy_process_group()
-
-
-class Views(nn.Module):
-    """An action model as something to call for the logits of its views; what gradients are exchanged around."""
-
-    def __init__(self, model: ActionModel) -> None:
-        """Wrap it; its parameters stay its own."""
-        super().__init__()
-        self.model = model
-
-    def forward(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
-        """As `ActionModel.view_logits`."""
-        return self.model.view_logits(clips, rois)
-
-
-def with_exchange(model: ActionModel, processes: Processes) -> Views | DistributedDataParallel:
-    """The model's views; with several processes its gradients are averaged over them on the way back."""
-    views = Views(model)
-    if processes.count == 1:
-        return views
-    warnings.filterwarnings("ignore", "Grad strides do not match")  # channels-last kernels; not the user's concern
-    return DistributedDataParallel(views)

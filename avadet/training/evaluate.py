@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
 from avadet.models.detector import ActionModel
 from avadet.persons.precomputed import NEAR_S, PrecomputedBoxes
-from avadet.training.losses import probabilities
 from avadet.types import (
     ActionDetections,
     ClipSpec,
@@ -81,24 +80,22 @@ class ClipScorer:
     Attributes:
         model: in eval mode, on `device`.
         spec: the clips it takes.
-        exclusive: softmax over the classes (one action a person) or a sigmoid for each.
+        to_scores: logits (R, K) to scores, 0-1.
         device: where it runs.
         batch_size: clips at a time.
         flip: average with the scores of the mirrored clip.
         autocast: run under autocast to this type; None = as it is.
         short_sides: px, sizes of the clip whose scores are averaged; empty = the spec's own.
-        poses: bool (K,), classes that exclude each other where the others do not; None = there are none.
     """
 
     model: ActionModel
     spec: ClipSpec
-    exclusive: bool
+    to_scores: Callable[[Tensor], Tensor]
     device: torch.device
     batch_size: int = 32
     flip: bool = False
     autocast: torch.dtype | None = None
     short_sides: tuple[int, ...] = ()
-    poses: Tensor | None = None
 
     @torch.inference_mode()
     def score(self, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
@@ -128,20 +125,17 @@ class ClipScorer:
 
     def probabilities(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Scores (R, K) of one batch, averaged with the mirrored one's if `flip`."""
-        scores = self._activate(self._logits(clips, rois))
+        scores = self.to_scores(self._logits(clips, rois))
         if self.flip:
             width = clips.shape[-1]
             mirrored = torch.stack([rois[:, 0], width - rois[:, 3], rois[:, 2], width - rois[:, 1], rois[:, 4]], dim=1)
-            scores = (scores + self._activate(self._logits(clips.flip(-1), mirrored))) / 2
+            scores = (scores + self.to_scores(self._logits(clips.flip(-1), mirrored))) / 2
         return scores
 
     def _logits(self, clips: Tensor, rois: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             logits: Tensor = self.model(clips, rois)
         return logits.float()
-
-    def _activate(self, logits: Tensor) -> Tensor:
-        return probabilities(logits, self.exclusive, self.poses)
 
 
 def given_people(video: JhmdbVideo, rows: IntArray) -> People:

@@ -138,7 +138,7 @@ class StepLog:
     """Says how training goes between epochs: JSON lines, a line for the user, TensorBoard."""
 
     def __init__(
-        self, folder: RunFolder, say: Callable[[str], None], every: int, total: int, tensorboard: bool
+        self, folder: RunFolder, say: Callable[[str], None], every: int, total: int, tensorboard: bool, done: int = 0
     ) -> None:
         """Set up.
 
@@ -148,12 +148,13 @@ class StepLog:
             every: steps between two lines; 0 = none.
             total: steps of the run.
             tensorboard: whether to write its files.
+            done: steps of the run that were done before; TensorBoard hides what it was told of later ones.
 
         Raises:
             AvadetError: if TensorBoard is asked for and not installed.
         """
         self._folder, self._say, self._every, self._total = folder, say, every, total
-        self._writer = _tensorboard(folder.tensorboard) if tensorboard else None
+        self._writer = tensorboard_writer()(folder.tensorboard, purge_step=done + 1) if tensorboard else None
         self._done = 0
         self._seconds = 0.0
         self._data_seconds = 0.0
@@ -193,9 +194,14 @@ class StepLog:
         self._writer.flush()
 
 
-def _tensorboard(path: Path) -> Any:
+def tensorboard_writer() -> Any:
+    """The class that writes TensorBoard's files.
+
+    Raises:
+        AvadetError: if TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise AvadetError("train.tensorboard needs TensorBoard: pip install 'avadet[tensorboard]'") from error
-    return SummaryWriter(path)
+    return SummaryWriter

@@ -21,9 +21,10 @@ from avadet.training import setup
 from avadet.training.checkpoint import read_state, write_state
 from avadet.training.curves import write_curves
 from avadet.training.distributed import Processes, joined_processes
-from avadet.training.logs import RunFolder, StepLog, describe_machine
+from avadet.training.logs import RunFolder, StepLog, describe_machine, tensorboard_writer
 from avadet.training.norms import measure_norms
 from avadet.training.scoring import Outcome, Score
+from avadet.training.sharding import whole_net
 from avadet.training.stopping import Stopped, StopRequests
 from avadet.training.trainer import Position, Trainer
 
@@ -69,6 +70,8 @@ def _set_up(config: Config, processes: Processes, requests: StopRequests, resume
         raise AvadetError(
             f"{folder.path} holds a run already; add --resume to go on with it, or choose another run_dir"
         )
+    if config.train.tensorboard:
+        tensorboard_writer()  # all processes had better know now that it is missing
     data = setup.read_run_data(config)
     score = setup.build_score(config, data, device, processes)
     trainer, origin = setup.build_trainer(config, data, device, processes)
@@ -132,11 +135,9 @@ class Run:
             self.say(f"going on after step {place.step} of {trainer.steps} of epoch {place.epoch + 1}")
         elif self.processes.is_first:
             self.folder.start(dump_config(config))
-        knobs, total = config.train, config.schedule.epochs * trainer.steps
-        is_first = self.processes.is_first
-        self.log = StepLog(
-            self.folder, self.say, knobs.log_every if is_first else 0, total, knobs.tensorboard and is_first
-        )
+        knobs, total, is_first = config.train, config.schedule.epochs * trainer.steps, self.processes.is_first
+        every, done = knobs.log_every if is_first else 0, trainer.position.epoch * trainer.steps + trainer.position.step
+        self.log = StepLog(self.folder, self.say, every, total, knobs.tensorboard and is_first, done)
         return metrics
 
     def train_epoch(self) -> None:
@@ -160,7 +161,7 @@ class Run:
             bar.update()
             number = place.epoch * steps + place.step
             rate = self.trainer.optimizer.param_groups[-1]["lr"]
-            metrics = {"loss": float(loss), "grad_norm": float(norm), "lr": rate}
+            metrics = {"loss": float(loss), **({"grad_norm": float(norm)} if norm.isfinite() else {}), "lr": rate}
             spent = place.seconds - seconds[0], place.data_seconds - seconds[1]
             seconds = place.seconds, place.data_seconds
             self.log.step(number, number / steps, metrics, *spent)
@@ -212,7 +213,7 @@ class Run:
     def _evaluate(self) -> Outcome:
         """Score the averaged weights; every process does its share."""
         trainer, knobs = self.trainer, self.config.train
-        average = trainer.average.model
+        average = whole_net(trainer.average.model)
         self.processes.copy_from_first(average)
         if knobs.precise_bn:
             parts = trainer.feed.parts(trainer.position.epoch)
@@ -222,13 +223,14 @@ class Run:
 
     def finish(self, metrics: dict[str, float]) -> None:
         """Write the model and its card."""
-        trainer, model = self.trainer, self.trainer.average.model
+        trainer, model = self.trainer, whole_net(self.trainer.average.model)
+        if not self.processes.is_first:  # the others may be here before the best state is written
+            return
         if self.config.evaluate.keep == "best" and trainer.best:
             state = read_state(self.folder.best, decisive_values(self.config))
             model.load_state_dict(state["average"]["model"])
             metrics = next((one for one in self.folder.metrics() if one["epoch"] == trainer.best["epoch"]), metrics)
-        if self.processes.is_first:
-            save_model(self.folder.model, model, self.card(metrics))
+        save_model(self.folder.model, model, self.card(metrics))
         self.say(f"model: {self.folder.model}")
 
     def card(self, metrics: dict[str, float]) -> dict[str, Any]:
@@ -241,6 +243,7 @@ class Run:
             setup.model_arguments(config.model, config.clip),
             setup.clip_spec(config.clip),
             self.data.labels,
+            scores=setup.score_rule(config.loss, self.data.labels),
             data=self.data.title,
             numbers=numbers,
             training={"config": portable_values(config), "processes": self.processes.count, **describe_machine()},

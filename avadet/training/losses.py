@@ -11,9 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from avadet.data.loader import ClipBatch
-from avadet.errors import AvadetError
-
-POSE = "pose"
 
 
 def smooth(targets: Tensor, amount: float, exclusive: bool) -> Tensor:
@@ -125,31 +122,6 @@ class ActionLoss:
         poses = self.poses.to(logits.device)
         among = logits.masked_fill(~poses, -torch.inf).log_softmax(dim=1)
         return torch.where(poses, -targets * among.masked_fill(~poses, 0.0), plain)
-
-
-def probabilities(logits: Tensor, exclusive: bool, poses: Tensor | None = None) -> Tensor:
-    """Scores (R, K), 0-1: softmax over all classes, or over `poses` (K,) and a sigmoid for the others."""
-    if exclusive:
-        return logits.softmax(dim=1)
-    scores = logits.sigmoid()
-    if poses is None:
-        return scores
-    poses = poses.to(logits.device)
-    return torch.where(poses, logits.masked_fill(~poses, -torch.inf).softmax(dim=1), scores)
-
-
-def pose_classes(groups: Sequence[str]) -> Tensor:
-    """Bool (K,), the classes of group "pose".
-
-    Raises:
-        AvadetError: if there are fewer than two.
-    """
-    poses = torch.tensor([group == POSE for group in groups])
-    if poses.sum() < 2:
-        raise AvadetError(
-            f"loss.kind pose_softmax needs a label map with two classes of group '{POSE}' at least, got {poses.sum()}"
-        )
-    return poses
 
 
 def balanced_weights(counts: Sequence[int], beta: float) -> Tensor:

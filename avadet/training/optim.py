@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from avadet.errors import AvadetError
+from avadet.training.sharding import load_weights, own_share
 
 _BLOCK = re.compile(r"\bblocks\.(\d+)\.")
 
@@ -151,7 +152,7 @@ class WeightAverage(Generic[Net]):
         """Take in the weights after a step."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        own, new = list(self.model.state_dict().values()), list(model.state_dict().values())
+        own, new = ([own_share(value) for value in net.state_dict().values()] for net in (self.model, model))
         floating = [value.is_floating_point() for value in own]
         averaged = [value for value, is_float in zip(own, floating) if is_float]
         # A list operation runs once over all tensors; hundreds of small ones would cost more than the step.
@@ -166,5 +167,5 @@ class WeightAverage(Generic[Net]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved average."""
-        self.model.load_state_dict(state["model"])
+        load_weights(self.model, state["model"])
         self.steps = state["steps"]

@@ -17,8 +17,8 @@ from avadet.training.norms import batch_norms
 def recompute_blocks(model: nn.Module) -> int:
     """Let every block of every backbone in a model be computed again on the way back (Chen et al., 2016).
 
-    Blocks are what stands in the outermost lists and sequences of a backbone and has parts of its own. Random draws are
-    repeated as they were, and BatchNorm's running statistics take a batch in once only, so that results do not change.
+    Random draws are repeated as they were, and BatchNorm's running statistics take a batch in once only, so that
+    results do not change.
 
     Returns:
         how many blocks.
@@ -26,13 +26,18 @@ def recompute_blocks(model: nn.Module) -> int:
     Raises:
         AvadetError: if there are none.
     """
-    backbones = [module for name, module in model.named_modules() if name.split(".")[-1] == "backbone"]
-    blocks = [block for backbone in backbones for block in _blocks(backbone)]
-    if not blocks:
+    found = blocks(model)
+    if not found:
         raise AvadetError("train.recompute: this model's backbone has no blocks; set it to false")
-    for block in blocks:
+    for block in found:
         block.forward = partial(_recomputed, block, block.forward)
-    return len(blocks)
+    return len(found)
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The blocks of every backbone in a model: what stands in its outermost lists and sequences and has parts."""
+    backbones = [module for name, module in model.named_modules() if name.split(".")[-1] == "backbone"]
+    return list(dict.fromkeys(block for backbone in backbones for block in _blocks(backbone)))  # one may hold another
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,22 +20,26 @@ from avadet.data.transforms import Augmentation
 from avadet.errors import AvadetError, unknown_name
 from avadet.labels import read_label_map
 from avadet.models import zoo
-from avadet.models.cards import labels_of, read_card
+from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.detector import ActionModel
-from avadet.models.layouts import AVADET
+from avadet.models.layouts import AVADET, PICTURES
+from avadet.models.picture_start import start_from_pictures
+from avadet.models.scores import pose_classes, to_scores
 from avadet.models.shufflenet import load_imagenet_start
 from avadet.models.tiny_actions import ShiftedShuffleNet
 from avadet.models.weights import Checkpoint, carry_classes, load_tensors, read_checkpoint
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.clip_data import read_clip_data
-from avadet.training.distributed import Processes, with_exchange
+from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer, name_in_boxes
+from avadet.training.exchange import with_exchange
 from avadet.training.feed import Feed, SampleFeed, Share
-from avadet.training.losses import ActionLoss, balanced_weights, pose_classes
+from avadet.training.losses import ActionLoss, balanced_weights
 from avadet.training.norms import freeze_norms, join_norms
 from avadet.training.optim import WeightAverage, build_optimizer, param_groups, scaled_lr
 from avadet.training.recompute import recompute_blocks
 from avadet.training.scoring import JhmdbScore, Score
+from avadet.training.sharding import divide_like
 from avadet.training.trainer import AUTOCAST, Trainer
 from avadet.types import ClipSpec, IntArray, LabelMap
 
@@ -237,17 +242,21 @@ def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: Mo
     """Fill the model in place; of its classifier what the file has of these classes, the rest stays random."""
     if model.init is None:
         return "initial weights: random"
-    if trunks and model.init.suffix != ".safetensors":
+    init = zoo.fetched(model.init)
+    if trunks and init.suffix != ".safetensors":
         for trunk in trunks:
-            load_imagenet_start(trunk.trunk, model.init)
-        return f"initial weights: {model.init}: the whole trunk; head random"
-    checkpoint = read_checkpoint(model.init)
+            load_imagenet_start(trunk.trunk, init)
+        return f"initial weights: {init}: the whole trunk; head random"
+    checkpoint = read_checkpoint(init)
+    if checkpoint.layout.classifies == PICTURES:
+        report = start_from_pictures(net, checkpoint.tensors, checkpoint.layout, checkpoint.source)
+        return f"initial weights: {report}"
     tensors, carried = checkpoint.tensors, ""
     names = _classes_of(model, checkpoint)
     if names is not None and tuple(names) != labels.names:
         tensors, count = carry_classes(net, tensors, names, labels.names)
         carried = f"; classifier: {count} of {len(labels)} classes carried over by name, the others random"
-    report = load_tensors(net, tensors, str(model.init), allow_partial=True)
+    report = load_tensors(net, tensors, str(init), allow_partial=True)
     if not report.loaded:
         raise AvadetError(f"no tensor fits family {model.family}: {report}")
     return f"initial weights: {report}{carried}"
@@ -283,18 +292,23 @@ def build_trainer(config: Config, data: RunData, device: torch.device, processes
     model, origin = build_model(config.model, config.clip, data.labels)
     if knobs.batch_norm == "frozen":
         freeze_norms(model)
-    model.to(device)
+    divided = knobs.shard and processes.count > 1
+    if not divided:
+        model.to(device)
     if knobs.batch_norm == "sync":
         model = cast(ActionModel, join_norms(model, device))
     average = WeightAverage(model, knobs.ema_decay)
     if knobs.recompute:
         recompute_blocks(model)
+    views = with_exchange(model, processes, device, divided, AUTOCAST[knobs.precision])
+    if divided:
+        divide_like(average.model, model, device)
     trainer = Trainer(
         config,
         processes,
         device,
         model,
-        with_exchange(model, processes),
+        views,
         average,
         build_optimizer_of(config, model),
         torch.amp.GradScaler(device.type, enabled=knobs.precision == "fp16"),
@@ -333,8 +347,15 @@ def build_loss(knobs: LossConfig, data: RunData, device: torch.device) -> Action
         margin=knobs.margin,
         label_smoothing=knobs.label_smoothing,
         class_weights=balanced_weights(data.class_counts(), balance).to(device) if balance else None,
-        poses=pose_classes(data.labels.groups).to(device) if knobs.kind == "pose_softmax" else None,
+        poses=pose_classes(data.labels).to(device) if knobs.kind == "pose_softmax" else None,
     )
+
+
+def score_rule(loss: LossConfig, labels: LabelMap) -> ScoreRule:
+    """How logits of a model that is trained with a loss become scores; its card says so, too."""
+    if loss.kind == "cross_entropy":
+        return "softmax"
+    return "pose_softmax" if loss.kind == "pose_softmax" else scores_of({}, labels)
 
 
 def build_score(config: Config, data: RunData, device: torch.device, processes: Processes) -> Score:
@@ -343,13 +364,12 @@ def build_score(config: Config, data: RunData, device: torch.device, processes: 
     scorer = ClipScorer(
         ActionModel(),
         clip_spec(config.clip),
-        data.labels.exclusive,
+        partial(to_scores, labels=data.labels, rule=score_rule(config.loss, data.labels)),
         device,
         knobs.batch_size,
         knobs.flip,
         AUTOCAST[config.train.precision],
         knobs.short_sides,
-        pose_classes(data.labels.groups) if config.loss.kind == "pose_softmax" else None,
     )
     return data.score(config, scorer, processes)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,11 +18,13 @@ from avadet.config import Config
 from avadet.data.loader import ClipBatch
 from avadet.errors import AvadetError
 from avadet.models.detector import ActionModel
-from avadet.training.distributed import Processes, Views
+from avadet.training.distributed import Processes
+from avadet.training.exchange import Views, exchange
 from avadet.training.feed import Feed, Share
 from avadet.training.losses import ActionLoss, mixup
 from avadet.training.norms import freeze_norms
 from avadet.training.optim import WeightAverage, lr_factor, set_lr
+from avadet.training.sharding import gathered, load_optimizer, load_weights, whole
 from avadet.types import IntArray
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -109,7 +110,7 @@ class Trainer:
             waited = time.perf_counter() - began
             outcome = self.step(batch)
             position.step += 1
-            position.sums += outcome
+            position.sums += outcome.nan_to_num(posinf=0.0)  # a step that fp16's scaler skips has no gradient
             position.data_seconds += waited
             position.seconds += time.perf_counter() - began
             began = time.perf_counter()
@@ -129,7 +130,7 @@ class Trainer:
         logits = []
         for number, (part, count) in enumerate(zip(parts, people)):
             part = self._mixed(part.to(self.device), number)
-            with self._exchange(is_last=number == len(parts) - 1):
+            with exchange(self.views, is_last=number == len(parts) - 1):
                 views = self._forward(part)
                 loss = torch.stack([self.loss(one, part.labels) for one in views]).mean()
                 loss = loss * (count * self.processes.count / max(1.0, everybody))
@@ -137,7 +138,7 @@ class Trainer:
             total += loss.detach()
             logits.append(torch.cat([one.detach() for one in views], dim=1))
         self.scaler.unscale_(self.optimizer)
-        norm = clip_grad_norm_(self.model.parameters(), config.optim.grad_clip or float("inf"))
+        norm = whole(clip_grad_norm_(self.model.parameters(), config.optim.grad_clip or float("inf")))
         outcome = torch.stack([self.processes.total(total) / self.processes.count, norm]).cpu()
         self._check(outcome, parts, logits)
         self.scaler.step(self.optimizer)
@@ -159,12 +160,6 @@ class Trainer:
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             views = self.views(part.clips, part.rois)
         return [logits.float() for logits in views]
-
-    def _exchange(self, is_last: bool) -> Any:
-        """Processes exchange gradients once a step, with the last part."""
-        if is_last or not isinstance(self.views, DistributedDataParallel):
-            return nullcontext()
-        return self.views.no_sync()
 
     def _check(self, outcome: Tensor, parts: Sequence[ClipBatch], logits: Sequence[Tensor]) -> None:
         """Stop before weights are spoilt; all processes come to the same conclusion.
@@ -203,7 +198,8 @@ class Trainer:
         """Tensors and plain values from which `restore` goes on bit-equal; every process must ask.
 
         The learning rate follows from the position and every sample from (seed, epoch, index), so besides weights
-        and optimizer only torch's own generators (dropout) have a state, each process's its own.
+        and optimizer only torch's own generators (dropout) have a state, each process's its own. Of a divided model the
+        first process has the whole tensors, the others nothing.
 
         Args:
             config: the values that decide the run, one a line.
@@ -212,11 +208,14 @@ class Trainer:
         rng = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
-        return {
+        weights = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict(),
+        }
+        return {
+            **gathered(weights, keep=self.processes.is_first),
+            "scaler": self.scaler.state_dict(),
             "position": dict(vars(self.position)),
             "best": self.best,
             "rng": self.processes.gather(rng),
@@ -229,8 +228,8 @@ class Trainer:
 
         With another number of processes the generators cannot go on as they were; samples still do.
         """
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_weights(self.model, state["model"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.average.load_state_dict(state["average"])
         self.position = Position(**state["position"])

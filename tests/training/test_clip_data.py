@@ -13,10 +13,10 @@ from torch import Tensor
 
 from avadet.config import Config
 from avadet.errors import AvadetError
+from avadet.models import zoo
 from avadet.models.detector import ActionModel
 from avadet.training import setup
 from avadet.training.distributed import Processes
-from avadet.training.evaluate import ClipScorer
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
 from avadet.video.write import VideoWriter
@@ -187,10 +187,27 @@ def test_keys_without_effect_are_refused(spec: Path, tmp_path: Path) -> None:
             config(spec, tmp_path, **changes)
 
 
-def test_a_scorer_of_poses(spec: Path) -> None:
-    poses = torch.tensor([True, True, False, False])
-    scorer = ClipScorer(Oracle(), None, False, torch.device("cpu"), poses=poses)
-    clips = torch.zeros(1, 3, 2, 8, 8, dtype=torch.uint8)
-    clips[:, 0] = 200
-    scores = scorer.probabilities(clips, torch.tensor([[0.0, 0, 0, 8, 8]]))[0]
-    assert float(scores[:2].sum()) == pytest.approx(1.0) and float(scores[2]) == pytest.approx(1 / (1 + np.exp(-10)))
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("bce", "sigmoid"), ("cross_entropy", "softmax"), ("pose_softmax", "pose_softmax")]
+)
+def test_inference_scores_as_the_loss_means_it(kind: str, rule: str, spec: Path, tmp_path: Path) -> None:
+    """Red and blue are poses of which a person has one; bright and never are a second question each."""
+    (tmp_path / "labels.csv").write_text(
+        "id,name,group\n" + "".join(f"{n},{name},{'pose' if n < 3 else 'object'}\n" for n, name in enumerate(NAMES, 1))
+    )
+    wanted = config(
+        spec,
+        tmp_path / "run",
+        data={"overrides": (f"labels={tmp_path / 'labels.csv'}",)},
+        loss={"kind": kind},
+        schedule={"epochs": 1},
+        evaluate={"every_epochs": 1},
+    )
+    loaded = zoo.load(train(wanted).model)
+    assert loaded.card["scores"] == rule
+    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), torch.device("cpu"), Processes())
+    logits = torch.tensor([[1.0, 3.0, 0.5, -4.0]])
+    torch.testing.assert_close(loaded.scores(logits), evaluate.scorer.to_scores(logits))
+    if kind == "pose_softmax":
+        assert float(loaded.scores(logits)[0, :2].sum()) == pytest.approx(1)
+    assert (float(loaded.scores(logits).sum()) == pytest.approx(1)) == (kind == "cross_entropy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,9 @@ class BoxCentre(ActionModel):
 
 
 def _scorer(model: ActionModel | None = None, **options: object) -> ClipScorer:
-    return ClipScorer((model or BoxCentre()).eval(), SPEC, True, torch.device("cpu"), **options)
+    return ClipScorer(
+        (model or BoxCentre()).eval(), SPEC, partial(torch.softmax, dim=1), torch.device("cpu"), **options
+    )
 
 
 def _scored(index: int, scores: list[list[float]], tracks: list[int], rows: list[int]) -> ScoredVideo:

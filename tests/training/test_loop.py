@@ -13,6 +13,7 @@ from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
+from avadet.training.trainer import Trainer
 
 
 def _metrics(folder: RunFolder) -> list[dict[str, float]]:
@@ -99,6 +100,26 @@ def test_other_ways_to_train(
     use_squares(monkeypatch)
     metrics = _metrics(train(config(tmp_path, **changes)))
     assert metrics[-1]["loss"] > 0 and 0 <= metrics[-1]["frame_map"] <= 100
+
+
+def test_a_step_that_fp16_skips_leaves_no_infinity_in_the_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_squares(monkeypatch)
+    step = Trainer.step
+
+    def overflown(self: Trainer, parts: list) -> torch.Tensor:
+        loss, norm = step(self, parts)
+        return torch.stack([loss, norm if self.position.step else torch.tensor(float("inf"))])
+
+    def no_number(text: str) -> float:
+        raise AssertionError(f"{text} is not JSON")
+
+    monkeypatch.setattr(Trainer, "step", overflown)
+    folder = train(config(tmp_path, train={"threads": 1, "log_every": 1}, schedule={"epochs": 1}))
+    files = [(folder.path / name).read_text().splitlines() for name in ("steps.jsonl", "metrics.jsonl")]
+    steps, (epoch,) = ([json.loads(line, parse_constant=no_number) for line in lines] for lines in files)
+    assert ["grad_norm" in line for line in steps] == [False, True]
+    assert epoch["grad_norm"] == pytest.approx(steps[1]["grad_norm"] / 2, abs=1e-4)
+    assert folder.curves.is_file()
 
 
 def test_mistakes_are_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

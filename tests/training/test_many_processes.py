@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from joined_runs import joined_config, run_as
+from joined_runs import joined_config, together
 from staged_squares import use_squares
 
 from avadet.errors import AvadetError
@@ -49,17 +47,7 @@ def test_recomputing_changes_nothing(alone: RunFolder, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(alone: RunFolder, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["joined_runs"])
-    both = [server.Process(target=run_as, args=(rank, 2, port, str(tmp_path / "two"))) for rank in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(120)
-    assert [process.exitcode for process in both] == [0, 0]
+    assert together(joined_config(tmp_path / "two")) == [0, 0]
     folder = RunFolder(tmp_path / "two")
     assert largest_difference(alone, folder) < 1e-6
     assert [line["frame_map"] for line in folder.metrics()] == [line["frame_map"] for line in alone.metrics()]

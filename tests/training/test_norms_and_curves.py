@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from staged_squares import config, use_squares
 from torch import nn
 
 from avadet.data.loader import ClipBatch
 from avadet.errors import AvadetError
 from avadet.models.tiny_actions import tiny_actions
+from avadet.training import setup
 from avadet.training.curves import panel, write_curves
 from avadet.training.distributed import Processes
 from avadet.training.logs import RunFolder, StepLog, duration
@@ -88,6 +90,8 @@ def test_a_run_with_precise_statistics_and_what_needs_cuda(tmp_path: Path, monke
     use_squares(monkeypatch)
     folder = train(config(tmp_path / "precise", train={"precise_bn": 1, "threads": 1}, schedule={"epochs": 1}))
     assert 0 <= folder.metrics()[-1]["frame_map"] <= 100
+    with pytest.raises(ValidationError, match=r"precise_bn would replace what batch_norm=frozen keeps; set it to 0"):
+        config(tmp_path / "both", train={"precise_bn": 1, "batch_norm": "frozen"})
     if torch.cuda.is_available():
         pytest.skip("the rest is about machines without CUDA")
     with pytest.raises(AvadetError, match=r"train\.batch_norm=sync needs CUDA, this run is on cpu"):
@@ -102,6 +106,10 @@ def test_a_missing_tensorboard_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(AvadetError, match=r"needs TensorBoard: pip install 'avadet\[tensorboard\]'"):
         StepLog(RunFolder(tmp_path), print, 1, 10, tensorboard=True)
+    monkeypatch.setattr(setup, "read_run_data", lambda _config: pytest.fail("the data was read"))
+    with pytest.raises(AvadetError, match=r"train\.tensorboard needs TensorBoard: pip install"):
+        train(config(tmp_path / "run", train={"tensorboard": True}))
+    assert not (tmp_path / "run").exists()
 
 
 def test_steps_tell_pace_and_time_left(tmp_path: Path) -> None:
