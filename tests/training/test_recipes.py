@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,8 @@ from avadet.annotations.specs import data_set_names, open_data_set
 from avadet.cli import train as train_command
 from avadet.config import Config, ModelConfig, dump_config, read_config
 from avadet.files import resource_folder
-from avadet.labels import read_label_map
 from avadet.models import zoo
+from avadet.models.families import ANY, FAMILIES
 from avadet.training import setup
 from avadet.training.optim import lr_factor
 
@@ -43,18 +45,17 @@ LEARNING_RATES = {
 }
 
 
-def classes(config: Config) -> int:
-    if config.data.spec in data_set_names():
-        return len(open_data_set(config.data.spec, "nowhere").labels)
-    return len(read_label_map("jhmdb21" if config.data.spec is None else "ava_v2.2"))
-
-
 def built(config: Config) -> torch.nn.Module:
-    clip = config.clip
+    """The recipe's model, with AVA's classes: how many there are shapes the classifier only."""
+    return _built(config.model.family, json.dumps(setup.model_arguments(config.model, config.clip)))
+
+
+@cache
+def _built(family: str, arguments: str) -> torch.nn.Module:
+    """On the meta device; recipes of the same model share it."""
+    clip = Config.model_validate({"data": {"root": "x"}}).clip
     with torch.device("meta"):
-        return zoo.build(
-            config.model.family, classes(config), setup.clip_spec(clip), setup.model_arguments(config.model, clip)
-        )
+        return zoo.build(family, zoo.AVA_CLASSES, setup.clip_spec(clip), json.loads(arguments))
 
 
 @pytest.fixture(scope="module", params=RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -65,6 +66,15 @@ def recipe(request: pytest.FixtureRequest) -> tuple[Path, Config]:
 def test_there_is_a_recipe_for_every_data_set() -> None:
     assert {path.parent.name for path in RECIPES} == {"ava", "custom", "jhmdb21", "multisports", "ucf24"}
     assert len(RECIPES) >= 15
+
+
+@pytest.mark.parametrize("folder", ["ava", "jhmdb21"])
+def test_every_published_size_has_a_recipe(folder: str) -> None:
+    """Builders of any size have none of their own."""
+    trained = {yaml.safe_load(path.read_text())["model"]["family"] for path in CONFIGS.glob(f"{folder}/*.yaml")}
+    sizes = {name for members in FAMILIES.values() for name, size in members.items() if size is not ANY}
+    assert sizes <= set(zoo.BUILDERS)
+    assert sizes - trained == set()
 
 
 def test_its_model_and_optimizer_can_be_built(recipe: tuple[Path, Config]) -> None:
@@ -100,10 +110,22 @@ def test_its_header_says_how_to_launch_it(recipe: tuple[Path, Config]) -> None:
     assert isinstance(read_config(path, args.overrides), Config)
 
 
-def test_a_header_names_published_numbers(recipe: tuple[Path, Config]) -> None:
-    path, _ = recipe
+def test_a_header_names_published_numbers_and_the_start(recipe: tuple[Path, Config]) -> None:
+    path, config = recipe
     header = "".join(line for line in path.read_text().splitlines() if line.startswith("#"))
     assert path.stem == "tiny" or "Published" in header
+    if "Init: " in header:
+        assert ("Init: none" in header) == (config.model.init is None)
+
+
+def test_its_start_is_in_the_zoo(recipe: tuple[Path, Config]) -> None:
+    """Where it names no file of the user's: weights of its own architecture or of pictures, pixels as published."""
+    _, config = recipe
+    start, clip = config.model.init, config.clip
+    if start is not None and not start.suffix:
+        card = zoo.entry_of(str(start)).card
+        assert card["architecture"] == config.model.family or card["classifies"] == "pictures"
+        assert (card["clip"]["mean"], card["clip"]["std"]) == (clip.mean, clip.std)
 
 
 def test_a_data_set_by_name_has_its_splits(recipe: tuple[Path, Config]) -> None:
@@ -111,7 +133,8 @@ def test_a_data_set_by_name_has_its_splits(recipe: tuple[Path, Config]) -> None:
     if config.data.spec in data_set_names():
         data = open_data_set(config.data.spec, "nowhere", config.data.overrides)
         assert data.split(config.data.train) and data.split(config.data.scored)
-        assert (config.data.proposals is None) == (data.split(config.data.train).proposals is None)
+        proposals = [source.split(own).proposals for source, own in data.sources(config.data.train)]
+        assert [one is None for one in proposals] == [config.data.proposals is None] * len(proposals)
 
 
 def test_it_dumps_and_reads_back(recipe: tuple[Path, Config], tmp_path: Path) -> None:
