@@ -42,7 +42,10 @@ def test_make_targets_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "WEIGHTS.md", "CONTRIBUTING.md", "docs/architecture.md"])
+PAGES = ("README.md", "WEIGHTS.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")
+
+
+@pytest.mark.parametrize("name", [*PAGES, *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
