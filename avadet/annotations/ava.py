@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from avadet.annotations.csv_rows import Columns, RowForm, read_rows
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.types import ActionDetections, Float64Array, IntArray, LabelMap
+from avadet.types import ActionDetections, BoolArray, Float64Array, IntArray, LabelMap
 
 NO_CLASS = 0
 """Class id of a row that names a keyframe, and perhaps a box, but no action."""
@@ -62,6 +62,13 @@ class AvaTable:
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.video_ids)
+
+    def rows(self, keep: BoolArray | IntArray) -> AvaTable:
+        """Only these rows, by number in any order, or as a mask (n,)."""
+        scores, persons = (None if column is None else column[keep] for column in (self.scores, self.person_ids))
+        return AvaTable(
+            self.video_ids[keep], self.times_s[keep], self.boxes_norm[keep], self.class_ids[keep], scores, persons
+        )
 
 
 @dataclass(frozen=True)

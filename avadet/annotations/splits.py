@@ -45,7 +45,12 @@ class DataVideo:
         """0-based numbers of the frames that keyframes name, (n,); only where times name frames."""
         if self.numbered_fps is None:
             raise AvadetError(f"{self.video_id}: its keyframes are times; use file_times_s")
-        return np.rint((times_s - self.starts_at_s) * self.numbered_fps).astype(np.int64)
+        return frame_numbers(times_s, self.starts_at_s, self.numbered_fps)
+
+
+def frame_numbers(times_s: Float64Array, starts_at_s: Float64Array | float, fps: Float64Array | float) -> IntArray:
+    """0-based numbers of the frames that keyframes, seconds, name where times only name frames; all broadcast."""
+    return np.rint((times_s - starts_at_s) * fps).astype(np.int64)
 
 
 @dataclass(frozen=True)

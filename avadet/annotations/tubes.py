@@ -367,11 +367,7 @@ def _of_videos(table: AvaTable, video_ids: Sequence[str]) -> tuple[AvaTable, Int
     """The rows of some videos, and their numbers."""
     wanted = set(video_ids)
     rows = np.flatnonzero(np.array([video_id in wanted for video_id in table.video_ids], np.bool_))
-    persons = None if table.person_ids is None else table.person_ids[rows]
-    chosen = AvaTable(
-        table.video_ids[rows], table.times_s[rows], table.boxes_norm[rows], table.class_ids[rows], person_ids=persons
-    )
-    return chosen, rows
+    return table.rows(rows), rows
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from av.error import FFmpegError
 
-from avadet.annotations.splits import DataVideo
+from avadet.annotations.ava import AvaTable
+from avadet.annotations.splits import DataSplit, DataVideo, frame_numbers
 from avadet.errors import AvadetError
-from avadet.types import VideoInfo
-from avadet.video.read import VideoReader, open_container
+from avadet.types import IntArray, VideoInfo
+from avadet.video.read import VideoReader, open_container, probe
 
 _THREADS = 8
 
@@ -57,6 +59,68 @@ def look_at_videos(videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> 
     """
     with ThreadPoolExecutor(min(_THREADS, 2 * (os.cpu_count() or 1))) as pool:
         yield from pool.map(lambda video: _look(video, last_s.get(video.video_id)), videos)
+
+
+def within_files(split: DataSplit) -> tuple[DataSplit, list[str]]:
+    """Leave out rows and proposals whose keyframe is a frame number that its file does not have.
+
+    JHMDB-21 has a few such boxes. There is no picture to look at, so nobody is to be found there either. Where
+    keyframes are times nothing is left out: the last frame is on show up to the end.
+
+    Returns:
+        the split, and a line for every video that gave up rows.
+    """
+    tables = [split.table, *([] if split.proposals is None else [split.proposals])]
+    asked = [_frames_asked_for(split.videos, table) for table in tables]
+    last = np.full(len(split.videos) + 1, -1)
+    for rows, numbers in asked:
+        np.maximum.at(last, rows, numbers)
+    wanted = [row for row, video in enumerate(split.videos) if last[row] >= 0 and video.path is not None]
+    counts = np.full(len(last), np.iinfo(np.int64).max)
+    with ThreadPoolExecutor(min(_THREADS, 2 * (os.cpu_count() or 1))) as pool:
+        counts[wanted] = list(pool.map(lambda row: _frames_of(split.videos[row], int(last[row])), wanted))
+    short = [row for row in wanted if counts[row] <= last[row]]
+    if not short:
+        return split, []
+    keep = [numbers < counts[rows] for rows, numbers in asked]
+    return replace(
+        split,
+        table=split.table.rows(keep[0]),
+        proposals=None if split.proposals is None else split.proposals.rows(keep[1]),
+        lines=None if split.lines is None else split.lines[keep[0]],
+    ), [
+        f"{split.videos[row].video_id} has {counts[row]} frames; annotations of number {counts[row] + 1} to "
+        f"{last[row] + 1} are left out"
+        for row in short
+    ]
+
+
+def _frames_asked_for(videos: Sequence[DataVideo], table: AvaTable) -> tuple[IntArray, IntArray]:
+    """Of each row the position of its video, `len(videos)` = none of them, and its frame's number, -1 = has none."""
+    import pandas as pd
+
+    codes, names = pd.factorize(np.asarray(table.video_ids, dtype=object))
+    known = {video.video_id: row for row, video in enumerate(videos)}
+    rows = np.array([known.get(str(name), len(videos)) for name in names], np.int64)[codes]
+    fps = np.array([*(np.nan if one.numbered_fps is None else one.numbered_fps for one in videos), np.nan])[rows]
+    starts_s = np.array([*(one.starts_at_s for one in videos), 0.0])[rows]
+    numbers = np.full(len(rows), -1)
+    named = np.isfinite(fps)
+    numbers[named] = frame_numbers(np.asarray(table.times_s)[named], starts_s[named], fps[named])
+    return rows, numbers
+
+
+def _frames_of(video: DataVideo, last: int) -> int:
+    """How many frames a file has; counted only if its header does not promise the last one, as counting reads it all.
+
+    A file that cannot be read is said to have them: whoever reads it says what is wrong.
+    """
+    assert video.path is not None
+    try:
+        promised = probe(video.path).num_frames
+        return promised if promised > last else _count_pictures(video.path)
+    except AvadetError:
+        return last + 1
 
 
 def _look(video: DataVideo, last_s: float | None) -> VideoFacts:

@@ -274,19 +274,12 @@ def _frame_map(truth: Sequence[Tube], found: AvaTable, labels: LabelMap) -> Fram
     scores = np.ones(len(found)) if found.scores is None else found.scores
     falling = np.argsort(scores, kind="stable")[::-1]
     # "slowfast" counts all frames and boxes and matches in the order of rows, here that of falling scores
-    result = evaluate_frame_map(true, _rows(found, falling), labels, "slowfast")
+    result = evaluate_frame_map(true, found.rows(falling), labels, "slowfast")
     return replace(result, protocol="tubes", reference="as ACT-detector ACT.py frameAP; AP of PASCAL VOC")
 
 
 def _of_videos(table: AvaTable, video_ids: set[str]) -> AvaTable:
-    return _rows(table, np.flatnonzero([video_id in video_ids for video_id in table.video_ids]))
-
-
-def _rows(table: AvaTable, rows: IntArray) -> AvaTable:
-    scores = None if table.scores is None else table.scores[rows]
-    return AvaTable(
-        table.video_ids[rows], table.times_s[rows], table.boxes_norm[rows], table.class_ids[rows], scores=scores
-    )
+    return table.rows(np.flatnonzero([video_id in video_ids for video_id in table.video_ids]))
 
 
 def _left_out(found: AvaTable, counted: AvaTable) -> list[str]:

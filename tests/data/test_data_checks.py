@@ -13,8 +13,9 @@ import pytest
 from avadet.annotations.checks.findings import Finding
 from avadet.annotations.checks.run import check_annotations
 from avadet.annotations.specs import DataSet, open_data_set
+from avadet.annotations.splits import read_split
 from avadet.data.checks import check_videos, last_keyframes, videos_of
-from avadet.data.video_facts import look_at_videos
+from avadet.data.video_facts import look_at_videos, within_files
 from avadet.errors import AvadetError
 from avadet.figures.clips import truth_rows, write_video
 from avadet.figures.scene import random_scene
@@ -374,6 +375,33 @@ def test_a_keyframe_with_nobody_counts_too(root: Path) -> None:
     more(root / "val.csv", "val_walk,2.9", "val_walk,9")
     finding = the_one(root, "keyframes-past-end", "keyframes.last_s=null", "keyframes.every_s=null")
     assert finding.examples == (f"{root / 'val.csv'}:{len(lines_of(root / 'val.csv'))}: val_walk,9",)
+
+
+def test_what_has_no_frame_is_left_out_of_training(root: Path) -> None:
+    """Keyframes 0, 1 and 2 s at 10 frames a second are frames 0, 10 and 20; a file of 20 frames ends with number 19."""
+    still(root / "videos/train_walk.mp4", 20, fps=5)
+    numbered = open_data_set(str(root / "data.yaml"), None, ["videos.keyframes_name=number"])
+    before = read_split(numbered, "train")
+    after, said = within_files(before)
+    assert said == ["train_walk has 20 frames; annotations of number 21 to 21 are left out"]
+    gone = (before.table.video_ids == "train_walk") & (before.table.times_s == 2)
+    assert gone.sum() >= 1
+    for name in ("video_ids", "times_s", "boxes_norm", "class_ids", "person_ids"):
+        np.testing.assert_array_equal(getattr(after.table, name), getattr(before.table, name)[~gone])
+    np.testing.assert_array_equal(after.lines, before.lines[~gone])
+    assert before.proposals is not None and after.proposals is not None
+    found = (before.proposals.video_ids == "train_walk") & (before.proposals.times_s == 2)
+    np.testing.assert_array_equal(after.proposals.scores, before.proposals.scores[~found])
+    (root / "videos/train_jump.mp4").unlink()  # missing and broken files are for others to tell of
+    (root / "videos/train_wave.mp4").write_bytes(b"no video")
+    broken, told = within_files(read_split(numbered, "train"))
+    assert told == said and set(broken.table.video_ids) == set(before.table.video_ids)
+
+
+def test_times_past_the_end_stay(root: Path) -> None:
+    still(root / "videos/train_walk.mp4", 20, fps=10)
+    split = read_split(open_data_set(str(root / "data.yaml"), None, ()), "train")
+    assert within_files(split) == (split, [])
 
 
 def test_frame_numbers_past_the_end(root: Path) -> None:
