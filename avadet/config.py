@@ -1,20 +1,17 @@
-"""The training config: a typed schema, read from YAML, changed by `section.key=value` on the command line.
+"""The training config: a typed schema (see `avadet.schema`).
 
-A config is checked whole before anything else happens: every problem is reported at once, each with its path.
 Only `training/` and `cli/` know these classes; data sets, models and losses take plain arguments.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from avadet.errors import AvadetError
+from avadet.schema import Section, read_schema
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -23,15 +20,6 @@ NonNegative = Annotated[float, Field(ge=0)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[PositiveFloat, PositiveFloat]
 Rgb = tuple[float, float, float]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys, infinities and later changes are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-AnySection = TypeVar("AnySection", bound=Section)
 
 
 class ModelConfig(Section):
@@ -81,6 +69,20 @@ class ClipConfig(Section):
     mean: Rgb = (0.0, 0.0, 0.0)
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
     boxes: Literal["exact", "pyslowfast"] = "exact"
+
+
+class BankConfig(Section):
+    """The long-term feature bank of a model whose head has `bank`, see `avadet.models.lfb`; needs data.spec.
+
+    Attributes:
+        model: whose features of people the banks hold: a model trained without a bank, by name or path.
+        window_s: seconds of a bank that each clip sees, half of them before its keyframe.
+        folder: where the banks are kept, a file a video.
+    """
+
+    model: Path
+    window_s: PositiveFloat = 60.0
+    folder: Path = Path("runs/banks")
 
 
 class ProposalConfig(Section):
@@ -334,12 +336,14 @@ class Config(Section):
         seed: of the initial weights, the order of samples and every augmentation.
         device: `auto` = CUDA where there is one.
         run_dir: folder that the run writes to.
+        bank: null = the model reads none.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
     device: str = "auto"
     run_dir: Path = Path("runs/train")
     model: ModelConfig = ModelConfig()
+    bank: BankConfig | None = None
     clip: ClipConfig = ClipConfig()
     data: DataConfig
     augment: AugmentConfig = AugmentConfig()
@@ -354,11 +358,22 @@ class Config(Section):
         if self.data.split_eval == "validation" and self.data.validation == 0:
             raise ValueError("data.split_eval is 'validation' but data.validation is 0; hold out a share, e.g. 0.2")
         self._check_evaluation()
+        self._check_bank()
         for name in ("zoom", "speed", "short_side"):
             low, high = getattr(self.augment, name) or (1, 1)
             if low > high:
                 raise ValueError(f"augment.{name} must be [low, high], got [{low}, {high}]")
         return self
+
+    def _check_bank(self) -> None:
+        head = self.model.arguments.get("head")
+        reads = isinstance(head, dict) and head.get("bank") is not None
+        if reads and self.bank is None:
+            raise ValueError("model.arguments.head.bank needs bank.model, whose features it is to read")
+        if self.bank is not None and not reads:
+            raise ValueError("bank has no effect without model.arguments.head.bank, e.g. {width: 512}")
+        if self.bank is not None and self.data.spec is None:
+            raise ValueError("bank needs data.spec, e.g. data.spec=jhmdb21")
 
     def _check_evaluation(self) -> None:
         knobs, by_spec = self.evaluate, self.data.spec is not None
@@ -375,31 +390,6 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return read_schema(path, overrides, Config)
 
 
-def read_schema(path: str | Path, overrides: Sequence[str], schema: type[AnySection]) -> AnySection:
-    """Read a YAML config, apply overrides, check everything.
-
-    Args:
-        path: the YAML file: a mapping of the keys of `schema`.
-        overrides: `section.key=value`, the value read as YAML; later ones win.
-        schema: what the config must be.
-
-    Raises:
-        AvadetError: if the file is missing or not a mapping, or with one line for every problem in it.
-    """
-    values = _read_mapping(Path(path))
-    for override in overrides:
-        _apply_override(values, override)
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        raise AvadetError("\n".join(f"{path}: {_describe(problem, schema)}" for problem in error.errors())) from error
-
-
-def dump_config(config: Section) -> str:
-    """The config as YAML, complete, in the order of the schema; `read_schema` reads it back equal."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)
-
-
 _NO_MATTER = {"threads", "shard", "save_every", "log_every", "tensorboard"}
 
 
@@ -409,11 +399,16 @@ def portable_values(config: Config) -> dict[str, Any]:
     Initial weights and boxes are named by their file's name.
     """
     machine: Any = {"device": True, "run_dir": True, "data": {"root", "cache", "workers"}, "train": _NO_MATTER}
+    machine |= {"bank": {"folder"}}
     values = config.model_dump(mode="json", exclude=machine)
     if config.data.spec is not None:
         values["data"]["spec"] = Path(config.data.spec).name
     if config.model.init is not None:
         values["model"]["init"] = config.model.init.name
+    if config.bank is None:
+        del values["bank"]
+    else:
+        values["bank"]["model"] = config.bank.model.name
     if config.evaluate.boxes is not None:
         values["evaluate"]["boxes"] = config.evaluate.boxes.name
     return values
@@ -429,65 +424,3 @@ def decisive_values(config: Config) -> str:
         leaves = section.items() if isinstance(section, dict) else [("", section)]
         lines += [f"{name}.{key}={value}".replace(".=", "=", 1) for key, value in leaves if key != "split_eval"]
     return "\n".join(line for line in lines if not line.startswith("evaluate."))
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AvadetError(f"cannot read config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AvadetError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise AvadetError(f"{path} must hold a mapping of sections, got {type(values).__name__}")
-    return values
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one `section.key=value` in place; makes sections that the file leaves out."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise AvadetError(f"an override reads section.key=value, got '{override}'")
-    *sections, key = path.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise AvadetError(f"override '{override}': '{section}' is a value, not a section")
-    try:
-        values[key] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise AvadetError(f"override '{override}': '{text}' is not YAML") from error
-
-
-def _describe(problem: Any, schema: type[Section]) -> str:
-    """One pydantic problem as `optim.lrr: unknown key; did you mean 'lr'?`."""
-    location = problem["loc"]
-    path = ".".join(str(part) for part in location)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1], schema)
-        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        return f"{path}: unknown key; " + (f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}")
-    if problem["type"] == "missing":
-        return f"{path}: missing; it has no default"
-    message = problem["msg"].removeprefix("Value error, ")
-    if not path:
-        return str(message)
-    if isinstance(problem["input"], dict):
-        return f"{path}: {message}"
-    return f"{path}: {message[:1].lower()}{message[1:]}, got {problem['input']!r}"
-
-
-def _known_keys(location: tuple[int | str, ...], schema: type[Section]) -> list[str]:
-    """Keys of the section at `location`; empty if there is none."""
-    section: type[BaseModel] = schema
-    names = iter(location)
-    for name in names:
-        field = section.model_fields.get(str(name))
-        if field is None:
-            return []
-        plain = field.annotation if isinstance(field.annotation, type) else None
-        if get_origin(field.annotation) is dict:
-            next(names, None)  # the name that the user gave the section
-        kinds = [plain, *get_args(field.annotation)]
-        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return list(section.model_fields)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from avadet.config import Config, dump_config, read_config
+from avadet.config import Config, read_config
 from avadet.errors import AvadetError
 from avadet.files import resource_folder
+from avadet.schema import dump_config
 
 TINY = resource_folder("configs") / "jhmdb21" / "tiny.yaml"
 

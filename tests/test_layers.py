@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "avadet"
 HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "trackers", "scipy", "onnxruntime", "tqdm"}
 LAYER = {
     **dict.fromkeys(["errors", "files", "memory", "plain_pickle", "types", "boxes", "labels"], 0),
-    **dict.fromkeys(["config", "video", "annotations", "evaluation", "figures"], 1),
+    **dict.fromkeys(["schema", "config", "video", "annotations", "evaluation", "figures"], 1),
     **dict.fromkeys(["persons", "models", "data"], 2),
     **dict.fromkeys(["training", "inference"], 3),
     "cli": 4,

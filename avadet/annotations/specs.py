@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from avadet.config import Section, read_schema
 from avadet.errors import AvadetError, unknown_name
 from avadet.files import resource_folder
 from avadet.labels import label_map_names, read_label_map
+from avadet.schema import Section, read_schema
 from avadet.types import LabelMap
 
 SPEC_FILE = "spec.yaml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError
 
@@ -17,7 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="IN", help="checkpoint of pytorchvideo, PySlowFast or mmaction2, or a zoo name"
     )
-    parser.add_argument("out", type=Path, metavar="OUT.safetensors", help="its card goes beside it, to OUT.json")
+    parser.add_argument(
+        "out",
+        type=Path,
+        metavar="OUT.safetensors",
+        help="its card goes beside it, to OUT.json; so does the model "
+        "of its feature banks, if it reads some, to OUT_bank.safetensors",
+    )
     parser.add_argument("--labels", metavar="NAME|FILE", help="label map, where the checkpoint's classes are not AVA's")
     parser.add_argument("--partial", action="store_true", help="convert what fits even if tensors are left over")
     parser.add_argument("--half", action="store_true", help="store matrices as float16: half the size")
@@ -25,21 +31,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, report, write."""
+    """Load, report, write; a model that makes feature banks for it goes beside it, to OUT_bank.safetensors."""
     from avadet.models import zoo
-    from avadet.models.weights import save_model
 
-    card_path = args.out.with_suffix(".json")
-    standing = [str(path) for path in (args.out, card_path) if path.exists()]
-    if standing and not args.overwrite:
-        raise AvadetError(f"{' and '.join(standing)} exists; use --overwrite to replace it")
+    check_free(args.out, args.overwrite)
     loaded = zoo.load(args.model, allow_partial=args.partial)
     print(loaded.report)
     card = loaded.card if args.labels is None else {**loaded.card, "labels": _labels(args.labels, loaded)}
-    save_model(args.out, loaded.model, card, half=args.half)
-    parameters = sum(value.numel() for value in loaded.model.parameters()) / 1e6
-    print(f"wrote {args.out} and {card_path}: {card['architecture']}, {parameters:.3f} M parameters")
+    if loaded.bank is not None:
+        beside = args.out.with_name(f"{args.out.stem}_bank.safetensors")
+        check_free(beside, args.overwrite)
+        card = {**card, "bank": {**card["bank"], "weights": beside.name}}
+        write(beside, loaded.bank, loaded.bank.card, args.half)
+    write(args.out, loaded, card, args.half)
     return 0
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise AvadetError if a model or its card is there already, unless it may be replaced."""
+    standing = [str(one) for one in (path, path.with_suffix(".json")) if one.exists()]
+    if standing and not overwrite:
+        raise AvadetError(f"{' and '.join(standing)} exists; use --overwrite to replace it")
+
+
+def write(path: Path, loaded: LoadedModel, card: dict[str, Any], half: bool) -> None:
+    """Write a model and its card, and say so."""
+    from avadet.models.weights import save_model
+
+    save_model(path, loaded.model, card, half=half)
+    parameters = sum(value.numel() for value in loaded.model.parameters()) / 1e6
+    print(f"wrote {path} and {path.with_suffix('.json')}: {card['architecture']}, {parameters:.3f} M parameters")
 
 
 def _labels(name: str, loaded: LoadedModel) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -13,9 +13,11 @@ from avadet.cli import arguments, records, videos
 from avadet.errors import AvadetError
 
 if TYPE_CHECKING:
+    from avadet.inference.pipeline import Event
     from avadet.inference.run import Setup
     from avadet.inference.sinks import Sink
     from avadet.inference.summary import Span, Summary
+    from avadet.models.zoo import LoadedModel
     from avadet.types import VideoInfo
 
 Item = TypeVar("Item")
@@ -244,9 +246,19 @@ def load_setup(args: argparse.Namespace) -> Setup:
         detect_every_s = args.detect_every or None
     model = zoo.load(name, device, backend=args.backend or zoo.default_backend(name), precision=args.precision)
     how = "" if model.running == "torch in fp32" else f", {model.running}"
+    how += bank_words(model, is_live=isinstance(args.videos[0], str))
     videos.note(f"model: {reason} ({len(model.labels)} actions, on {device}{how})")
     smoothing = None if args.smooth == "none" else Smoothing(args.smooth, args.smooth_window)
     return Setup(model, persons, args.every, detect_every_s, smoothing, args.batch)
+
+
+def bank_words(model: LoadedModel, is_live: bool) -> str:
+    """What the line that names a model says of its feature bank; nothing if it reads none."""
+    if model.bank is None:
+        return ""
+    if is_live:
+        return f", without the bank of {model.bank_window_s:g} s that it reads: a stream cannot be gone over twice"
+    return f", reads a bank of {model.bank_window_s:g} s made in a first pass"
 
 
 def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable[[], None]) -> None:
@@ -263,8 +275,9 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     summary = Summary(setup.model.labels, args.threshold)
     kept = records.Record.of(video, args).kept(output_paths(video, args))
     with VideoReader(video) as reader, kept, ExitStack() as stack:
+        bank = setup.first_pass(video, watch=lambda events: watched(events, reader.info, check))
         sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args)]
-        events = stack.enter_context(closing(setup.events(reader)))
+        events = stack.enter_context(closing(setup.events(reader, bank=bank)))
         for _ in videos.with_progress(feed(events, [summary, *sinks]), reader.info):
             check()
     videos.warn_of_damage(reader, summary.end_s)
@@ -275,6 +288,13 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     for line in who_did_what(summary):
         print(f"  {line}")
     print(f"  results: {videos.listed(output_paths(video, args), video.stem)}")
+
+
+def watched(events: Iterator[Event], info: VideoInfo, check: Callable[[], None]) -> Iterator[Event]:
+    """Show how far the first pass is; after every event, `check` may stop it by an exception."""
+    for event in videos.with_progress(events, info, "first pass"):
+        check()
+        yield event
 
 
 def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[Sink]:

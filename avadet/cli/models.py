@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
@@ -22,7 +23,12 @@ _SIZE_COLUMNS = ("name", "clip", "params", "GFLOPs", "weights")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument("action", nargs="?", metavar="show", help="show one model in full: avadet models show NAME")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="a model of the list, or a backbone of a family")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME|PATH",
+        help="a model of the list, a backbone of a family, or a .safetensors file",
+    )
     parser.add_argument("--family", metavar="FAMILY", help="the sizes of one family of backbones and their weights")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -157,10 +163,11 @@ def _anatomy_of(architecture: str, arguments: dict[str, Any], frames: int, side_
 
 
 def _one_model(name: str) -> tuple[object, list[str]]:
-    """An entry of the list or a backbone, in full.
+    """An entry of the list, a backbone or a file, in full.
 
     Raises:
-        AvadetError: for an unknown name, or a builder of any size, which has no parts before its arguments say so.
+        AvadetError: for an unknown name, a file without a good card, or a builder of any size, which has no parts
+            before its arguments say so.
     """
     from avadet.models import zoo
     from avadet.models.families import FAMILIES
@@ -168,6 +175,8 @@ def _one_model(name: str) -> tuple[object, list[str]]:
     entries = {entry.name: entry for entry in zoo.models()}
     if name in entries:
         return _one_entry(entries[name])
+    if Path(name).suffix == ".safetensors":
+        return _one_file(Path(name))
     if name not in zoo.BUILDERS:
         raise unknown_name("model", name, [*entries, *zoo.BUILDERS])
     size = _size_of(name)
@@ -197,6 +206,42 @@ def _one_entry(entry: Entry) -> tuple[object, list[str]]:
     found = _anatomy_of(card["architecture"], card["arguments"], clip["num_frames"], clip["short_side"], classes)
     more = {"to train": f"model.family={card['architecture']} model.init={entry.name}"} if entry.is_start else {}
     return _with_parts({**describe(entry), **more}, found, clip["short_side"])
+
+
+def _one_file(path: Path) -> tuple[object, list[str]]:
+    """A model in avadet's own format in full, as its card describes it."""
+    from avadet.models.anatomy import anatomy
+    from avadet.models.cards import bank_of, clip_of, labels_of, read_card
+    from avadet.models.zoo import build
+
+    if not path.is_file():
+        raise AvadetError(f"{path}: no such file")
+    card = read_card(path.with_suffix(".json"))
+    clip, labels, bank = clip_of(card), labels_of(card), bank_of(card)
+    facts = {
+        "name": card["name"],
+        "data set": card.get("data", ""),
+        "clip": f"{clip.num_frames}x{clip.stride} at {clip.short_side} px",
+        "classes": len(labels),
+        "licence": card.get("license", ""),
+        "size": f"{path.stat().st_size / 1e6:.0f} MB",
+        "path": str(path),
+        "architecture": f"{card['architecture']} {json.dumps(card['arguments'])}",
+        "bank": "" if bank is None else _bank_line(path.with_name(bank[0]), bank[1]),
+    }
+    side_px = clip.short_side
+    found = anatomy(
+        lambda: build(card["architecture"], len(labels), clip, card["arguments"]), clip.num_frames, (side_px, side_px)
+    )
+    return _with_parts(facts, found, side_px)
+
+
+def _bank_line(weights: Path, window_s: float) -> str:
+    """The model that fills a model's feature banks, and how much of a bank a clip sees."""
+    from avadet.models.cards import read_card
+
+    made_by = read_card(weights.with_suffix(".json"))
+    return f"{window_s:g} s of features of {weights.name} ({made_by['name']}, {made_by['architecture']})"
 
 
 def _first_sentence(builder: str) -> str:

@@ -42,7 +42,7 @@ class Record(NamedTuple):
         from avadet.models import zoo
 
         settings = {name: _shown(value) for name, value in vars(args).items() if name not in NO_SETTINGS}
-        settings["model"] = _shown(args.model or zoo.default_model()[0])
+        settings["model"] = _model(args.model or zoo.default_model()[0])
         made_of = _identity(video) if video.is_file() else video.name
         return cls(args.out / f"{video.stem}.run.json", made_of, dict(sorted(settings.items())))
 
@@ -159,6 +159,23 @@ def _shown(value: Any) -> Any:
     if path is not None and path.is_file():
         return _identity(path)
     return str(value) if isinstance(value, Path) else value
+
+
+def _model(name: str) -> str:
+    """A model as JSON has it: its name, or its file with those beside it that have a say, its card and its bank's."""
+    from avadet.models.cards import bank_of, read_card
+
+    path = Path(name)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return str(_shown(name))
+    files = [path, path.with_suffix(".json")]
+    try:
+        bank = bank_of(read_card(files[1]))
+    except AvadetError:
+        bank = None  # loading the model says what is wrong
+    if bank is not None:
+        files += [path.with_name(bank[0]), path.with_name(bank[0]).with_suffix(".json")]
+    return ", ".join(_identity(file) for file in files if file.is_file())
 
 
 def _identity(path: Path) -> str:

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from avadet.memory import keep_freed_memory
     from avadet.models import zoo
     from avadet.models.devices import choose_device
-    from avadet.training.evaluate import ClipScorer, score_videos
+    from avadet.training.evaluate import score_videos, scorer_of
 
     keep_freed_memory()
     device = choose_device(args.device)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = zoo.load(str(path / "model.safetensors" if path.is_dir() else args.model), str(device))
     videos = read_jhmdb21(args.root, args.split).test
     persons = _people(args.boxes, videos, str(device))
-    scorer = ClipScorer(loaded.model, loaded.spec, loaded.scores, device, args.batch_size, args.flip)
+    scorer = scorer_of(loaded, device, args.batch_size, args.flip)
     store = FrameStore(args.cache, args.cache_short_side)
     scored = score_videos(
         scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=sys.stderr.isatty()

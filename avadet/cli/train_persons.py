@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 0 when done."""
-    from avadet.config import read_schema
+    from avadet.schema import read_schema
     from avadet.training.persons_config import PersonsConfig
 
     config = read_schema(args.config, args.overrides, PersonsConfig)

@@ -155,8 +155,8 @@ def new_folder(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def with_progress(events: Iterator[Item], info: VideoInfo) -> Iterator[Item]:
-    """Show on stderr how much of the video is done, and how long the rest will take."""
+def with_progress(events: Iterator[Item], info: VideoInfo, doing: str = "") -> Iterator[Item]:
+    """Show on stderr how much of the video is done, and how long the rest will take; `doing` says of what."""
     from tqdm import tqdm
 
     from avadet.types import Frame
@@ -165,7 +165,7 @@ def with_progress(events: Iterator[Item], info: VideoInfo) -> Iterator[Item]:
     layout = "{desc}: {percentage:3.0f}%|{bar:20}| {n:.1f}/{total:.1f} s of video, ETA {remaining}"
     with tqdm(
         total=total_s,
-        desc=info.path.name,
+        desc=f"{info.path.name}, {doing}" if doing else info.path.name,
         unit="s",
         bar_format=layout if total_s else "{desc}: {n:.1f} s of video, {elapsed}",
         mininterval=0.2 if sys.stderr.isatty() else 5.0,

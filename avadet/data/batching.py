@@ -49,7 +49,8 @@ class KeyframeBatch(ClipBatch):
 
     def to(self, device: torch.device) -> KeyframeBatch:
         """The same batch on `device`; does not wait if it lies in pinned memory."""
-        return self._each(lambda part: part.to(device, non_blocking=True))
+        moved = self._each(lambda part: part.to(device, non_blocking=True))
+        return moved if self.window is None else replace(moved, window=self.window.to(device))
 
     def pin_memory(self) -> KeyframeBatch:
         """The same batch in page-locked memory (the name that torch's loader looks for)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from avadet.data.dataset import ClipSample, KeyframeDataset, SampleKey
+from avadet.models.lfb import BankWindow
 from avadet.types import Float32Array, UInt8Array
 
 
@@ -23,15 +24,22 @@ class ClipBatch:
         clips: uint8 (B, 3, T, H, W) RGB.
         rois: float32 (R, 5): index in the batch + xyxy px of the clip.
         labels: float32 (R, K), 0 or 1.
+        window: what the clips may look up in their videos' feature banks; None = the model reads none.
     """
 
     clips: Tensor
     rois: Tensor
     labels: Tensor
+    window: BankWindow | None = field(default=None, kw_only=True)
 
     def to(self, device: torch.device) -> ClipBatch:
         """The same batch on `device`; does not wait if it lies in pinned memory."""
-        return ClipBatch(*(part.to(device, non_blocking=True) for part in (self.clips, self.rois, self.labels)))
+        moved = (part.to(device, non_blocking=True) for part in (self.clips, self.rois, self.labels))
+        return ClipBatch(*moved, window=None if self.window is None else self.window.to(device))
+
+    def inputs(self) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, BankWindow]:
+        """What a model is called with."""
+        return (self.clips, self.rois) if self.window is None else (self.clips, self.rois, self.window)
 
     def pin_memory(self) -> ClipBatch:
         """The same batch in page-locked memory (the name that torch's loader looks for)."""

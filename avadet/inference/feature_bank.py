@@ -1,8 +1,11 @@
-"""Making a video's feature bank (`models.lfb`): the first of the two passes that a model with a bank wants."""
+"""Making a video's feature bank (`models.lfb`): the first of the two passes that a model with a bank wants.
+
+A bank takes memory for every person of every keyframe: 9 kB each where the model that makes it has 2304 features.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -10,13 +13,16 @@ import numpy as np
 from torch import Tensor
 
 from avadet.errors import AvadetError
-from avadet.inference.pipeline import stream
+from avadet.inference.pipeline import Event, stream
 from avadet.models.detector import ActionDetector, ActionModel
 from avadet.models.lfb import FeatureBank
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import ActionDetections, Float32Array, PersonDetector
 from avadet.video.read import VideoReader
+
+Watch = Callable[[Iterator[Event]], Iterator[Event]]
+"""Hands on the events of a pass as they come, and may show how far it is, or end it by an exception."""
 
 
 class _Recorder(ActionModel):
@@ -42,6 +48,8 @@ def bank_of_video(
     every_s: float = 1.0,
     keyframes_s: Iterable[float] | None = None,
     batch: int = 1,
+    overlap: bool = True,
+    watch: Watch = iter,
 ) -> FeatureBank:
     """Walk over a video once and keep the features of everybody on every keyframe.
 
@@ -52,6 +60,8 @@ def bank_of_video(
         every_s: seconds between keyframes.
         keyframes_s: keyframe times, increasing, instead of every `every_s`.
         batch: keyframes that go through the model at once.
+        overlap: as of `pipeline.stream`; changes nothing in the bank.
+        watch: what the events of the pass go through.
 
     Raises:
         AvadetError: if the model is a graph or of several detectors, or no frame can be decoded.
@@ -60,8 +70,9 @@ def bank_of_video(
         raise AvadetError(f"{model.name} cannot make a feature bank: it is no single detector that torch runs")
     recorder = _Recorder(model.model)
     loaded, times_s = replace(model, model=recorder), []
-    with closing(stream(video, loaded, persons, every_s=every_s, keyframes_s=keyframes_s, batch=batch)) as events:
-        for event in events:
+    events = stream(video, loaded, persons, every_s=every_s, keyframes_s=keyframes_s, batch=batch, overlap=overlap)
+    with closing(events):
+        for event in watch(events):
             if isinstance(event, ActionDetections):
                 times_s += [event.key.time_s] * len(event.boxes_norm)
     return FeatureBank(video.info.path.stem, np.array(times_s, np.float64), np.concatenate(recorder.found))

@@ -25,6 +25,7 @@ import torch
 
 from avadet import boxes
 from avadet.errors import AvadetError
+from avadet.models.lfb import BankWindow, FeatureBank, bank_window
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tiny import TinyPersons
@@ -80,6 +81,7 @@ def stream(
     detections_s: Iterable[float] | None = None,
     batch: int = 1,
     overlap: bool = True,
+    bank: FeatureBank | None = None,
 ) -> Generator[Event, None, None]:
     """Run people detection, tracking and action recognition over a video.
 
@@ -98,6 +100,8 @@ def stream(
         batch: keyframes that go through the model at once. More hold results back for longer.
         overlap: whether decoding, detection and recognition run ahead in threads of their own, some frames each. The
             events are the same. Close the generator before what it shares with others, such as `video`.
+        bank: for a model that reads feature banks, the one of this video (`feature_bank.bank_of_video`), of which the
+            model sees `bank_window_s` around each keyframe; None = the model looks at its clips alone.
 
     Yields:
         every Frame in order; after a frame on which people were looked for, one TrackedPersons; and one
@@ -106,7 +110,8 @@ def stream(
         if that leaves none at all, the last frame becomes the keyframe.
 
     Raises:
-        AvadetError: if not a single frame can be decoded, or all known boxes lie beyond the video's end.
+        AvadetError: if not a single frame can be decoded, all known boxes lie beyond the video's end, or the model does
+            not read such a bank.
     """
     keyframes = _Schedule(keyframe_times(video.info, every_s) if keyframes_s is None else keyframes_s)
     looks_s = _multiples(detect_every_s) if detections_s is None else detections_s
@@ -116,7 +121,7 @@ def stream(
     apart = overlap and _leaves_cores_free(model, on_cores)
     finder = persons if isinstance(persons, PrecomputedBoxes) else _on_cores(persons, cores)
     found = _find_all(video, finder, tracker, keyframes, detections, _ClipCollector(model, batch), overlap)
-    events = _recognise(_maybe_ahead(found, apart), model, on_cores)
+    events = _recognise(_maybe_ahead(found, apart), model, bank, on_cores)
     try:
         with closing(_maybe_ahead(events, apart)) as running:
             yield from running
@@ -391,24 +396,35 @@ class _ClipCollector:
 
 
 def _recognise(
-    items: Generator[Frame | TrackedPersons | _Batch, None, None], model: LoadedModel, cores: int
+    items: Generator[Frame | TrackedPersons | _Batch, None, None],
+    model: LoadedModel,
+    bank: FeatureBank | None,
+    cores: int,
 ) -> Generator[Event, None, None]:
     """Put the results of every batch in its place."""
     with closing(items):
         for item in items:
             if isinstance(item, _Batch):
                 _use_cores(cores)
-                yield from _results(model, item)
+                yield from _results(model, item, bank)
             else:
                 yield item
 
 
-def _results(model: LoadedModel, batch: _Batch) -> Iterator[ActionDetections]:
-    clips = [(one.clip, one.persons) for one in batch.keyframes if one.clip is not None]
-    scores = iter(score_clips(model, clips))
+def _results(model: LoadedModel, batch: _Batch, bank: FeatureBank | None) -> Iterator[ActionDetections]:
+    scores = iter(_scores(model, batch, bank))
     nobodys = np.zeros((0, len(model.labels)), np.float32)
     for key, people, clip in batch.keyframes:
         yield _detections(key, people, nobodys if clip is None else next(scores))
+
+
+def _scores(model: LoadedModel, batch: _Batch, bank: FeatureBank | None) -> list[Float32Array]:
+    """Scores of the people of each keyframe that has some."""
+    seen = [(one.clip, one.persons) for one in batch.keyframes if one.clip is not None]
+    if bank is None or not seen:
+        return score_clips(model, seen)
+    moments = [(bank, one.key.time_s) for one in batch.keyframes if one.clip is not None]
+    return score_clips(model, seen, bank_window(moments, model.bank_window_s))
 
 
 def _detections(key: FrameKey, people: PersonBoxes, scores: Float32Array) -> ActionDetections:
@@ -417,12 +433,15 @@ def _detections(key: FrameKey, people: PersonBoxes, scores: Float32Array) -> Act
 
 
 @torch.inference_mode()
-def score_clips(model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]]) -> list[Float32Array]:
+def score_clips(
+    model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]], window: BankWindow | None = None
+) -> list[Float32Array]:
     """Run the action model on people in clips.
 
     Args:
         model: the action model; left in evaluation mode.
         clips: clips of one video with the people of their keyframe.
+        window: what these clips may look up in the video's feature bank, on any device; None = nothing.
 
     Returns:
         scores float32 (N, K) 0-1 per clip, as the model's card says that they are made of logits.
@@ -434,7 +453,8 @@ def score_clips(model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]]) -> li
     rois = np.concatenate([_rois(index, clip, people, model.spec.boxes) for index, (clip, people) in enumerate(clips)])
     device = next((p.device for p in model.model.parameters()), torch.device("cpu"))  # graphs have no parameters
     batch = torch.from_numpy(frames).to(device).permute(0, 4, 1, 2, 3)
-    logits = model.model(batch, torch.from_numpy(rois).to(device)).float()
+    more = () if window is None else (window.to(device),)
+    logits = model.model(batch, torch.from_numpy(rois).to(device), *more).float()
     scores = model.scores(logits)
     ends = np.cumsum([len(people) for _, people in clips])
     return np.split(scores.clamp(0, 1).cpu().numpy(), ends[:-1])

@@ -11,11 +11,13 @@ import numpy as np
 
 from avadet.annotations.ava import read_boxes
 from avadet.errors import AvadetError
+from avadet.inference.feature_bank import Watch, bank_of_video
 from avadet.inference.pipeline import Event, stream
 from avadet.inference.sinks import Action, named_actions
 from avadet.inference.smoothing import WINDOW_S, Smoothing, smoothed
 from avadet.models import zoo
 from avadet.models.devices import choose_device
+from avadet.models.lfb import FeatureBank
 from avadet.models.zoo import LoadedModel
 from avadet.persons.load import TINY, default_interval_s, load_detector
 from avadet.persons.precomputed import PrecomputedBoxes
@@ -47,9 +49,20 @@ class Setup:
     smoothing: Smoothing | None = None
     batch: int = BATCH
 
-    def events(self, video: VideoReader, overlap: bool = True) -> Generator[Event, None, None]:
-        """Run over an open video; see `pipeline.stream`. Close this before the video."""
+    def events(
+        self, video: VideoReader, overlap: bool = True, bank: FeatureBank | None = None
+    ) -> Generator[Event, None, None]:
+        """Run over an open video; see `pipeline.stream`. Close this before the video.
+
+        Args:
+            video: read from its start to its end, once.
+            overlap: whether stages work at the same time.
+            bank: of this video, as `first_pass` made it; None = made now, before the first event, from its file, if
+                the model reads one.
+        """
         known_s = self.known_keyframes_s(video.info.path.stem)
+        if bank is None:
+            bank = self.first_pass(video.info.path, overlap)
         events = stream(
             video,
             self.model,
@@ -60,10 +73,36 @@ class Setup:
             keyframes_s=known_s,
             batch=self.batch,
             overlap=overlap,
+            bank=bank,
         )
         step_s = (self.every_s or EVERY_S) if known_s is None else float(np.diff(known_s).min(initial=np.inf))
         with closing(events):
             yield from events if self.smoothing is None else smoothed(events, self.smoothing, step_s)
+
+    def first_pass(self, video: Path, overlap: bool = True, watch: Watch = iter) -> FeatureBank | None:
+        """Go over a video for its feature bank, on the keyframes that `events` has; None if the model reads none.
+
+        Args:
+            video: the file, which is opened for this.
+            overlap: whether stages work at the same time.
+            watch: what the events of this pass go through.
+
+        Raises:
+            AvadetError: if no frame can be decoded, or the known boxes do not fit the video.
+        """
+        if self.model.bank is None:
+            return None
+        with VideoReader(video) as reader:
+            return bank_of_video(
+                reader,
+                self.model.bank,
+                self.persons,
+                every_s=self.every_s or EVERY_S,
+                keyframes_s=self.known_keyframes_s(video.stem),
+                batch=self.batch,
+                overlap=overlap,
+                watch=watch,
+            )
 
     def known_keyframes_s(self, video_id: str) -> list[float] | None:
         """The keyframes of a video that known boxes ask for, seconds; None with a detector.
@@ -163,7 +202,8 @@ def infer(
         an iterable of ActionDetections, one per keyframe in order of time: `key.time_s` seconds, `boxes_norm` (N, 4)
         xyxy 0-1, `person_scores` (N,), `scores` (N, K) 0-1, `track_ids` (N,), -1 = on no track. The keyframes of a
         video without people have N = 0. Its `.labels` and `.actions(detections)` give the classes' names. The video
-        is read while you iterate, in memory bounded by the model's clip.
+        is read while you iterate, in memory bounded by the model's clip. A model that reads feature banks
+        (`models.lfb`) goes over the video twice: before the first keyframe comes, its bank is made.
 
     Raises:
         AvadetError: at once for a missing file, unknown names, bad boxes; while iterating if no frame decodes.

@@ -21,10 +21,11 @@ from torch import Tensor
 import avadet
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.cards import REQUIRED, clip_of, labels_of
-from avadet.models.detector import ActionModel
+from avadet.models.detector import ActionDetector, ActionModel
 from avadet.models.download import cache_folder
-from avadet.models.export import CARD_KEY, default_size_hw, export, takes_any_size
-from avadet.models.fast import PROBES, device_of, fast_model, has_bf16, score_difference
+from avadet.models.export import CARD_KEY, check_reads_no_bank, default_size_hw, export, sample_inputs, takes_any_size
+from avadet.models.fast import PROBE_BOXES, PROBES, device_of, fast_model, has_bf16, score_difference
+from avadet.models.lfb import BankWindow
 
 if TYPE_CHECKING:
     from avadet.models.zoo import LoadedModel
@@ -58,7 +59,8 @@ def prepare(loaded: LoadedModel, backend: str = "torch", precision: str = "fp32"
             computes in it and the scores stay within `BF16_WITHIN`.
 
     Returns:
-        the same with another `model`; `running` says in words what runs it, and how far bf16's scores are from fp32's.
+        the same with another `model` and, if it has one, `bank`; `running` says in words what runs it, and how far
+        bf16's scores are from fp32's.
 
     Raises:
         AvadetError: for an unknown backend or precision, a library that is absent, a processor without bf16, or a
@@ -83,43 +85,45 @@ def load_graph(path: str | Path, backend: str = "onnx", precision: str = "fp32",
     model = open_graph(Path(path), backend, "fp32", device)
     card, report = model.card, LoadReport(str(path), 0, (), (), ())
     loaded = LoadedModel(model, clip_of(card), labels_of(card), card["name"], card, report)
-    return _in_best_precision(
-        loaded,
-        backend,
-        precision,
-        lambda name: model if name == "fp32" else open_graph(Path(path), backend, name, device),
-    )
+
+    def made(name: str) -> LoadedModel:
+        graph = model if name == "fp32" else open_graph(Path(path), backend, name, device)
+        return dataclasses.replace(loaded, model=graph)
+
+    return _in_best_precision(loaded, backend, precision, made)
 
 
 def _with_torch(loaded: LoadedModel, precision: str) -> LoadedModel:
     """torch, made fast, in the precision that fits."""
-    return _in_best_precision(
-        loaded,
-        "torch",
-        precision,
-        lambda name: fast_model(loaded.model, torch.bfloat16 if name == "bf16" else torch.float32),
-    )
+    return _in_best_precision(loaded, "torch", precision, lambda name: _fast(loaded, name))
+
+
+def _fast(loaded: LoadedModel, precision: str) -> LoadedModel:
+    """A model, and that of its feature banks, made fast in "fp32" or "bf16"."""
+    model = fast_model(loaded.model, torch.bfloat16 if precision == "bf16" else torch.float32)
+    return dataclasses.replace(loaded, model=model, bank=loaded.bank and _fast(loaded.bank, precision))
 
 
 def _with_graph(loaded: LoadedModel, backend: str, precision: str) -> LoadedModel:
     """onnxruntime or OpenVINO, on a graph from the cache, one for each picture size where the model needs that."""
+    check_reads_no_bank(loaded)
     digest, device = weights_digest(loaded), device_of(loaded.model)
 
-    def made(name: str) -> ActionModel:
+    def made(name: str) -> LoadedModel:
         def graph(size_hw: tuple[int, int]) -> GraphModel:
             return open_graph(_cached(loaded, digest, size_hw), backend, name, str(device))
 
         if takes_any_size(loaded.model):
-            return graph(default_size_hw(loaded))
+            return dataclasses.replace(loaded, model=graph(default_size_hw(loaded)))
         sized = SizedGraphs(graph, loaded.model.num_classes)
         sized.at(default_size_hw(loaded))  # so that what is amiss comes to light now
-        return sized
+        return dataclasses.replace(loaded, model=sized)
 
     return _in_best_precision(loaded, backend, precision, made)
 
 
 def _in_best_precision(
-    loaded: LoadedModel, backend: str, precision: str, made: Callable[[str], ActionModel]
+    loaded: LoadedModel, backend: str, precision: str, made: Callable[[str], LoadedModel]
 ) -> LoadedModel:
     """Make the model in "fp32" or "bf16"; compare bf16 with the model as it was loaded, and with "auto" decide.
 
@@ -132,14 +136,39 @@ def _in_best_precision(
     if precision == "bf16" and not has_bf16(device):
         raise AvadetError(f"this processor ({device}) does not compute in bf16; use --precision fp32")
     if precision == "fp32" or backend == "onnx" or not has_bf16(device):
-        return dataclasses.replace(loaded, model=made("fp32"), running=f"{backend} in fp32")
+        return dataclasses.replace(made("fp32"), running=f"{backend} in fp32")
     small = made("bf16")
     as_float = isinstance(loaded.model, GraphModel) and loaded.model.input.dtype == np.float32
-    difference = score_difference(loaded.model, small, loaded, _probe_size_hw(loaded), as_float)
+    difference = score_difference(_probed(loaded), _probed(small), loaded, _probe_size_hw(loaded), as_float)
     words = f"scores differ from fp32 by at most {difference:.2g} on {PROBES} random clips"
     if precision == "auto" and difference > BF16_WITHIN:
-        return dataclasses.replace(loaded, model=made("fp32"), running=f"{backend} in fp32, because in bf16 {words}")
-    return dataclasses.replace(loaded, model=small, running=f"{backend} in bf16, {words}")
+        return dataclasses.replace(made("fp32"), running=f"{backend} in fp32, because in bf16 {words}")
+    return dataclasses.replace(small, running=f"{backend} in bf16, {words}")
+
+
+def _probed(loaded: LoadedModel) -> ActionModel:
+    """The model as precisions are compared; if it reads banks, with one that its bank's model made of a random clip."""
+    if loaded.bank is None or not isinstance(loaded.bank.model, ActionDetector):
+        return loaded.model
+    device, size_hw = device_of(loaded.bank.model), _probe_size_hw(loaded.bank)
+    clips, rois = sample_inputs(loaded.bank.spec.num_frames, size_hw, 1, PROBE_BOXES)
+    with torch.inference_mode():
+        rows = loaded.bank.model.box_features(clips.to(device), rois.to(device))
+    return _Windowed(loaded.model, BankWindow(torch.zeros(len(rows), dtype=torch.int64, device=device), rows))
+
+
+class _Windowed(ActionModel):
+    """A model that looks at one and the same window whatever the clip; it takes one clip at a time."""
+
+    def __init__(self, model: ActionModel, window: BankWindow) -> None:
+        super().__init__()
+        self.model = model
+        self.num_classes = model.num_classes
+        self._window = window
+
+    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
+        logits: Tensor = self.model(clips, rois, self._window)
+        return logits
 
 
 def _probe_size_hw(loaded: LoadedModel) -> tuple[int, int]:

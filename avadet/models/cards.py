@@ -2,14 +2,15 @@
 
 A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of its builder),
 `clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), perhaps `scores` (how
-logits become scores, see `scores_of`), and whatever else is worth knowing: `license`, `data`, `numbers`, `training`. No
-torch here.
+logits become scores, see `scores_of`), perhaps `bank` (the model that makes its feature banks, see `bank_of`), and
+whatever else is worth knowing: `license`, `data`, `numbers`, `training`. No torch here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -116,6 +117,32 @@ def scores_of(card: dict[str, Any], labels: LabelMap) -> ScoreRule:
     if rule == "pose_softmax":
         check_poses(labels)
     return cast(ScoreRule, rule)
+
+
+def bank_of(card: dict[str, Any]) -> tuple[str, float] | None:
+    """The model that makes the feature banks a model reads (see `lfb`), if its card has `bank`.
+
+    Returns:
+        the name of its `.safetensors`, which lies beside the model's own, and how many seconds of a bank a clip sees;
+        None if the card names none.
+
+    Raises:
+        AvadetError: if it is anything else than such a name and such a number.
+    """
+    bank = card.get("bank")
+    if bank is None:
+        return None
+    where = f"model card '{card['name']}': bank"
+    if not isinstance(bank, dict) or set(bank) != {"weights", "window_s"}:
+        raise AvadetError(f'{where} must be {{"weights": "FILE.safetensors", "window_s": SECONDS}}, got {bank}')
+    weights, window_s = bank["weights"], bank["window_s"]
+    if not (isinstance(weights, str) and Path(weights).suffix == ".safetensors") or {"/", "\\"} & set(weights):
+        raise AvadetError(
+            f"{where}.weights must be a .safetensors file beside the model, without a folder, got {weights}"
+        )
+    if not (isinstance(window_s, int | float) and not isinstance(window_s, bool) and 0 < window_s < math.inf):
+        raise AvadetError(f"{where}.window_s must be a positive number of seconds, got {window_s}")
+    return weights, float(window_s)
 
 
 def check_poses(labels: LabelMap) -> None:

@@ -91,9 +91,8 @@ def export(
         AvadetError: if onnx or onnxruntime is absent, the model cannot be written as a graph or reads a feature
             bank, or the graph computes something else.
     """
+    check_reads_no_bank(loaded)
     require_onnx()
-    if any(isinstance(module, BankReader) for module in loaded.model.modules()):
-        raise AvadetError(f"{loaded.name} reads a feature bank (head.bank), for which ONNX files here have no input")
     size_hw = size_hw or default_size_hw(loaded)
     is_open = takes_any_size(loaded.model)
     model = copy.deepcopy(loaded.model).cpu().float().eval()
@@ -103,6 +102,14 @@ def export(
         _add_card(self_contained(loaded), partial)
         difference = _check(partial, model, loaded, size_hw, is_open, as_float)
     return Exported(Path(path), is_open, size_hw, difference)
+
+
+def check_reads_no_bank(loaded: LoadedModel) -> None:
+    """Raise AvadetError for a model that reads feature banks."""
+    if any(isinstance(module, BankReader) for module in loaded.model.modules()):
+        raise AvadetError(
+            f"{loaded.name} reads a feature bank (head.bank), for which ONNX files here have no input; torch runs it"
+        )
 
 
 def require_onnx() -> None:

@@ -8,18 +8,20 @@ features of the minute around it:
     window = bank_window([(bank_of_its_video, time_s) for each clip])
     logits = model(clips, rois, window)
 
-in training and in inference alike; banks are made beforehand and stay as they are. The weights of a model without a
-bank fit into one with a bank (`load_tensors` with `allow_partial`), whose answers are at first the same. They are the
-same, whatever is learnt, where a window is empty or, in inference, absent: so `avadet infer`, which shows models no
-window, runs a model with a bank as one without. `avadet train` shows none either and says so.
+in training and in inference alike; banks are made beforehand and stay as they are. `avadet train` with `bank.model`
+makes them, keeps them in files (`BankFile`) and leaves the bank's model beside the one it trains, so that `avadet
+infer` and `avadet test` can go over new videos twice. The weights of a model without a bank fit into one with a bank
+(`load_tensors` with `allow_partial`), whose answers are at first the same. They are the same, whatever is learnt, where
+a window is empty or, in inference, absent: so a live source, which nobody can walk twice, is seen as without a bank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -65,9 +67,7 @@ class FeatureBank:
 
     def around(self, time_s: float, window_s: float = WINDOW_S) -> Float32Array:
         """Features (M, F) of the people of all keyframes at most half a window, seconds, from a moment."""
-        first = np.searchsorted(self.times_s, time_s - window_s / 2, side="left")
-        end = np.searchsorted(self.times_s, time_s + window_s / 2, side="right")
-        return self.features[first:end]
+        return self.features[_rows_around(self.times_s, time_s, window_s)]
 
     def save(self, path: str | Path) -> None:
         """Write it as a .safetensors file."""
@@ -82,17 +82,56 @@ def read_bank(path: str | Path) -> FeatureBank:
     Raises:
         AvadetError: if the file is missing, damaged, or something else.
     """
+    with _open_bank(path) as file:
+        return FeatureBank(file.metadata()["video_id"], file.get_tensor("times_s"), file.get_tensor("features"))
+
+
+@contextmanager
+def _open_bank(path: str | Path) -> Iterator[Any]:
+    """An open file that `FeatureBank.save` wrote; errors as `read_bank`."""
     try:
         with safetensors.safe_open(str(path), "numpy") as file:
-            facts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
+            facts, names = file.metadata() or {}, set(file.keys())
+            if facts.get("format") != FORMAT or names != {"times_s", "features"} or "video_id" not in facts:
+                found = facts.get("format", "some other tensors")
+                raise AvadetError(f"{path}: not a feature bank of avadet, but {found}")
+            yield file
     except FileNotFoundError as error:
         raise AvadetError(f"{path}: no such feature bank; check the path") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise AvadetError(f"{path}: not a readable feature bank: {error}") from error
-    if facts.get("format") != FORMAT or set(arrays) != {"times_s", "features"} or "video_id" not in facts:
-        raise AvadetError(f"{path}: not a feature bank of avadet, but {facts.get('format', 'some other tensors')}")
-    return FeatureBank(facts["video_id"], arrays["times_s"], arrays["features"])
+
+
+class BankFile:
+    """A bank that stays on disk; each window is read when it is asked for, so that a data set's banks need no memory.
+
+    Attributes:
+        path: what `FeatureBank.save` wrote.
+        times_s: as in `FeatureBank`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Read the times; errors as `read_bank`."""
+        self.path = Path(path)
+        with _open_bank(path) as file:
+            self.times_s: Float64Array = file.get_tensor("times_s")
+
+    def around(self, time_s: float, window_s: float = WINDOW_S) -> Float32Array:
+        """As `FeatureBank.around`."""
+        rows = _rows_around(self.times_s, time_s, window_s)
+        with _open_bank(self.path) as file:
+            stored = file.get_slice("features")
+            if rows.start == rows.stop:  # safetensors takes no empty slice at the end
+                return np.zeros((0, stored.get_shape()[1]), np.float32)
+            features: Float32Array = stored[rows]
+        return features
+
+
+def _rows_around(times_s: Float64Array, time_s: float, window_s: float) -> slice:
+    """Rows at most half a window from a moment; all in seconds."""
+    first = int(np.searchsorted(times_s, time_s - window_s / 2, side="left"))
+    end = int(np.searchsorted(times_s, time_s + window_s / 2, side="right"))
+    return slice(first, end)
 
 
 class BankWindow(NamedTuple):
@@ -106,9 +145,15 @@ class BankWindow(NamedTuple):
     owner: Tensor
     features: Tensor
 
+    def to(self, device: torch.device) -> BankWindow:
+        """The same window on `device`; does not wait if it lies in pinned memory."""
+        return BankWindow(*(part.to(device, non_blocking=True) for part in self))
+
 
 def bank_window(
-    moments: Sequence[tuple[FeatureBank, float]], window_s: float = WINDOW_S, device: torch.device | str = "cpu"
+    moments: Sequence[tuple[FeatureBank | BankFile, float]],
+    window_s: float = WINDOW_S,
+    device: torch.device | str = "cpu",
 ) -> BankWindow:
     """The window of a batch.
 

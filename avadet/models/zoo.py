@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
-from avadet.models.cards import clip_of, labels_of, make_card, read_card, scores_of
+from avadet.models.cards import bank_of, clip_of, labels_of, make_card, read_card, scores_of
 from avadet.models.download import cache_folder, download
 from avadet.models.entries import ENTRIES, Entry
 from avadet.models.families import FAMILIES
@@ -39,6 +39,8 @@ class LoadedModel:
         card: see `cards`.
         report: what became of every tensor of the checkpoint.
         running: what runs it and how exactly, in words, once it is made ready for inference (see `backends`).
+        bank: the model whose features fill the banks that it reads (see `lfb`); None = it is run without.
+        bank_window_s: seconds of a bank that each clip sees.
     """
 
     model: ActionModel
@@ -48,6 +50,8 @@ class LoadedModel:
     card: dict[str, Any]
     report: LoadReport
     running: str = ""
+    bank: LoadedModel | None = None
+    bank_window_s: float = 60.0
 
     def __post_init__(self) -> None:
         """Check that the card says how to read the logits; raises AvadetError if not."""
@@ -92,8 +96,8 @@ def load(
 
     Args:
         name_or_path: a name of `models()`, downloaded when first needed; or the path of avadet's own `.safetensors`
-            (its card beside it), of a pytorchvideo or of a PySlowFast checkpoint, or of an `.onnx` file of
-            `avadet export`.
+            (its card beside it, and the model of its feature banks if the card names one), of a pytorchvideo or of a
+            PySlowFast checkpoint, or of an `.onnx` file of `avadet export`.
         device: "cpu", "cuda", "cuda:1", ...
         allow_partial: whether tensors without a partner are fine.
         backend: "torch", "onnx" or "openvino" makes the model ready for fast inference, and for nothing else, see
@@ -198,11 +202,49 @@ def _load_entry(entry: Entry, device: torch.device, allow_partial: bool) -> Load
 
 
 def _load_own(path: Path, device: torch.device, allow_partial: bool) -> LoadedModel:
-    """A model in avadet's own format, built as its card says."""
+    """A model in avadet's own format, built as its card says, with the model of its feature banks."""
     from avadet.models.weights import read_checkpoint
 
     card = read_card(path.with_suffix(".json"))
-    return _assemble(card, read_checkpoint(path), device, allow_partial)
+    loaded = _assemble(card, read_checkpoint(path), device, allow_partial)
+    named = bank_of(card)
+    if named is None:
+        return loaded
+    bank = _load_bank(path.with_name(named[0]), path, device)
+    _check_bank(loaded, bank)
+    return replace(loaded, bank=bank, bank_window_s=named[1])
+
+
+def _load_bank(path: Path, reader: Path, device: torch.device) -> LoadedModel:
+    """The model that makes feature banks for the one at `reader`, beside which it lies."""
+    from avadet.models.weights import read_checkpoint
+
+    if not path.is_file():
+        names = f"{path.name} and {path.with_suffix('.json').name}"
+        raise AvadetError(
+            f"{reader} reads feature banks of {path.name}, which does not lie beside it; copy {names} there"
+        )
+    card = read_card(path.with_suffix(".json"))
+    if bank_of(card) is not None:
+        raise AvadetError(f"{path} makes the feature banks of {reader.name}, but its own card names a bank as well")
+    return _assemble(card, read_checkpoint(path), device, allow_partial=False)
+
+
+def _check_bank(loaded: LoadedModel, bank: LoadedModel) -> None:
+    """Raise AvadetError unless the one model reads what the other makes."""
+    from avadet.models.detector import ActionDetector
+
+    reader = loaded.model.head.bank if isinstance(loaded.model, ActionDetector) else None
+    if reader is None:
+        raise AvadetError(f"the card of {loaded.name} names a feature bank, but its head reads none (head.bank)")
+    if not isinstance(bank.model, ActionDetector):
+        raise AvadetError(f"{bank.name} cannot make feature banks for {loaded.name}: it is of several detectors")
+    made = bank.model.head.own_features
+    if made != reader.bank_features:
+        raise AvadetError(
+            f"{loaded.name} reads feature banks of {reader.bank_features} features a person, its bank's model "
+            f"{bank.name} makes {made}; put the model beside it that it was trained with"
+        )
 
 
 def _load_foreign(path: Path, device: torch.device, allow_partial: bool) -> LoadedModel:

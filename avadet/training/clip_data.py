@@ -15,14 +15,16 @@ from avadet.annotations.ava import AvaTable
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import DataSplit, read_split
 from avadet.config import Config, DataConfig
-from avadet.data.batching import ClipLoader, batches_by_size, clip_sizes
+from avadet.data.batching import ClipLoader, KeyframeBatch, batches_by_size, clip_sizes
 from avadet.data.clips import ClipDataset
 from avadet.data.keyframes import ProposalRule, Targets, scoring_targets, training_targets
 from avadet.data.loader import ClipBatch
 from avadet.data.transforms import Augmentation
+from avadet.data.video_facts import within_files
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.models.detector import ActionModel
+from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer
 from avadet.training.feed import Feed, Plan, Share
@@ -38,10 +40,14 @@ class ClipFeed:
     Attributes:
         loader: makes them.
         plan: which keyframes make a part.
+        targets: those keyframes.
+        banks: of their videos; None = the model reads none.
     """
 
     loader: ClipLoader
     plan: Plan
+    targets: Targets
+    banks: Banks | None = None
 
     def parts(self, epoch: int, first_part: int = 0) -> Iterator[ClipBatch]:
         """The parts of an epoch from one on, in order."""
@@ -50,13 +56,19 @@ class ClipFeed:
         with deaf_children():
             first = next(parts, None)
         torch.set_rng_state(state)  # torch's loader draws when it starts; a run must not depend on how often it does
-        if first is not None:
-            yield first
-        yield from parts
+        for part in chain([] if first is None else [first], parts):
+            yield with_window(part, self.targets, self.banks)
 
     def indices(self, epoch: int, part: int) -> IntArray:
         """Which keyframes make a part."""
         return self.plan(epoch)[part]
+
+
+def with_window(batch: KeyframeBatch, targets: Targets, banks: Banks | None) -> KeyframeBatch:
+    """A batch of these targets with what its clips may look up, if there are banks."""
+    if banks is None:
+        return batch
+    return replace(batch, window=banks.window([targets.key(keyframe) for keyframe in batch.keyframes.tolist()]))
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,18 @@ class ClipData:
         train: keyframes to learn from.
         scored: the split to score on.
         targets: its people to score.
+        train_banks: feature banks of the videos to learn from; None = the model reads none.
+        scored_banks: likewise, to score on.
+        notes: what else a reader should know.
     """
 
     data: DataSet
     train: Targets
     scored: DataSplit
     targets: Targets
+    train_banks: Banks | None = None
+    scored_banks: Banks | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> LabelMap:
@@ -115,7 +133,7 @@ class ClipData:
             f"without a label; scoring {len(self.targets.labels)} people on {len(self.targets)} keyframes",
             f"{len(counts)} classes, {counts.min()} to {counts.max()} people each",
         ]
-        return lines + ([shown + (", ..." if len(absent) > 8 else "")] if absent else [])
+        return [*lines, *([shown + (", ..." if len(absent) > 8 else "")] if absent else []), *self.notes]
 
     def class_counts(self) -> list[int]:
         """People of each class in training."""
@@ -139,14 +157,30 @@ class ClipData:
         clips = ClipDataset(self.train, ClipSpec(**config.clip.model_dump()), augmentation, seed=config.seed)
         plan = share.plan(len(self.train), config.seed)
         loader = ClipLoader(clips, plan, workers=config.data.workers, pin=pin)
-        return ClipFeed(loader, plan), len(self.train) // share.batch_size
+        return ClipFeed(loader, plan, self.train, self.train_banks), len(self.train) // share.batch_size
 
     def score(self, config: Config, scorer: ClipScorer, processes: Processes) -> Score:
         """How a model is scored on it."""
         chosen = self.targets.select(np.arange(0, len(self.targets), config.evaluate.frame_step))
-        return ClipScore(
-            scorer, self.scored, chosen, self.labels, config.evaluate.protocol, processes, config.data.workers
+        protocol, workers = config.evaluate.protocol, config.data.workers
+        return ClipScore(scorer, self.scored, chosen, self.labels, protocol, processes, workers, self.scored_banks)
+
+    def with_banks(self, maker: BankMaker, window_s: float, processes: Processes, progress: bool = False) -> ClipData:
+        """The same data with the feature banks of its videos; those of a split hold the people of its keyframes.
+
+        Args:
+            maker: makes them.
+            window_s: seconds of a bank that each clip sees.
+            processes: who takes part; all must ask.
+            progress: whether to show bars on stderr.
+
+        Raises:
+            AvadetError: if a video cannot be read.
+        """
+        train, scored = (
+            Banks(maker.banks(targets, processes, progress), window_s) for targets in (self.train, self.targets)
         )
+        return replace(self, train_banks=train, scored_banks=scored)
 
 
 def _is_lost(targets: Targets, row: int) -> bool:
@@ -168,12 +202,14 @@ def read_clip_data(config: DataConfig, person_score: float | None, keep_best: bo
     assert config.spec is not None
     data = open_data_set(config.spec, config.root, config.overrides)
     rule = ProposalRule(**config.proposals.model_dump()) if config.proposals is not None else None
-    train, scored = read_split(data, config.train), read_split(data, config.scored)
+    train, short = within_files(read_split(data, config.train))
+    scored, short_too = within_files(read_split(data, config.scored))
     if person_score is None:
         people = training_targets(scored, data.labels)
     else:
         people = scoring_targets(scored, data.labels, person_score, keep_best=keep_best, keep_empty=True)
-    return ClipData(data, training_targets(train, data.labels, rule), scored, people)
+    notes = tuple(dict.fromkeys([*short, *short_too]))
+    return ClipData(data, training_targets(train, data.labels, rule), scored, people, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -188,6 +224,7 @@ class ClipScore:
         protocol: whose rules.
         processes: who takes part.
         workers: processes that make clips.
+        banks: feature banks of the videos; None = the model reads none.
     """
 
     scorer: ClipScorer
@@ -197,6 +234,7 @@ class ClipScore:
     protocol: str
     processes: Processes
     workers: int = 0
+    banks: Banks | None = None
 
     def __call__(self, model: ActionModel, progress: bool = False) -> Outcome:
         """Score a model, in eval mode and on the scorer's device."""
@@ -221,9 +259,9 @@ class ClipScore:
             first = next(batches, None)
         every = chain([] if first is None else [first], batches)
         for batch in tqdm(every, total=len(own), desc="scoring", disable=not progress, leave=False):
-            moved = batch.to(scorer.device)
+            moved = with_window(batch, peopled, self.banks).to(scorer.device)
             with torch.inference_mode():
-                scores[batch.rows.numpy()] = scorer.probabilities(moved.clips, moved.rois).cpu().numpy()
+                scores[batch.rows.numpy()] = scorer.probabilities(moved.clips, moved.rois, moved.window).cpu().numpy()
         return np.asarray(np.sum(self.processes.gather(scores), axis=0, dtype=np.float32))
 
     def _detections(self, scores: Float32Array) -> AvaTable:
@@ -244,4 +282,4 @@ class ClipScore:
         wanted = {(targets.key(keyframe).video_id, targets.key(keyframe).time_s) for keyframe in range(len(targets))}
         times = np.asarray(table.times_s).round(6)
         keep = np.array([(str(name), time) in wanted for name, time in zip(table.video_ids, times.tolist())], np.bool_)
-        return AvaTable(table.video_ids[keep], table.times_s[keep], table.boxes_norm[keep], table.class_ids[keep], None)
+        return table.rows(keep)

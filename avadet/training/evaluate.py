@@ -20,7 +20,9 @@ from avadet.data.loader import gather_clips
 from avadet.errors import AvadetError, unknown_name
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
-from avadet.models.detector import ActionModel
+from avadet.models.detector import ActionDetector, ActionModel, BoxFeatures
+from avadet.models.lfb import WINDOW_S, BankWindow, FeatureBank, bank_window
+from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import NEAR_S, PrecomputedBoxes
 from avadet.types import (
     ActionDetections,
@@ -86,6 +88,8 @@ class ClipScorer:
         flip: average with the scores of the mirrored clip.
         autocast: run under autocast to this type; None = as it is.
         short_sides: px, sizes of the clip whose scores are averaged; empty = the spec's own.
+        first: of a model that reads a feature bank: what goes over a video first, `BoxFeatures` of the bank's model.
+        window_s: seconds of that bank which each clip sees.
     """
 
     model: ActionModel
@@ -96,15 +100,23 @@ class ClipScorer:
     flip: bool = False
     autocast: torch.dtype | None = None
     short_sides: tuple[int, ...] = ()
+    first: ClipScorer | None = None
+    window_s: float = WINDOW_S
 
     @torch.inference_mode()
     def score(self, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
-        """Scores float32 (M, K), 0-1, of the people of one video."""
+        """Scores float32 (M, K), 0-1, of the people of one video; a feature bank is made of the same people."""
+        bank = None
+        if self.first is not None:
+            features = self.first.score(video, stored, people)
+            bank = FeatureBank(video.video_id, video.times_s[people.rows], features)
         sides = self.short_sides or (self.spec.short_side,)
-        scores = [self._score_at(side, video, stored, people) for side in sides]
+        scores = [self._score_at(side, video, stored, people, bank) for side in sides]
         return np.asarray(np.mean(scores, axis=0, dtype=np.float32))
 
-    def _score_at(self, side: int, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
+    def _score_at(
+        self, side: int, video: JhmdbVideo, stored: StoredVideo, people: People, bank: FeatureBank | None
+    ) -> Float32Array:
         """Scores (M, K) of clips with this shorter side, px."""
         frames = np.stack([resize_short(frame, side, self.spec.long_side) for frame in stored.frames])
         pixels = torch.from_numpy(frames).to(self.device)
@@ -119,23 +131,47 @@ class ClipScorer:
             chosen = (owner >= first) & (owner < first + self.batch_size)
             rois = np.column_stack([owner[chosen] - first, boxes_px[chosen]]).astype(np.float32)
             indices = torch.stack(clips[first : first + self.batch_size]).to(self.device)
-            scores = self.probabilities(gather_clips(pixels, indices), torch.from_numpy(rois).to(self.device))
+            window = None
+            if bank is not None:
+                times_s = video.times_s[rows[first : first + self.batch_size]].tolist()
+                window = bank_window([(bank, time_s) for time_s in times_s], self.window_s, self.device)
+            batch = gather_clips(pixels, indices), torch.from_numpy(rois).to(self.device)
+            scores = self.probabilities(*batch, window)
             parts.append(scores.cpu().numpy())
         return np.concatenate(parts)
 
-    def probabilities(self, clips: Tensor, rois: Tensor) -> Tensor:
-        """Scores (R, K) of one batch, averaged with the mirrored one's if `flip`."""
-        scores = self.to_scores(self._logits(clips, rois))
+    def probabilities(self, clips: Tensor, rois: Tensor, window: BankWindow | None = None) -> Tensor:
+        """Scores (R, K) of one batch, averaged with the mirrored one's if `flip`; arguments as `ActionDetector`'s."""
+        more = () if window is None else (window,)
+        scores = self.to_scores(self._logits(clips, rois, *more))
         if self.flip:
             width = clips.shape[-1]
             mirrored = torch.stack([rois[:, 0], width - rois[:, 3], rois[:, 2], width - rois[:, 1], rois[:, 4]], dim=1)
-            scores = (scores + self.to_scores(self._logits(clips.flip(-1), mirrored))) / 2
+            scores = (scores + self.to_scores(self._logits(clips.flip(-1), mirrored, *more))) / 2
         return scores
 
-    def _logits(self, clips: Tensor, rois: Tensor) -> Tensor:
+    def _logits(self, *inputs: Tensor | BankWindow) -> Tensor:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            logits: Tensor = self.model(clips, rois)
+            logits: Tensor = self.model(*inputs)
         return logits.float()
+
+
+def scorer_of(loaded: LoadedModel, device: torch.device, batch_size: int = 32, flip: bool = False) -> ClipScorer:
+    """What scores a loaded model, which is on `device`; where it reads a feature bank, its bank's model goes first.
+
+    Args:
+        loaded: the model.
+        device: where it is.
+        batch_size: clips at a time.
+        flip: average with the scores of the mirrored clip.
+    """
+    scorer = ClipScorer(loaded.model, loaded.spec, loaded.scores, device, batch_size, flip)
+    if loaded.bank is None:
+        return scorer
+    assert isinstance(loaded.bank.model, ActionDetector)  # as it was loaded
+    features = BoxFeatures(loaded.bank.model)
+    first = ClipScorer(features, loaded.bank.spec, lambda values: values, device, batch_size)
+    return replace(scorer, first=first, window_s=loaded.bank_window_s)
 
 
 def given_people(video: JhmdbVideo, rows: IntArray) -> People:

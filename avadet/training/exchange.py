@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from avadet.models.detector import ActionModel
+from avadet.models.lfb import BankWindow
 from avadet.training.distributed import Processes
 from avadet.training.sharding import divide
 
@@ -23,9 +24,9 @@ class Views(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
-        """As `ActionModel.view_logits`."""
-        return self.model.view_logits(clips, rois)
+    def forward(self, clips: Tensor, rois: Tensor, window: BankWindow | None = None) -> list[Tensor]:
+        """As `ActionModel.view_logits`; a model that reads a feature bank has one view."""
+        return self.model.view_logits(clips, rois) if window is None else [self.model(clips, rois, window)]
 
 
 def with_exchange(

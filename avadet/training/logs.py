@@ -66,6 +66,7 @@ class RunFolder:
         checkpoint: where the latest state lies.
         best: where the state after the best evaluation lies.
         model: where the trained model goes.
+        bank: where the model goes whose feature banks it reads, if any.
         curves: where the picture of the learning curves goes.
         tensorboard: where TensorBoard's files go.
     """
@@ -76,6 +77,7 @@ class RunFolder:
         self.checkpoint = path / "last.pt"
         self.best = path / "best.pt"
         self.model = path / "model.safetensors"
+        self.bank = path / "bank.safetensors"
         self.curves = path / "curves.png"
         self.tensorboard = path / "tensorboard"
         self._metrics = path / "metrics.jsonl"

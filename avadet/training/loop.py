@@ -12,12 +12,14 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from avadet.config import Config, decisive_values, dump_config, portable_values
+from avadet.config import Config, decisive_values, portable_values
 from avadet.errors import AvadetError
 from avadet.models.cards import make_card
 from avadet.models.devices import choose_device
 from avadet.models.weights import save_model
+from avadet.schema import dump_config
 from avadet.training import setup
+from avadet.training.banks import BankMaker
 from avadet.training.checkpoint import read_state, write_state
 from avadet.training.curves import write_curves
 from avadet.training.distributed import Processes, joined_processes
@@ -52,8 +54,8 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
         Stopped: by SIGTERM or Ctrl-C, after a checkpoint.
     """
     with joined_processes(config.device) as processes, StopRequests() as requests:
-        run = _set_up(config, processes, requests, resume, say if processes.is_first else lambda line: None)
-        run.progress = progress and processes.is_first
+        heard = say if processes.is_first else lambda line: None
+        run = _set_up(config, processes, requests, resume, heard, progress and processes.is_first)
         metrics = run.begin(resume)
         while run.trainer.position.epoch < config.schedule.epochs:
             run.train_epoch()
@@ -62,8 +64,10 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
         return run.folder
 
 
-def _set_up(config: Config, processes: Processes, requests: StopRequests, resume: bool, say: Say) -> Run:
-    """Read and build everything; nothing is written yet."""
+def _set_up(
+    config: Config, processes: Processes, requests: StopRequests, resume: bool, say: Say, progress: bool
+) -> Run:
+    """Read and build everything; nothing is written yet but feature banks."""
     device = _prepare_torch(config, processes)
     folder = RunFolder(config.run_dir)
     if not resume and folder.checkpoint.exists():
@@ -73,15 +77,19 @@ def _set_up(config: Config, processes: Processes, requests: StopRequests, resume
     if config.train.tensorboard:
         tensorboard_writer()  # all processes had better know now that it is missing
     data = setup.read_run_data(config)
+    described = data.describe()
+    maker = setup.bank_maker(config, device)
+    data = setup.add_banks(config, data, maker, processes, progress)
     score = setup.build_score(config, data, device, processes)
     trainer, origin = setup.build_trainer(config, data, device, processes)
+    setup.check_bank(trainer.model, maker)
     torch.empty((), dtype=torch.int64).random_()  # as loaders drew here before they had a generator of their own
     if processes.rank:
         torch.manual_seed(config.seed + processes.rank)
     among = f" and {processes.count - 1} more like it" if processes.count > 1 else ""
-    for line in [*data.describe(), origin, f"device: {device}{among}; run folder: {folder.path}"]:
+    for line in [*described, origin, f"device: {device}{among}; run folder: {folder.path}"]:
         say(line)
-    return Run(config, processes, requests, folder, data, score, trainer, say)
+    return Run(config, processes, requests, folder, data, score, trainer, say, maker, progress)
 
 
 def _prepare_torch(config: Config, processes: Processes) -> torch.device:
@@ -110,6 +118,7 @@ class Run:
         score: scores a model.
         trainer: the model and its training.
         say: takes lines for the user.
+        maker: of the feature banks that the model reads; None = it reads none.
         progress: whether to show bars on stderr.
     """
 
@@ -121,6 +130,7 @@ class Run:
     score: Score
     trainer: Trainer
     say: Say
+    maker: BankMaker | None = None
     progress: bool = False
     log: StepLog = field(init=False)
 
@@ -230,6 +240,8 @@ class Run:
             state = read_state(self.folder.best, decisive_values(self.config))
             model.load_state_dict(state["average"]["model"])
             metrics = next((one for one in self.folder.metrics() if one["epoch"] == trainer.best["epoch"]), metrics)
+        if self.maker is not None:  # whoever has the model can then make banks of new videos
+            save_model(self.folder.bank, self.maker.model.model, self.maker.model.card)
         save_model(self.folder.model, model, self.card(metrics))
         self.say(f"model: {self.folder.model}")
 
@@ -247,4 +259,11 @@ class Run:
             data=self.data.title,
             numbers=numbers,
             training={"config": portable_values(config), "processes": self.processes.count, **describe_machine()},
+            **self._bank_facts(),
         )
+
+    def _bank_facts(self) -> dict[str, Any]:
+        """What the card says of the bank that the model reads, see `cards.bank_of`."""
+        if self.config.bank is None:
+            return {}
+        return {"bank": {"weights": self.folder.bank.name, "window_s": self.config.bank.window_s}}

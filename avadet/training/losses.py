@@ -151,7 +151,7 @@ def mixup(batch: ClipBatch, rng: np.random.Generator, alpha: float) -> ClipBatch
         alpha: both parameters of the Beta distribution of the weight.
 
     Returns:
-        float clips 0-1, the same boxes, soft labels.
+        float clips 0-1, the same boxes and window of the feature bank, soft labels.
     """
     weight = float(rng.beta(alpha, alpha))
     weight = max(weight, 1 - weight)
@@ -163,4 +163,4 @@ def mixup(batch: ClipBatch, rng: np.random.Generator, alpha: float) -> ClipBatch
     sums = torch.zeros(len(clips), batch.labels.shape[1], device=owner.device).index_add_(0, owner, batch.labels)
     means = sums / counts.clamp(min=1)[:, None]
     labels = weight * batch.labels + (1 - weight) * means[partner[owner]]
-    return ClipBatch(clips, batch.rois, labels)
+    return ClipBatch(clips, batch.rois, labels, window=batch.window)

@@ -62,7 +62,7 @@ def measure_norms(model: nn.Module, batches: Iterable[ClipBatch], device: torch.
     for batch in batches:
         moved = batch.to(device)
         if len(moved.rois):
-            model(moved.clips, moved.rois)
+            model(*moved.inputs())
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
         norm.eval()

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avadet.config import dump_config
 from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, batches
 from avadet.data.persons import FramePack
 from avadet.models.devices import choose_device
@@ -19,6 +18,7 @@ from avadet.models.person_weights import fill
 from avadet.models.shufflenet import load_imagenet_start
 from avadet.models.weights import save_model
 from avadet.persons.tiny import TinyPersons
+from avadet.schema import dump_config
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
 from avadet.training.logs import RunFolder, describe_machine
 from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, param_groups, set_lr

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from avadet.config import NonNegative, PositiveFloat, PositiveInt, Range, Section, Share
+from avadet.config import NonNegative, PositiveFloat, PositiveInt, Range, Share
+from avadet.schema import Section
 
 SizeHw = tuple[PositiveInt, PositiveInt]
 

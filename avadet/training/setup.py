@@ -29,7 +29,8 @@ from avadet.models.shufflenet import load_imagenet_start
 from avadet.models.tiny_actions import ShiftedShuffleNet
 from avadet.models.weights import Checkpoint, carry_classes, load_tensors, read_checkpoint
 from avadet.persons.precomputed import PrecomputedBoxes
-from avadet.training.clip_data import read_clip_data
+from avadet.training.banks import BankMaker
+from avadet.training.clip_data import ClipData, read_clip_data
 from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer, name_in_boxes
 from avadet.training.exchange import with_exchange
@@ -156,6 +157,36 @@ def read_run_data(config: Config) -> RunData:
     if config.data.spec is None:
         return read_data(config.data)
     return read_clip_data(config.data, config.evaluate.person_score, config.evaluate.keep_best_person)
+
+
+def bank_maker(config: Config, device: torch.device) -> BankMaker | None:
+    """What makes the feature banks of a run; None if its model reads none.
+
+    Raises:
+        AvadetError: if the bank's model is missing or cannot make banks.
+    """
+    if config.bank is None:
+        return None
+    loaded = zoo.load(str(config.bank.model))
+    return BankMaker(loaded, config.bank.folder, device, config.evaluate.batch_size, config.data.workers)
+
+
+def add_banks(config: Config, data: RunData, maker: BankMaker | None, processes: Processes, progress: bool) -> RunData:
+    """The same data with its feature banks, if the model reads any; made first where they are not there yet."""
+    if maker is None or config.bank is None:
+        return data
+    assert isinstance(data, ClipData)  # the config's check
+    return data.with_banks(maker, config.bank.window_s, processes, progress)
+
+
+def check_bank(model: ActionModel, maker: BankMaker | None) -> None:
+    """Raise AvadetError unless a model reads what the maker's banks hold."""
+    reader = getattr(getattr(model, "head", None), "bank", None)
+    if maker is not None and reader is not None and reader.bank_features != maker.features:
+        raise AvadetError(
+            f"the head reads feature banks of {reader.bank_features} features a person, but those of "
+            f"{maker.model.name} have {maker.features}; set model.arguments.head.bank.bank_features={maker.features}"
+        )
 
 
 def read_people(path: Path | None, videos: Sequence[JhmdbVideo]) -> PrecomputedBoxes | None:

@@ -158,7 +158,7 @@ class Trainer:
     def _forward(self, part: ClipBatch) -> list[Tensor]:
         dtype = AUTOCAST[self.config.train.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            views = self.views(part.clips, part.rois)
+            views = self.views(*part.inputs())
         return [logits.float() for logits in views]
 
     def _check(self, outcome: Tensor, parts: Sequence[ClipBatch], logits: Sequence[Tensor]) -> None:

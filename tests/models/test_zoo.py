@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from banked import BANK, MAKER, MAKER_FEATURES, READER, write_both, write_maker, write_reader
 from pytorchvideo.models.resnet import create_resnet_with_roi_head
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -321,3 +322,80 @@ def test_missing_and_broken_cards_are_explained(saved: Path) -> None:
     path.unlink()
     with pytest.raises(AvadetError, match=r"small\.json: no such model card; it must lie beside"):
         zoo.load(saved)
+
+
+def test_a_model_comes_with_the_one_that_makes_its_feature_banks(tmp_path: Path) -> None:
+    loaded = zoo.load(write_both(tmp_path))
+    assert loaded.bank is not None
+    assert (loaded.name, loaded.bank.name, loaded.bank_window_s) == ("reader", "maker", BANK["window_s"])
+    assert loaded.bank.spec.num_frames == 2 and loaded.bank.bank is None
+    assert loaded.bank.model.head.own_features == MAKER_FEATURES == loaded.model.head.bank.bank_features
+    assert loaded.bank.report.is_whole and not loaded.bank.model.training
+    assert zoo.load(tmp_path / "bank.safetensors").bank is None
+
+
+@pytest.mark.parametrize(
+    ("bank", "message"),
+    [
+        ("bank.safetensors", r"bank must be \{\"weights\": .*, got bank\.safetensors"),
+        ({"weights": "bank.safetensors"}, r"bank must be \{.* got \{'weights': 'bank\.safetensors'\}"),
+        ({**BANK, "every_s": 1}, "bank must be .*'every_s': 1"),
+        *(
+            (
+                {**BANK, "weights": weights},
+                "'reader': bank.weights must be a .safetensors file beside the model, without",
+            )
+            for weights in ("sub/bank.safetensors", "../bank.safetensors", "a\\bank.safetensors", "bank.pth", "", None)
+        ),
+        *(
+            ({**BANK, "window_s": window_s}, "bank.window_s must be a positive number of seconds, got")
+            for window_s in (0, -1.0, float("inf"), float("nan"), "60", None, True)
+        ),
+        (
+            {**BANK, "weights": "no.safetensors"},
+            "reads feature banks of no.safetensors, which does not lie beside it; copy",
+        ),
+        (
+            {**BANK, "weights": "model.safetensors"},
+            "makes the feature banks of model.safetensors, but its own card names",
+        ),
+    ],
+)
+def test_cards_with_a_wrong_bank_are_refused(tmp_path: Path, bank: Any, message: str) -> None:
+    write_maker(tmp_path / "bank.safetensors")
+    path = write_reader(tmp_path / "model.safetensors", bank=bank)
+    with pytest.raises(AvadetError, match=message):
+        zoo.load(path)
+
+
+def test_a_bank_without_its_card_is_refused(tmp_path: Path) -> None:
+    path = write_both(tmp_path)
+    (tmp_path / "bank.json").unlink()
+    with pytest.raises(AvadetError, match=r"bank\.json: no such model card; it must lie beside the \.safetensors file"):
+        zoo.load(path)
+
+
+def test_banks_of_another_width_are_refused(tmp_path: Path) -> None:
+    path = write_both(tmp_path)
+    write_maker(tmp_path / "bank.safetensors", {**MAKER, "width": 3})
+    with pytest.raises(
+        AvadetError, match=r"reader reads feature banks of 64 features a person, .* maker makes 96; put"
+    ):
+        zoo.load(path)
+
+
+def test_banks_are_made_by_one_detector(tmp_path: Path) -> None:
+    path = write_both(tmp_path)
+    write_maker(tmp_path / "bank.safetensors", {}, "tiny_two_views")
+    with pytest.raises(AvadetError, match="maker cannot make feature banks for reader: it is of several detectors"):
+        zoo.load(path)
+
+
+@pytest.mark.parametrize(("architecture", "arguments"), [("slow_r50", {**READER, "head": {}}), ("tiny_two_views", {})])
+def test_a_bank_that_nobody_reads_is_refused(tmp_path: Path, architecture: str, arguments: dict[str, Any]) -> None:
+    write_maker(tmp_path / "bank.safetensors")
+    path = write_reader(tmp_path / "model.safetensors", arguments, architecture, bank=BANK)
+    with pytest.raises(
+        AvadetError, match=r"card of reader names a feature bank, but its head reads none \(head\.bank\)"
+    ):
+        zoo.load(path)

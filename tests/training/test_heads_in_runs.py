@@ -11,7 +11,6 @@ import torch
 from staged_squares import config, use_squares
 
 from avadet.config import Config
-from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.training.loop import train
 
@@ -35,9 +34,3 @@ def test_relations_are_learnt_and_come_back_from_the_card(tmp_path: Path, monkey
     names = [name for name in average if name.startswith("head.acar.layers.1.")]
     assert len(names) == 6
     assert all(torch.equal(loaded.model.state_dict()[name], average[name]) for name in average)
-
-
-def test_a_bank_that_nobody_fills_is_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_squares(monkeypatch)
-    with pytest.raises(AvadetError, match=r"head\.bank learns from windows.*`avadet train` gives none"):
-        train(small_slow(tmp_path / "run", {"bank": {"width": 8}}))

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from avadet.cli.main import main
-from avadet.config import read_schema
 from avadet.data.person_sources import figure_frames
 from avadet.data.persons import FramePack
 from avadet.errors import AvadetError
 from avadet.files import resource_folder
 from avadet.persons.tiny import TinyPersons
+from avadet.schema import read_schema
 from avadet.training.persons import PersonTrainer, start_net
 from avadet.training.persons_config import PersonsConfig
 from avadet.training.persons_packs import load_packs

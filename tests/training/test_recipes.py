@@ -15,10 +15,11 @@ import yaml
 
 from avadet.annotations.specs import data_set_names, open_data_set
 from avadet.cli import train as train_command
-from avadet.config import Config, ModelConfig, dump_config, read_config
+from avadet.config import Config, ModelConfig, read_config
 from avadet.files import resource_folder
 from avadet.models import zoo
 from avadet.models.families import ANY, FAMILIES
+from avadet.schema import dump_config
 from avadet.training import setup
 from avadet.training.optim import lr_factor
 
@@ -151,6 +152,17 @@ def test_it_says_every_value_that_counts(recipe: tuple[Path, Config]) -> None:
     for section in ("clip", "schedule", "train"):
         assert said[section].keys() == whole[section].keys()
     assert {"spec", "batch_size", "workers"} <= said["data"].keys() or path.stem == "tiny"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RECIPES if read_config(path, ["data.root=nowhere"]).bank is not None]
+)
+def test_a_bank_is_of_a_model_that_another_recipe_trains(path: Path) -> None:
+    config = read_config(path, ["data.root=nowhere"])
+    others = [read_config(other, ["data.root=nowhere"]) for other in sorted(path.parent.glob("*.yaml"))]
+    (trained,) = [other for other in others if other.run_dir == config.bank.model.parent]
+    assert config.bank.model.name == "model.safetensors" and trained.data == config.data
+    assert built(config).head.bank.bank_features == built(trained).head.own_features
 
 
 def test_wrong_families_and_keys_are_refused() -> None:
