@@ -65,9 +65,13 @@ class AvaTable:
 
     def rows(self, keep: BoolArray | IntArray) -> AvaTable:
         """Only these rows, by number in any order, or as a mask (n,)."""
-        scores, persons = (None if column is None else column[keep] for column in (self.scores, self.person_ids))
         return AvaTable(
-            self.video_ids[keep], self.times_s[keep], self.boxes_norm[keep], self.class_ids[keep], scores, persons
+            self.video_ids[keep],
+            self.times_s[keep],
+            self.boxes_norm[keep],
+            self.class_ids[keep],
+            scores=None if self.scores is None else self.scores[keep],
+            person_ids=None if self.person_ids is None else self.person_ids[keep],
         )
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avadet.errors import AvadetError
+
 
 class HighOrderRelation(nn.Module):
     """At each place every actor looks at the relations that the actors of his clip, himself too, have with the place.
@@ -21,17 +23,19 @@ class HighOrderRelation(nn.Module):
     what came in.
     """
 
-    def __init__(self, width: int, kernel: int = 3, dropout: float = 0.2) -> None:
+    def __init__(self, width: int, kernel: int = 3, dropout: float = 0.2, out_kernel: int | None = None) -> None:
         """Build it.
 
         Args:
             width: D, channels of a relation.
             kernel: cells along each side of its convolutions.
             dropout: share of channels' values dropped in training from what is added.
+            out_kernel: `kernel` of the last one; None = the same.
         """
         super().__init__()
         self.query, self.key, self.value, self.out = (
-            nn.Conv2d(width, width, kernel, padding=kernel // 2, bias=False) for _ in range(4)
+            nn.Conv2d(width, width, side, padding=side // 2, bias=False)
+            for side in (kernel, kernel, kernel, out_kernel or kernel)
         )
         self.norm = nn.GroupNorm(1, width)
         self.dropout = nn.Dropout(dropout)
@@ -74,8 +78,10 @@ class ActorContextRelation(nn.Module):
         width: int = 512,
         depth: int = 1,
         kernel: int = 3,
+        pad: bool = True,
         shrink: bool = True,
         dropout: float = 0.2,
+        out_kernel: int | None = None,
     ) -> None:
         """Build it.
 
@@ -85,16 +91,18 @@ class ActorContextRelation(nn.Module):
             width: D, of a relation.
             depth: `HighOrderRelation`s upon each other; 0 = relations of the first order.
             kernel: cells along each side of convolutions.
+            pad: whether the convolution of first-order relations keeps the size of the map; without, its edge is lost.
             shrink: whether relations of the first order are max-pooled to half the height and width.
             dropout: of each `HighOrderRelation`.
+            out_kernel: likewise.
         """
         super().__init__()
         self.width = width
         self.actor = nn.Linear(features, width)
         self.scene = nn.Conv2d(channels, width, 1, bias=False)
-        self.join = nn.Conv2d(width, width, kernel, padding=kernel // 2)
+        self.join = nn.Conv2d(width, width, kernel, padding=kernel // 2 if pad else 0)
         self.shrink = nn.MaxPool2d(3, stride=2, padding=1) if shrink else nn.Identity()
-        self.layers = nn.ModuleList(HighOrderRelation(width, kernel, dropout) for _ in range(depth))
+        self.layers = nn.ModuleList(HighOrderRelation(width, kernel, dropout, out_kernel) for _ in range(depth))
 
     def forward(self, actors: Tensor, maps: Sequence[Tensor], owner: Tensor) -> Tensor:
         """Relate every actor.
@@ -116,6 +124,12 @@ class ActorContextRelation(nn.Module):
     def first_order(self, actors: Tensor, maps: Sequence[Tensor], owner: Tensor) -> Tensor:
         """Relations (R, D, H, W) of every actor with every place of his clip; arguments as `forward`."""
         scene = self.scene(one_scene(maps).to(self.scene.weight.dtype))
+        needed = self.join.kernel_size[0] - 2 * int(self.join.padding[0])
+        if min(scene.shape[2:]) < needed:
+            raise AvadetError(
+                f"relations of actors without padding need maps of {needed} cells along each side at least, got "
+                f"{scene.shape[2]}x{scene.shape[3]}; show the model larger clips"
+            )
         pairs = torch.relu(scene[owner] + self.actor(actors)[:, :, None, None])
         relations: Tensor = self.shrink(torch.relu(self.join(pairs)))
         return relations
@@ -123,7 +137,11 @@ class ActorContextRelation(nn.Module):
 
 def one_scene(maps: Sequence[Tensor]) -> Tensor:
     """Maps (B, C_i, T_i, H_i, W_i) -> float32 (B, sum C_i, H, W), the means over time, at the size of the smallest."""
-    frames = [one_map.float().mean(dim=2) for one_map in maps]
+    return side_by_side([one_map.float().mean(dim=2) for one_map in maps])
+
+
+def side_by_side(frames: Sequence[Tensor]) -> Tensor:
+    """Maps without time (B, C_i, H_i, W_i) -> (B, sum C_i, H, W), at the size of the smallest."""
     size_hw = min((frame.shape[2:] for frame in frames), key=lambda shape: shape[0] * shape[1])
     same = [
         frame if frame.shape[2:] == size_hw else functional.interpolate(frame, size_hw, mode="bilinear")

@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
-from avadet.models.acar import ActorContextRelation
+from avadet.models.acar import ActorContextRelation, side_by_side
 from avadet.models.acrn import ActorCentricRelation
 from avadet.models.lfb import BankReader, BankWindow
 
@@ -56,8 +56,10 @@ class RoIHead(nn.Module):
         resolution: int = 7,
         aligned: bool = False,
         sampling_ratio: int = 0,
+        stretch: bool = False,
         pool: str = "max",
         time_pool: str = "avg",
+        map_width: int | None = None,
         context: bool = False,
         context_cells: int = 1,
         norm: bool = False,
@@ -66,6 +68,7 @@ class RoIHead(nn.Module):
         bank: dict[str, Any] | None = None,
         acrn: dict[str, Any] | None = None,
         acar: dict[str, Any] | None = None,
+        own_width: int | None = None,
     ) -> None:
         """Build the head.
 
@@ -76,8 +79,12 @@ class RoIHead(nn.Module):
             aligned: RoIAlign's half-pixel shift; True is the geometrically right one, older checkpoints were trained
                 with False.
             sampling_ratio: RoIAlign's points a cell along each side; 0 = as many as the box needs.
+            stretch: whether each axis of a box is scaled by the ratio of the map's size to the clip's, instead of both
+                by the stride; they differ where the clip's sides are no multiples of it.
             pool: "max" or "avg", over the cells of a cut-out.
             time_pool: "max" or "avg", over the frames of a map.
+            map_width: channels to which a 1x1 convolution brings all maps, one behind the other, before people are cut
+                out; None = they stay apart as they are. Relations read the maps as they are either way.
             context: whether each whole map joins the features of every box of its clip.
             context_cells: the whole map is averaged into so many cells along each side, and of those the maximum
                 taken; 1 = the mean of the map.
@@ -87,29 +94,37 @@ class RoIHead(nn.Module):
             bank: arguments of `BankReader`, whose answer is added to the features; None = none.
             acrn: arguments of `ActorCentricRelation`, whose vector takes the features' place; None = none.
             acar: arguments of `ActorContextRelation`, whose vector joins the features; None = none.
+            own_width: channels to which a linear layer and a ReLU bring the features before that vector joins them;
+                None = they stay as they are.
         """
         super().__init__()
         for name, choice in (("pool", pool), ("time_pool", time_pool)):
             if choice not in ("max", "avg"):
                 raise AvadetError(f"{name} of a RoI head must be 'max' or 'avg', got '{choice}'")
-        features = sum(in_channels) * (2 if context else 1)
+        channels = sum(in_channels)
+        features = (map_width or channels) * (2 if context else 1)
         self.resolution = resolution
         self.aligned = aligned
         self.sampling_ratio = sampling_ratio
+        self.stretch = stretch
         self.pool = pool
         self.time_pool = time_pool
         self.context = context
         self.context_cells = context_cells
         self.own_features = features
         self.bank = None if bank is None else BankReader(features, **bank)
-        self.acrn = None if acrn is None else ActorCentricRelation(features, sum(in_channels), **acrn)
-        self.acar = None if acar is None else ActorContextRelation(features, sum(in_channels), **acar)
+        self.acrn = None if acrn is None else ActorCentricRelation(features, channels, **acrn)
+        self.acar = None if acar is None else ActorContextRelation(features, channels, **acar)
         features = features if self.acrn is None else self.acrn.width
+        self.own = None if own_width is None else nn.Linear(features, own_width)
+        features = own_width or features
         features += 0 if self.acar is None else self.acar.width
         self.norm = nn.BatchNorm1d(features) if norm else None
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(features, features) if hidden else None
         self.proj = nn.Linear(features, num_classes)
+        # The last of the parts: a norm that came right behind it would be taken for its own (`fast.fold_norms`).
+        self.narrow = None if map_width is None else nn.Conv2d(channels, map_width, 1, bias=False)
         nn.init.normal_(self.proj.weight, std=0.01)
         nn.init.zeros_(self.proj.bias)
 
@@ -149,6 +164,8 @@ class RoIHead(nn.Module):
         frames = [
             one_map.float().amax(dim=2) if self.time_pool == "max" else one_map.float().mean(dim=2) for one_map in maps
         ]
+        if self.narrow is not None:
+            frames = [self.narrow(side_by_side(frames).to(self.narrow.weight.dtype)).float()]
         features = [self._cut_out(frame, rois.float(), clip_hw) for frame in frames]
         if self.context:
             owner = rois[:, 0].long()
@@ -160,6 +177,8 @@ class RoIHead(nn.Module):
         if self.bank is not None and window is not None:
             features = features + self.bank(features, owner, window)
         joined = [features if self.acrn is None else self.acrn(features, maps, owner)]
+        if self.own is not None:
+            joined = [torch.relu(self.own(joined[0]))]
         if self.acar is not None:
             joined.append(self.acar(features, maps, owner))
         return torch.cat(joined, dim=1)
@@ -171,7 +190,7 @@ class RoIHead(nn.Module):
         if self.bank is not None and window is None and self.training:
             raise AvadetError(
                 "a model with head.bank learns from windows, model(clips, rois, window), and got none; `avadet train` "
-                "gives none, see avadet.models.lfb"
+                "gives them where the config has bank.model, see avadet.models.lfb"
             )
 
     def _whole(self, frame: Tensor) -> Tensor:
@@ -182,6 +201,11 @@ class RoIHead(nn.Module):
 
     def _cut_out(self, frame: Tensor, rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
         """(B, C, H, W) -> (R, C): RoIAlign, then the maximum or mean over the cells."""
-        scale = 1 / map_stride(clip_hw, (frame.shape[2], frame.shape[3]))
+        height, width = frame.shape[2], frame.shape[3]
+        scale = 1.0 if self.stretch else 1 / map_stride(clip_hw, (height, width))
+        if self.stretch:  # column by column, so that a graph for all sizes (`export`) keeps the ratios open
+            across, down = width / clip_hw[1], height / clip_hw[0]
+            owner, left, top, right, bottom = rois.unbind(dim=1)
+            rois = torch.stack([owner, left * across, top * down, right * across, bottom * down], dim=1)
         cells: Tensor = roi_align(frame, rois, self.resolution, scale, self.sampling_ratio, self.aligned)
         return cells.amax(dim=(2, 3)) if self.pool == "max" else cells.mean(dim=(2, 3))

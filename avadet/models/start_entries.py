@@ -244,7 +244,8 @@ _PYSLOWFAST = (
 )
 
 _OPENMMLAB = "https://download.openmmlab.com/mmaction/v1.0/recognition/"
-_CSN = "csn/ircsn_ig65m-pretrained-{0}_8xb12-32x2x1-58e_kinetics400-rgb"
+_IR_CSN = "csn/{0}/{0}_20220811".format("ircsn_ig65m-pretrained-{0}-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb")
+_IP_CSN = "csn/vmz/vmz_ipcsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20210617"
 _MMACTION2 = (
     *(
         start(
@@ -267,7 +268,7 @@ _MMACTION2 = (
     *(
         start(
             f"mmaction2_{architecture}_ig65m_k400",
-            f"{_OPENMMLAB}{_CSN.format(depth)}/{_CSN.format(depth).partition('/')[2]}_20220811-{digits}.pth",
+            f"{address}-{digits}.pth",
             architecture,
             _clip(32, 2, 224, _IMAGENET),
             data="IG-65M, Kinetics-400",
@@ -277,9 +278,10 @@ _MMACTION2 = (
             top1=top1,
             sha256=digits,
         )
-        for architecture, depth, digits, top1, parameters in (
-            ("ir_csn_50", "r50-bnfrozen", "44395bae", 79.44, 13_131_152),
-            ("ir_csn_152", "r152-bnfrozen", "7d1dacde", 82.84, 29_703_568),
+        for architecture, address, digits, top1, parameters in (
+            ("ir_csn_50", _OPENMMLAB + _IR_CSN.format("r50"), "44395bae", 79.44, 13_131_152),
+            ("ir_csn_152", _OPENMMLAB + _IR_CSN.format("r152"), "7d1dacde", 82.84, 29_703_568),
+            ("ip_csn_152", _OPENMMLAB.replace("v1.0/", "") + _IP_CSN, "c3be9793", 82.68, 33_016_592),
         )
     ),
 )

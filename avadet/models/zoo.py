@@ -254,8 +254,11 @@ def _load_foreign(path: Path, device: torch.device, allow_partial: bool) -> Load
 
     checkpoint = read_checkpoint(path)
     recipe = recipe_of(checkpoint.tensors, checkpoint.layout, checkpoint.settings, str(path))
-    labels = "ava_v2.2" if recipe.num_classes == AVA_CLASSES else numbered_labels(recipe.num_classes)
-    card = make_card(path.stem, recipe.architecture, recipe.arguments, recipe.clip, labels)
+    by_number = "ava_v2.2" if recipe.num_classes == AVA_CLASSES else numbered_labels(recipe.num_classes)
+    scores = {} if recipe.scores is None else {"scores": recipe.scores}
+    card = make_card(
+        path.stem, recipe.architecture, recipe.arguments, recipe.clip, recipe.labels or by_number, **scores
+    )
     return _assemble(card, checkpoint, device, allow_partial)
 
 

@@ -22,7 +22,8 @@ from avadet.labels import read_label_map
 from avadet.models import zoo
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.detector import ActionModel
-from avadet.models.layouts import AVADET, PICTURES
+from avadet.models.layouts import ACAR, AVADET, PICTURES
+from avadet.models.layouts.recipes import AVA_EVALUATED, evaluated_classes
 from avadet.models.picture_start import start_from_pictures
 from avadet.models.scores import pose_classes, to_scores
 from avadet.models.shufflenet import load_imagenet_start
@@ -296,7 +297,8 @@ def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: Mo
 def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] | None:
     """The classes of a checkpoint's classifier, None = not known.
 
-    They are what the config says, or the checkpoint's card; 80 classes of another project's checkpoint are AVA's.
+    They are what the config says, or the checkpoint's card; 80 classes of another project's checkpoint are AVA's, and
+    60 of ACAR-Net's those of them that are evaluated.
     """
     path = Path(checkpoint.source)
     if model.init_labels is not None:
@@ -307,8 +309,10 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
         except AvadetError:
             return None  # weights may lie without their card
     weight = checkpoint.tensors.get("head.proj.weight")
-    is_ava = weight is not None and len(weight) == zoo.AVA_CLASSES
-    return read_label_map("ava_v2.2").names if is_ava else None
+    count = 0 if weight is None else len(weight)
+    if checkpoint.layout == ACAR and count == AVA_EVALUATED:
+        return evaluated_classes().names
+    return read_label_map("ava_v2.2").names if count == zoo.AVA_CLASSES else None
 
 
 def build_trainer(config: Config, data: RunData, device: torch.device, processes: Processes) -> tuple[Trainer, str]:

@@ -116,6 +116,36 @@ def test_the_split_convolution_is_one_over_the_tiled_actor_beside_the_map() -> N
     torch.testing.assert_close(relation.first_order(actors, [maps], owner), expected)
 
 
+def test_without_padding_the_edge_is_lost() -> None:
+    relation = ActorContextRelation(1, 1, width=1, depth=0, pad=False, shrink=False)
+    with torch.no_grad():
+        for parameter in relation.parameters():
+            parameter.fill_(0)
+        for layer in (relation.scene, relation.join):
+            layer.weight.fill_(1)
+    places = torch.arange(12.0).view(1, 1, 1, 3, 4)
+    # Sums of 3x3: nine times the middle ones, 5 and 6.
+    assert relation.first_order(torch.zeros(1, 1), [places], torch.tensor([0])).tolist() == [[[[45, 54]]]]
+    with pytest.raises(AvadetError, match="need maps of 3 cells along each side at least, got 2x4"):
+        relation(torch.zeros(1, 1), [places[:, :, :, :2]], torch.tensor([0]))
+
+
+def test_the_last_convolution_may_be_of_another_size() -> None:
+    layer = HighOrderRelation(4, kernel=3, out_kernel=1)
+    assert [conv.kernel_size for conv in (layer.query, layer.key, layer.value, layer.out)] == [(3, 3)] * 3 + [(1, 1)]
+    assert layer(torch.randn(2, 4, 5, 6), TOGETHER).shape == (2, 4, 5, 6)
+
+
+def test_own_features_may_be_brought_to_another_width() -> None:
+    torch.manual_seed(1)
+    head = RoIHead([3, 2], CLASSES, aligned=True, acar={"width": 6}, own_width=4).eval()
+    maps = [torch.randn(2, 3, 2, 8, 8), torch.randn(2, 2, 4, 8, 8)]
+    features = head.box_features(maps, ROIS, HW)
+    joined = torch.cat([head.own(features).relu(), head.acar(features, maps, ROIS[:, 0].long())], dim=1)
+    assert joined.shape == (4, 10) and (joined[:, :4] == 0).any()
+    torch.testing.assert_close(head(maps, ROIS, HW), head.proj(joined))
+
+
 def test_maps_meet_at_the_size_of_the_smallest() -> None:
     large = torch.arange(16.0).view(1, 1, 1, 4, 4).repeat(1, 1, 3, 1, 1)
     large[:, :, 0] += 3  # time is averaged

@@ -347,14 +347,49 @@ def mmaction_names(state: dict[str, Tensor], classifier: str) -> dict[str, Tenso
     return named
 
 
-@pytest.mark.parametrize("family", ["csn", "slow_r50"])
-def test_a_classifier_of_mmaction2_leaves_its_head(tmp_path: Path, family: str) -> None:
-    own = BUILDERS[family](7, width=8, depths=(1, 1, 1, 1))
+def test_a_classifier_of_mmaction2_leaves_its_head(tmp_path: Path) -> None:
+    own = BUILDERS["slow_r50"](7, width=8, depths=(1, 1, 1, 1))
     torch.save({"state_dict": mmaction_names(own.state_dict(), "cls_head.fc_cls.")}, tmp_path / "x.pth")
     checkpoint = read_checkpoint(tmp_path / "x.pth")
     assert checkpoint.layout.name == "mmaction2"
     report = load_tensors(own, checkpoint.tensors, "x.pth", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
+
+
+def mmaction_csn_names(state: dict[str, Tensor], preserved: bool) -> dict[str, Tensor]:
+    """A CSN as mmaction2 would call it: the middle of a block is a list of one or two convolutions with their norms."""
+    named = {}
+    for name, tensor in mmaction_names(state, "cls_head.fc_cls.").items():
+        if preserved:
+            name = name.replace(".conv2.conv.2.", ".conv2.1.conv.").replace(".conv2.bn.", ".conv2.1.bn.")
+            name = name.replace(".conv2.conv.0.", ".conv2.0.conv.").replace(".conv2.conv.1.", ".conv2.0.bn.")
+        else:
+            name = name.replace(".conv2.conv.", ".conv2.0.conv.").replace(".conv2.bn.", ".conv2.0.bn.")
+        named[name] = tensor
+    return named
+
+
+@pytest.mark.parametrize("preserved", [False, True])
+def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved: bool) -> None:
+    sizes = {"width": 8, "depths": (1, 2, 1, 1), "preserved": preserved, "fine": False}
+    theirs, own = (BUILDERS["csn"](7, **sizes).eval() for _ in range(2))
+    theirs = shaken(theirs)
+    for norm in (part for part in theirs.modules() if isinstance(part, nn.BatchNorm3d)):
+        norm.eps = 1e-3
+        norm.running_var[0] = 1e-4  # there the two differ by far more than rounding
+    torch.save({"state_dict": mmaction_csn_names(theirs.state_dict(), preserved)}, tmp_path / "csn.pth")
+    checkpoint = read_checkpoint(tmp_path / "csn.pth")
+    assert checkpoint.layout.name == "mmaction2 csn"
+    report = load_tensors(own, checkpoint.tensors, "csn.pth", allow_partial=True)
+    assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
+    clip = torch.randn(2, 3, 8, 32, 32)
+    expected = features(theirs, clip)
+    torch.testing.assert_close(features(own, clip), expected, atol=1e-5, rtol=1e-4)
+    for norm in (part for part in theirs.modules() if isinstance(part, nn.BatchNorm3d)):
+        norm.eps = 1e-5
+    assert (features(theirs, clip) - expected).abs().max() > 0.01 * expected.abs().max()
+    with pytest.raises(AvadetError, match=r"csn\.pth: weights that classify whole clips \(mmaction2 csn\)"):
+        recipe_of(checkpoint.tensors, checkpoint.layout, {}, checkpoint.source)
 
 
 def test_videomae_of_mmaction2_that_classifies_clips(tmp_path: Path) -> None:

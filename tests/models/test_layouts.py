@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pytorchvideo.models import hub
 from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
@@ -186,6 +187,32 @@ def test_alignment_follows_the_project_without_settings() -> None:
     assert recipe_of(tensors, PYSLOWFAST, {}, "x").arguments["head"]["aligned"] is True
     assert recipe_of(tensors, PYTORCHVIDEO, {}, "x").arguments["head"]["aligned"] is False
     assert recipe_of(tensors, CAFFE2, {}, "x").arguments["head"]["aligned"] is False
+
+
+@pytest.mark.parametrize(
+    ("theirs", "kind", "family"),
+    [("csn_r101", "CSN", "ir_csn_101"), ("r2plus1d_r50", r"R\(2\+1\)D", "r2plus1d_r50")],
+)
+def test_nets_of_the_same_names_are_told_apart(theirs: str, kind: str, family: str) -> None:
+    """Of pytorchvideo's; their blocks differ from those of Slow in the middle only."""
+    with torch.device("meta"):
+        tensors = getattr(hub, theirs)().state_dict()
+    message = rf"x\.pyth: weights of a {kind} of pytorchvideo that classify whole clips.*model\.family={family} model\."
+    with pytest.raises(AvadetError, match=message):
+        recipe_of(translate(tensors, recognise(tensors, "x.pyth")), PYTORCHVIDEO, {}, "x.pyth")
+
+
+@pytest.mark.parametrize("tensor", ["lfb_1x1_w", "lfb_nl0_theta_w", "lfb_nl2_out_b"])
+def test_feature_banks_of_caffe2_are_refused_by_name(tensor: str) -> None:
+    with pytest.raises(AvadetError, match=rf"does not build the long-term feature bank .*\(tensor {tensor}\); .*zeros"):
+        recognise(["conv1_w", "res_conv1_bn_s", tensor, "pred_w"], "model_final.pkl")
+
+
+def test_norms_without_statistics_are_refused_by_name() -> None:
+    names = ["conv1_w", "res_conv1_bn_s", "res_conv1_bn_b", "pred_w", "pred_b"]
+    assert recognise(names, "x") is CAFFE2
+    with pytest.raises(AvadetError, match=r"x\.pkl: its norms have no statistics, .*video-long-term-feature-banks"):
+        recipe_of(translate(named(*names), CAFFE2), CAFFE2, {}, "x.pkl")
 
 
 def test_what_is_no_resnet_is_refused() -> None:

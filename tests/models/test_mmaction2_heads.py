@@ -183,7 +183,7 @@ def test_a_row_for_no_action_is_dropped_only_where_there_is_one(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("tensor", "part"),
     [
-        ("roi_head.shared_head.fbo.st_feat_conv.conv.weight", r"the long-term feature bank of its RoI head \(LFB\)"),
+        ("roi_head.shared_head.fbo.st_feat_conv.weight", r"the long-term feature bank \(LFB\) of its head"),
     ],
 )
 def test_a_part_that_is_not_built_is_named(tmp_path: Path, tensor: str, part: str) -> None:
@@ -192,3 +192,29 @@ def test_a_part_that_is_not_built_is_named(tmp_path: Path, tensor: str, part: st
     torch.save({"state_dict": tensors}, path)
     with pytest.raises(AvadetError, match=rf"x\.pth: avadet does not build {part} \(tensor {re.escape(tensor)}\); "):
         zoo.load(path)
+
+
+def a_file(path: Path, config: str | None, **head: Any) -> None:
+    """With `context` it has the tensors of mmaction2's LFB-Max, whose classifier is as wide."""
+    model = random_model(head={"aligned": True, "resolution": 8, **head})
+    torch.save({"state_dict": mmaction_tensors(model), "meta": {"cfg": config}}, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("x.pth", "shared_head=dict(fbo_cfg=dict(type='max'), type='FBOHead')"),
+        ("slowonly-lfb-max_kinetics400-pretrained-r50_8xb12-4x16x1-20e_ava21-rgb_20220906-4963135b.pth", None),
+        ("lfb_max_slowonly_r50_ava.pth", None),
+    ],
+)
+def test_a_bank_without_tensors_is_told_by_config_or_name(tmp_path: Path, name: str, config: str | None) -> None:
+    a_file(tmp_path / name, config, context=True, context_cells=8)
+    with pytest.raises(AvadetError, match=r"avadet does not build the long-term feature bank \(LFB\) of its head; it "):
+        zoo.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("config", ["shared_head=dict(dataset_mode='val', type='LFBInferHead')", None])
+def test_a_model_that_only_fills_a_bank_has_none(tmp_path: Path, config: str | None) -> None:
+    a_file(tmp_path / "slowonly-lfb-infer_r50_ava21-rgb.pth", config)
+    assert zoo.load(tmp_path / "slowonly-lfb-infer_r50_ava21-rgb.pth").report.is_whole

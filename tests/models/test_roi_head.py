@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
+from avadet.models.fast import fold_norms
 from avadet.models.roi_head import RoIHead, map_stride
 
 
@@ -53,6 +54,39 @@ def test_unaligned_boxes_sit_half_a_cell_further() -> None:
     ]
     # Cells 2 and 3 have their centres at 2.0 and 3.0 of the ramp; without alignment 0.5 is not taken off.
     assert means == pytest.approx([2.5, 3.0])
+
+
+def test_stretched_boxes_reach_the_edge_of_a_rounded_map() -> None:
+    # 40 px at stride 16 make 3 columns. The middle of the whole frame is at 1.5 of them, by the stride at 1.25; 20 px
+    # make 2 rows, the middle is at 1, or 0.625.
+    box = torch.tensor([[0.0, 0, 0, 40, 20]])
+    cells = torch.tensor([[0.0, 1, 2], [10, 11, 12]])[None, None, None]
+    found = [
+        head_that_shows_features(1, resolution=1, sampling_ratio=1, stretch=stretch)([cells], box, (20, 40)).item()
+        for stretch in (True, False)
+    ]
+    assert found == pytest.approx([11.5, 7.5])
+
+
+def test_maps_may_be_narrowed_before_people_are_cut_out() -> None:
+    head = RoIHead([1, 1], 1, resolution=2, sampling_ratio=1, aligned=True, map_width=1).eval()
+    with torch.no_grad():
+        head.narrow.weight.copy_(torch.tensor([1.0, -1]).view(1, 2, 1, 1))
+        head.proj.weight.fill_(1)
+    one, other = (torch.tensor(values).view(1, 1, 1, 2, 2) for values in ([[1.0, 5], [0, 0]], [[0.0, 5], [0, 0]]))
+    # The maxima of the two maps are equal; the largest of their differences is 1.
+    assert head.own_features == 1
+    assert head([one, other], torch.tensor([[0.0, 0, 0, 32, 32]]), (32, 32)).item() == 1
+
+
+def test_a_norm_behind_narrowed_maps_is_not_taken_for_theirs() -> None:
+    torch.manual_seed(0)
+    head = RoIHead([2, 1], 3, map_width=4, norm=True).eval()
+    head.norm.running_mean.uniform_(-1, 1)
+    maps, rois = [torch.randn(1, 2, 1, 4, 4), torch.randn(1, 1, 1, 4, 4)], torch.tensor([[0.0, 0, 0, 64, 64]])
+    before = head(maps, rois, (64, 64))
+    assert fold_norms(head) == 0
+    torch.testing.assert_close(head(maps, rois, (64, 64)), before)
 
 
 def test_time_is_averaged() -> None:

@@ -12,14 +12,17 @@ from staged_squares import LABELS, SquareStore, config, video
 
 from avadet.config import Config, decisive_values
 from avadet.errors import AvadetError
+from avadet.labels import read_label_map
 from avadet.models.cards import make_card
 from avadet.models.detector import ActionModel
+from avadet.models.layouts import ACAR, PYSLOWFAST
 from avadet.models.tiny_actions import tiny_actions
-from avadet.models.weights import carry_classes, save_model
+from avadet.models.weights import Checkpoint, carry_classes, save_model
 from avadet.training import setup
 from avadet.training.logs import RunFolder, describe_machine, git_commit
 from avadet.types import LabelMap
 
+AVA = read_label_map("ava_v2.2")
 FIVE = LabelMap(("right", "a", "b", "left", "c"), (1, 2, 3, 4, 5), ("action",) * 5, (True,) * 5, exclusive=True)
 
 
@@ -73,6 +76,17 @@ def test_a_trained_model_is_a_start_for_other_classes_by_their_names(tmp_path: P
     resnet = config(tmp_path, model={"family": "slow_r50", "init": tmp_path / "start.safetensors"})
     with pytest.raises(AvadetError, match="no tensor fits family slow_r50"):
         setup.build_model(resnet.model, resnet.clip, LABELS)
+
+
+def test_sixty_classes_of_acar_net_are_those_of_ava_that_count(tmp_path: Path) -> None:
+    weight = torch.arange(60.0)[:, None].repeat(1, 4)
+    names = [name for name, counts in zip(AVA.names, AVA.evaluated) if counts]
+    checkpoint = Checkpoint("x.pth.tar", ACAR, {"head.proj.weight": weight}, {})
+    assert setup._classes_of(config(tmp_path).model, checkpoint) == tuple(names)
+    other = Checkpoint("x.pyth", PYSLOWFAST, {"head.proj.weight": weight}, {})
+    assert setup._classes_of(config(tmp_path).model, other) is None
+    eighty = Checkpoint("x.pyth", PYSLOWFAST, {"head.proj.weight": torch.zeros(80, 4)}, {})
+    assert setup._classes_of(config(tmp_path).model, eighty) == AVA.names
 
 
 def test_weights_without_a_card_leave_the_classifier_random(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from avadet.models.layouts.classifiers import CLASSIFIERS, CLIPS, PICTURES
 from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.layouts.names import (
+    ACAR,
     AVADET,
     CAFFE2,
     HIERA,
@@ -21,6 +22,7 @@ from avadet.models.layouts.recipes import Recipe, recipe_of
 from avadet.models.layouts.settings import has_background, mmaction_settings
 
 __all__ = [
+    "ACAR",
     "AVADET",
     "CAFFE2",
     "CLASSIFIERS",

@@ -7,6 +7,7 @@ of pictures have no time, and `picture_start` makes video of them.
 from __future__ import annotations
 
 from avadet.models.layouts.layout import Layout
+from avadet.models.mvit_layout import join_qkv
 
 CLIPS, PICTURES = "whole clips", "pictures"
 
@@ -93,7 +94,7 @@ _TRANSFORMERS = (
 """Of old and new releases: checkpoints keep the names of the release that wrote them."""
 
 VIVIT = Layout(
-    "transformers vivit", r"^vivit\.embeddings\.cls_token$", _TRANSFORMERS, splits_qkv=True, classifies=CLIPS
+    "transformers vivit", r"^vivit\.embeddings\.cls_token$", _TRANSFORMERS, finish=join_qkv, classifies=CLIPS
 )
 
 TIMESFORMER = Layout(
@@ -113,7 +114,7 @@ TRANSFORMERS_VIDEOMAE = Layout(
         (r"^fc_norm\.", "backbone.norm."),
     ),
     no_weight=r"^decoder\.|^encoder_to_decoder\.|^mask_token$|position_embeddings$",
-    splits_qkv=True,
+    finish=join_qkv,
     classifies=CLIPS,
 )
 

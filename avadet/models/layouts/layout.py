@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,7 +22,7 @@ class Layout:
         rules: (regular expression, replacement) pairs.
         no_weight: regular expression of names that hold no weights of the model; "" = all names do.
         background: first rows of the classifier that stand for no class.
-        splits_qkv: whether queries, keys and values have matrices of their own; `...attn.q`, `.k`, `.v` by the rules.
+        finish: what is left to do once all tensors have their names: some are divided otherwise here.
         new_axes: (regular expression of names here, axis) pairs: tensors that have one axis more here, of size one.
         classifies: what its models classify instead of people in boxes, e.g. "whole clips"; "" for detectors. Such
             weights only start a training.
@@ -32,7 +33,7 @@ class Layout:
     rules: Rules
     no_weight: str = ""
     background: int = 0
-    splits_qkv: bool = False
+    finish: Callable[[Tensors], Tensors] | None = None
     new_axes: tuple[tuple[str, int], ...] = ()
     classifies: str = ""
 

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from avadet.errors import AvadetError
+from avadet.models.acar_layout import ACAR_MARKER, ACAR_RULES, acar_tensors
+from avadet.models.csn_layout import MMACTION_CSN_MARKER, csn_tensors
 from avadet.models.hiera_layout import HIERA_MARKER, HIERA_NO_WEIGHT, HIERA_RULES
-from avadet.models.layouts.classifiers import CLASSIFIERS
+from avadet.models.layouts.classifiers import CLASSIFIERS, CLIPS
 from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.mvit_layout import MVIT_MARKER, MVIT_RULES, join_qkv
 from avadet.models.videomae_layout import (
@@ -146,30 +148,52 @@ MMACTION = Layout(
     background=1,
 )
 
-MVIT = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES, splits_qkv=True)
+MMACTION_CSN = Layout(
+    "mmaction2 csn", MMACTION_CSN_MARKER, MMACTION.rules, MMACTION.no_weight, finish=csn_tensors, classifies=CLIPS
+)
+
+MVIT = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES, finish=join_qkv)
 
 VIDEOMAE = Layout("videomae", VIDEOMAE_MARKER, VIDEOMAE_RULES, VIDEOMAE_NO_WEIGHT)
 
 MMACTION_VIT = Layout("mmaction2 vit", MMACTION_VIT_MARKER, MMACTION_VIT_RULES, MMACTION_VIT_NO_WEIGHT, background=1)
 
+ACAR = Layout("acar-net", ACAR_MARKER, ACAR_RULES, finish=acar_tensors)
+
 HIERA = Layout("hiera", HIERA_MARKER, HIERA_RULES, HIERA_NO_WEIGHT)
 
-VJEPA2 = Layout("transformers v-jepa 2", VJEPA2_MARKER, VJEPA2_RULES, VJEPA2_NO_WEIGHT, splits_qkv=True)
+VJEPA2 = Layout("transformers v-jepa 2", VJEPA2_MARKER, VJEPA2_RULES, VJEPA2_NO_WEIGHT, finish=join_qkv)
 
 VJEPA2_AUTHORS = Layout("v-jepa 2", VJEPA2_AUTHORS_MARKER, VJEPA2_AUTHORS_RULES, VJEPA2_AUTHORS_NO_WEIGHT)
 
 LAYOUTS = (
     *(PYTORCHVIDEO_POOLED, PYTORCHVIDEO, PYSLOWFAST, MVIT, VIDEOMAE, HIERA, VJEPA2, VJEPA2_AUTHORS),
-    *(*CLASSIFIERS, CAFFE2, MMACTION, MMACTION_VIT, AVADET),
+    *(*CLASSIFIERS, CAFFE2, MMACTION_CSN, MMACTION, MMACTION_VIT, ACAR, AVADET),
 )
 """The more special before the more general: the first whose marker is found wins."""
 
 
-UNBUILT = (
-    (r"^roi_head\.shared_head\.(lfb|fbo)\b", "the long-term feature bank of its RoI head (LFB)"),
-    (r"^backbone\.norms_block\.", "the norms between the blocks of its encoder (V-JEPA 2.1)"),
+FOREIGN_BANK = "the long-term feature bank (LFB) of its head"
+OWN_BANK = (
+    "it takes rows of zeros for people, banks here do not; train a model with one of avadet's own: head.bank and "
+    "bank.model of a config"
 )
-"""(regular expression of a tensor's name, part of a model): what checkpoints hold that no model here has."""
+
+UNBUILT = (
+    (r"^roi_head\.shared_head\.fbo\.|^lfb_(1x1|nl\d)", FOREIGN_BANK, OWN_BANK),
+    (
+        r"^backbone\.norms_block\.",
+        "the norms between the blocks of its encoder (V-JEPA 2.1)",
+        "`avadet models` lists models it does build",
+    ),
+)
+"""(regular expression of a tensor's name, part of a model, way out): what checkpoints hold that no model here has.
+
+Of feature banks there are mmaction2's (FBOHead) and those of the authors in caffe2 (video-long-term-feature-banks).
+Both keep five places for each of 60 seconds, for people drawn by lot, in testing too. Places that stay empty are rows
+of zeros: attention gives them weight, a mean counts them. A bank here is all people of the minute and none besides.
+And their answer stands beside a person's features, here it is added to them.
+"""
 
 
 def recognise(names: Iterable[str], source: str) -> Layout:
@@ -182,12 +206,10 @@ def recognise(names: Iterable[str], source: str) -> Layout:
     listed = list(names)
     if _is_own(listed):
         return AVADET
-    for marker, part in UNBUILT:
+    for marker, part, way_out in UNBUILT:
         example = next((name for name in listed if re.search(marker, name)), None)
         if example is not None:
-            raise AvadetError(
-                f"{source}: avadet does not build {part} (tensor {example}); `avadet models` lists models it does build"
-            )
+            raise AvadetError(f"{source}: avadet does not build {part} (tensor {example}); {way_out}")
     for layout in LAYOUTS:
         if any(re.search(layout.marker, name) for name in listed):
             return layout
@@ -216,8 +238,8 @@ def translate(tensors: Tensors, layout: Layout, has_background: bool = True) -> 
     for name in ("head.proj.weight", "head.proj.bias"):
         if name in renamed:
             renamed[name] = renamed[name][layout.background if has_background else 0 :]
-    if layout.splits_qkv:
-        return join_qkv(renamed)
+    if layout.finish is not None:
+        renamed = layout.finish(renamed)
     if any(name.startswith("backbone.fast.") for name in renamed):
         return renamed
     return {re.sub(r"^backbone\.slow\.", "backbone.", name): tensor for name, tensor in renamed.items()}

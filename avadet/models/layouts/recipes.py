@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from avadet.errors import AvadetError
+from avadet.labels import read_label_map
+from avadet.models.acar_layout import ACAR_MEAN, ACAR_STD, acar_head, is_fused_plainly
+from avadet.models.cards import ScoreRule
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD
 from avadet.models.hiera_layout import hiera_arguments
 from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.layouts.names import (
+    ACAR,
     AVADET,
+    CAFFE2,
+    FOREIGN_BANK,
     HIERA,
     MMACTION,
     MMACTION_VIT,
     MVIT,
+    OWN_BANK,
     PYSLOWFAST,
+    PYTORCHVIDEO,
     VIDEOMAE,
 )
 from avadet.models.layouts.settings import name_settings
 from avadet.models.mvit_layout import mvit_arguments, mvit_clip
 from avadet.models.videomae_layout import videomae_arguments
-from avadet.types import BoxRule, ClipSpec
+from avadet.types import BoxRule, ClipSpec, LabelMap
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+AVA_EVALUATED = 60
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,16 @@ class Recipe:
         arguments: what its builder takes besides the number of classes, mean and std.
         clip: the frames it wants.
         num_classes: K.
+        labels: the classes in order, where the project tells them; None = it says nothing that their number does not.
+        scores: how logits become scores, None = as the classes say.
     """
 
     architecture: str
     arguments: dict[str, Any]
     clip: ClipSpec
     num_classes: int
+    labels: LabelMap | None = None
+    scores: ScoreRule | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,9 @@ class Habits:
         std: of RGB on a 0-1 scale.
         last_dilation: spatial dilation of res5.
         slow_sampling: how SlowFast chooses its slow frames, see `slowfast.slow_frames`.
+        alpha: frames of SlowFast's fast pathway for one of the slow; None = as the lateral connections tell.
         boxes: how boxes become those of a clip, see `boxes.clip_boxes`.
+        stretch: whether each axis of a box is scaled to the map by itself.
     """
 
     aligned: bool = False
@@ -65,7 +80,9 @@ class Habits:
     std: tuple[float, float, float] = KINETICS_STD
     last_dilation: int = 2
     slow_sampling: str = "linspace"
+    alpha: int | None = None
     boxes: BoxRule = "pyslowfast"
+    stretch: bool = False
 
 
 HABITS = {
@@ -78,6 +95,7 @@ HABITS = {
     MMACTION_VIT.name: Habits(True, 8, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
     VIDEOMAE.name: Habits(True, 7, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
     HIERA.name: Habits(True, boxes="exact"),
+    ACAR.name: Habits(alpha=4, boxes="exact", stretch=True),
 }
 """By layout; those not listed have the habits that `Habits` has by default."""
 
@@ -89,7 +107,7 @@ def recipe_of(tensors: Tensors, layout: Layout, settings: Mapping[str, Any], sou
     PySlowFast; without it from the name of the file (`settings.name_settings`); without that from what the AVA models
     of the project do (`HABITS`): 4 frames every 16 for Slow, 32 every 2 for SlowFast, 8 every 8 for I3D and C2D, short
     side 256; the grid of its positions for MViT; RoIAlign aligned in PySlowFast and mmaction2, not aligned in
-    pytorchvideo and in the caffe2 zoo.
+    pytorchvideo, in the caffe2 zoo and by ACAR-Net's authors.
 
     Raises:
         AvadetError: if this is no MViT and no ResNet of the Slow, SlowFast, I3D or C2D family, or no detector at all.
@@ -99,9 +117,17 @@ def recipe_of(tensors: Tensors, layout: Layout, settings: Mapping[str, Any], sou
             f"{source}: weights that classify {layout.classifies} ({layout.name}), no people in boxes; a training "
             "starts from them: model.init"
         )
+    if layout is CAFFE2 and not any(name.endswith(".running_mean") for name in tensors):
+        raise AvadetError(
+            f"{source}: its norms have no statistics, as those of the caffe2 models of video-long-term-feature-banks, "
+            "with a feature bank (LFB) or without; avadet does not build these, whose non-local blocks look at frames "
+            "in groups; `avadet models` lists models it does build"
+        )
     if "head.proj.weight" not in tensors:
         raise AvadetError(f"{source}: no classifier among its {len(tensors)} tensors ({layout.name} layout)")
     habits = HABITS.get(layout.name, Habits())
+    if layout is ACAR and is_fused_plainly(tensors):
+        habits = replace(habits, mean=ACAR_MEAN, std=ACAR_STD, slow_sampling="nearest")
     if layout is MVIT:
         architecture, arguments, known = "mvit", mvit_arguments(tensors, settings, source), settings
         frames, stride, short_side = mvit_clip(arguments)
@@ -121,7 +147,18 @@ def recipe_of(tensors: Tensors, layout: Layout, settings: Mapping[str, Any], sou
         channels = 32 * (arguments["width"] + arguments.get("fast_width", 0))
     arguments["head"] = _head_arguments(tensors, channels, known.get("DETECTION", {}), habits, source)
     clip = _clip_spec(known.get("DATA", {}), frames, stride, short_side, habits)
-    return Recipe(architecture, arguments, clip, len(tensors["head.proj.weight"]))
+    num_classes = len(tensors["head.proj.weight"])
+    if layout is ACAR and num_classes == AVA_EVALUATED:
+        return Recipe(architecture, arguments, clip, num_classes, evaluated_classes(), "pose_softmax")
+    return Recipe(architecture, arguments, clip, num_classes)
+
+
+def evaluated_classes() -> LabelMap:
+    """The classes of AVA that count in its mAP, which are all that some models know."""
+    ava = read_label_map("ava_v2.2")
+    kept = [row for row in zip(ava.names, ava.ids, ava.groups, ava.evaluated) if row[3]]
+    names, ids, groups, evaluated = zip(*kept)
+    return LabelMap(names, ids, groups, evaluated)
 
 
 def _resnet(
@@ -133,6 +170,8 @@ def _resnet(
     if two_pathways:
         architecture, arguments = "slowfast", _slowfast_arguments(tensors, known, habits, source)
     else:
+        if layout is PYTORCHVIDEO:
+            _check_blocks(tensors, source)
         architecture, arguments = "resnet3d", _resnet3d_arguments(tensors, "backbone.", known, source)
     arguments["last_dilation"] = _last_dilation(known, habits)
     return architecture, arguments, known
@@ -165,9 +204,15 @@ def _head_arguments(
         "resolution": resolution,
         "time_pool": str(detection.get("TIME_POOL", "avg")),
     }
+    if habits.stretch:
+        head["stretch"] = True
+    if "head.acar.scene.weight" in tensors:
+        return {**head, **acar_head(tensors)}
     if "head.hidden.weight" in tensors:
         head["hidden"] = True
     features = tensors["head.proj.weight"].shape[1]
+    if detection.get("BANK") and features != channels:  # a model that only fills a bank has a plain head
+        raise AvadetError(f"{source}: avadet does not build {FOREIGN_BANK}; {OWN_BANK}")
     if "head.acrn.join.weight" in tensors:
         head["acrn"] = {"width": features}
         features = tensors["head.acrn.join.weight"].shape[1] - channels
@@ -203,6 +248,22 @@ def _resnet3d_arguments(tensors: Tensors, prefix: str, settings: Mapping[str, An
         "temporal_pool": 1 if is_slow else 2,
         **_nonlocal_arguments(tensors, prefix, settings, source),
     }
+
+
+def _check_blocks(tensors: Tensors, source: str) -> None:
+    """Raise for the two nets whose blocks have the names of Slow's, and a middle convolution that sees many frames."""
+    middle = "backbone.res2.0.branch2.conv_b"
+    conv = tensors.get(f"{middle}.weight")
+    if conv is not None and conv.shape[2] > 1:
+        kind, family = "CSN", "ir_csn_101"
+    elif f"{middle}.conv_t.weight" in tensors:
+        kind, family = "R(2+1)D", "r2plus1d_r50"
+    else:
+        return
+    raise AvadetError(
+        f"{source}: weights of a {kind} of pytorchvideo that classify whole clips, no people in boxes; a training "
+        f"starts from them: model.family={family} model.init={source}"
+    )
 
 
 def _temporal_kernels(tensors: Tensors, prefix: str) -> list[list[int]]:
@@ -252,7 +313,7 @@ def _slowfast_arguments(tensors: Tensors, settings: Mapping[str, Any], habits: H
     if lateral is None or slow["depths"] != fast["depths"] or "nonlocal_after" in fast:
         raise AvadetError(f"{source}: two pathways, but not those of SlowFast")
     lateral_norm = "backbone.lateral.stem.norm.weight" in tensors
-    alpha = 8 if not lateral_norm and lateral.shape[2] == 5 else 4
+    alpha = habits.alpha or (8 if not lateral_norm and lateral.shape[2] == 5 else 4)
     return {
         "width": slow["width"],
         "fast_width": fast["width"],

@@ -2,7 +2,7 @@
 
 All of it is put in the words of PySlowFast's configuration, whichever project it comes from: DATA.NUM_FRAMES,
 DATA.SAMPLING_RATE, DATA.MEAN, DATA.STD, DETECTION.ROI_XFORM_RESOLUTION, SLOWFAST.ALPHA; and in words that PySlowFast
-lacks, DETECTION.TIME_POOL and DETECTION.BACKGROUND.
+lacks, DETECTION.TIME_POOL, DETECTION.BACKGROUND and DETECTION.BANK.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def mmaction_settings(text: str) -> Settings:
         detection["TIME_POOL"] = pool[1]
     if re.search(r"\bbackground_class\s*=\s*False\b", text):
         detection["BACKGROUND"] = False
+    if re.search(r"\bFBOHead\b", text):
+        detection["BANK"] = True
     return {"DATA": data, "DETECTION": detection, "SLOWFAST": _numbers(text, {"ALPHA": "resample_rate"})}
 
 
@@ -70,4 +72,6 @@ def name_settings(source: str, two_pathways: bool, is_mmaction: bool) -> Setting
             settings["DATA"] = {"NUM_FRAMES": frames, "SAMPLING_RATE": stride}
     if is_mmaction and re.search(r"temporal[-_]max|-tricks_", stem):
         settings["DETECTION"] = {"TIME_POOL": "max"}
+    if is_mmaction and re.search(r"(?<![a-z])lfb[-_]", stem):
+        settings["DETECTION"] = {"BANK": True}
     return settings
