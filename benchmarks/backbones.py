@@ -30,12 +30,12 @@ import torch
 from backbones_report import write_plot, write_report
 from backbones_small import FRAMES, MEMBERS, SIZE_HW, Member
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from avadet.config import Config
 from avadet.labels import read_label_map
 from avadet.memory import keep_freed_memory
 from avadet.models import zoo
+from avadet.models.anatomy import counted
 from avadet.models.detector import ActionDetector, ActionModel
 from avadet.models.fast import fast_model, has_bf16
 from avadet.training import setup
@@ -110,11 +110,13 @@ def gflops(builder: str, arguments: dict[str, Any], shape: tuple[int, int, int],
     with torch.device("meta"):
         model = zoo.build(builder, classes, spec, arguments).eval()
         pictures = torch.zeros(1, 3, *shape)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    if not isinstance(model, ActionDetector):
+        model = zoo.build(builder, classes, spec, arguments).eval()  # with steps between that need numbers
+    with counted(model) as counter:
         if isinstance(model, ActionDetector):
             model.backbone(pictures)
         else:
-            zoo.build(builder, classes, spec, arguments).eval()(*clips_and_boxes(1, shape))
+            model(*clips_and_boxes(1, shape))
     return count(model), counter.get_total_flops() / 2e9
 
 

@@ -83,7 +83,10 @@ MEMBERS = (
     Member("tsn", "frames", ("tsn_r50", {**PICTURE, "segments": 2}), ("tsn_r50", {}, (3, 224, 224))),
     Member("conv_pooling", "frames", ("conv_pooling_r50", PAIR), ("conv_pooling_r50", {}, (16, 224, 224))),
     Member(
-        "box_lstm", "frames", ("box_lstm_r50", {**PAIR, "head": {"units": 64}}), ("box_lstm_r50", {}, (16, 224, 224))
+        "box_lstm",
+        "frames",
+        ("box_lstm_r50", {**PAIR, "head": {"units": 64, "norm_input": True}}),
+        ("box_lstm_r50", {}, (16, 224, 224)),
     ),
     Member("cell_lstm", "frames", ("cell_lstm_r50", {**PAIR, "units": 64}), ("cell_lstm_r50", {}, (16, 224, 224))),
     Member(
@@ -111,7 +114,12 @@ MEMBERS = (
         ("i3d_inception", {"width": 0.2, "depths": (2, 5, 0)}),
         ("i3d_inception", {}, (64, 224, 224)),
     ),
-    Member("s3d", "3-D CNN", ("s3d", {"width": 0.2, "depths": (2, 5, 0)}), ("s3d", {}, (64, 224, 224))),
+    Member(
+        "s3d",
+        "3-D CNN",
+        ("s3d", {"width": 0.2, "depths": (2, 5, 0), "momentum": 0.1}),
+        ("s3d", {}, (64, 224, 224)),
+    ),
     Member("ir_csn", "3-D CNN", ("ir_csn_50", THIN), ("ir_csn_50", {}, (32, 224, 224))),
     Member("ip_csn", "3-D CNN", ("ip_csn_152", THIN), ("ip_csn_152", {}, (32, 224, 224))),
     Member(

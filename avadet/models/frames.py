@@ -177,8 +177,11 @@ def wide_filters(weight: Tensor, extent: int) -> Tensor:
     return weight.repeat(1, extent, 1, 1) / extent
 
 
-def load_pictures(net: FrameResNet, pictures: Mapping[str, Tensor]) -> None:
+def load_pictures(net: FrameResNet, pictures: Mapping[str, Tensor]) -> list[str]:
     """Fill a net, in place, from the state dict of torchvision's ResNet of its depth; its classifier stays away.
+
+    Returns:
+        names of the parameters of `net` for which a net of single frames has none.
 
     Raises:
         AvadetError: for a tensor without a partner, or one of another size.
@@ -195,7 +198,7 @@ def load_pictures(net: FrameResNet, pictures: Mapping[str, Tensor]) -> None:
         if weight.shape != tensor.shape:
             raise AvadetError(f"{name} must be {tuple(tensor.shape)}, got {tuple(weight.shape)}")
         filled[name] = weight
-    net.load_state_dict(filled, strict=False)
+    return list(net.load_state_dict(filled, strict=False).missing_keys)
 
 
 def frame_resnet(

@@ -101,6 +101,7 @@ class LstmHead(RoIHead):
         units: int = 512,
         layers: int = 1,
         context: bool = False,
+        norm_input: bool = False,
         **options: Any,
     ) -> None:
         """Build the head.
@@ -111,16 +112,21 @@ class LstmHead(RoIHead):
             units: size of the LSTM's state; 512 in the paper.
             layers: LSTMs upon each other; 5 in the paper.
             context: whether the mean of each whole frame joins the features of its boxes.
-            options: of `RoIHead`, but `acrn` and `acar`; `time_pool` has nothing to do.
+            norm_input: whether features pass a LayerNorm before the LSTM reads them (the paper's do not). Thousands of
+                features that are all positive move a gate together: a few large steps of training close it for good.
+            options: of `RoIHead`, but `acrn`, `acar` and `map_width`; `time_pool` has nothing to do.
 
         Raises:
-            AvadetError: if `acrn` or `acar` is asked for.
+            AvadetError: if one of these is asked for.
         """
-        if options.get("acrn") is not None or options.get("acar") is not None:
-            raise AvadetError("relations (head.acrn, head.acar) read maps that an LSTM over boxes does not have")
+        wrong = [f"head.{name}" for name in ("acrn", "acar", "map_width") if options.get(name) is not None]
+        if wrong:
+            raise AvadetError(f"{' and '.join(wrong)} read maps that an LSTM over boxes does not have; leave them out")
         super().__init__([units], num_classes, **options)
         self.context = context
-        self.lstm = new_lstm(sum(in_channels) * (2 if context else 1), units, layers)
+        features = sum(in_channels) * (2 if context else 1)
+        self.norm_input = nn.LayerNorm(features) if norm_input else None
+        self.lstm = new_lstm(features, units, layers)
 
     def box_features(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
         """Features (R, units) of every box; arguments as `RoIHead.box_features`, the maps of one length T."""
@@ -128,6 +134,8 @@ class LstmHead(RoIHead):
             return self.proj.weight.new_zeros(0, self.proj.in_features)  # an LSTM refuses a batch of none
         frames, boxes = frame_by_frame(maps, rois.float())
         features = super().box_features(frames, boxes, clip_hw).view(rois.shape[0], maps[0].shape[2], -1)
+        if self.norm_input is not None:
+            features = self.norm_input(features)
         states: Tensor = self.lstm(features)[0]
         return states[:, -1]
 

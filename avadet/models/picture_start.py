@@ -18,6 +18,7 @@ from avadet.models.image_start import image_vit_names, start_from_image
 from avadet.models.layouts.classifiers import GOOGLENET, RESNET, VIT
 from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.slow import ResNet3d
+from avadet.models.token_learner import LearnedTokensBlock
 from avadet.models.two_streams import FlowNet, cross_modality
 from avadet.models.vit_blocks import Positions, Tubelets
 from avadet.models.weights import COUNTER, LoadReport
@@ -40,49 +41,65 @@ def start_from_pictures(model: nn.Module, tensors: Tensors, layout: Layout, sour
         source: the file, for messages.
 
     Returns:
-        which parameters of the model were filled and which were not; the head never is.
+        which parameters of the model were filled and which stay as they were drawn; the head always does.
 
     Raises:
         AvadetError: if no part of the model grew out of such a classifier, or it is of another size.
     """
+    names = [name for name in model.state_dict() if not name.endswith(COUNTER)]
     filled: set[str] = set()
+    drawn: set[str] = set()
     for path, part in model.named_modules():
-        within = any(path.startswith(f"{done}.") for done in filled)
+        if any(path.startswith(f"{done}.") for done in filled):
+            continue
         try:
-            fits = not within and _fill(part, tensors, layout)
+            left = _fill(part, tensors, layout)
         except AvadetError as error:
             raise AvadetError(f"{source}: {error}") from error
-        if fits:
+        if left is not None:
             filled.add(path)
+            drawn |= {f"{path}.{name}" for name in left}
     if not filled:
         raise AvadetError(f"{source}: weights of pictures ({layout.name}), from which no part of this model can start")
-    names = [name for name in model.state_dict() if not name.endswith(COUNTER)]
-    done = [name for name in names if any(name.startswith(f"{path}.") for path in filled)]
+    done = [name for name in names if name not in drawn and any(name.startswith(f"{path}.") for path in filled)]
     missing = tuple(name for name in names if name not in set(done))
     return LoadReport(source, len(done), missing, unexpected=(), reshaped=())
 
 
-def _fill(part: nn.Module, tensors: Tensors, layout: Layout) -> bool:
-    """Fill one part of a model if it is of the layout's kind, and say whether it is."""
+def _fill(part: nn.Module, tensors: Tensors, layout: Layout) -> list[str] | None:
+    """Fill a part of a model if it is of the layout's kind: what pictures know nothing of in it; None if it is not."""
     if layout is RESNET and isinstance(part, FlowNet):
         flow = cross_modality(tensors["conv1.weight"], 2 * part.fields)
-        load_pictures(part.trunk, {**tensors, "conv1.weight": flow})
-    elif layout is RESNET and isinstance(part, FrameResNet):
-        load_pictures(part, tensors)
-    elif layout is RESNET and isinstance(part, ResNet3d):
+        return [f"trunk.{name}" for name in load_pictures(part.trunk, {**tensors, "conv1.weight": flow})]
+    if layout is RESNET and isinstance(part, FrameResNet):
+        return load_pictures(part, tensors)
+    if layout is RESNET and isinstance(part, ResNet3d):
         load_inflated(part, tensors, resnet_name)
-    elif layout is GOOGLENET and isinstance(part, InceptionNet):
+        return []
+    if layout is GOOGLENET and isinstance(part, InceptionNet):
         load_inflated(part, tensors, inception_name)
-    elif layout is VIT and _is_plain_vit(part):
-        start_from_image(part, image_vit_names(tensors))
-    else:
-        return False
-    return True
+        return []
+    if layout is VIT and _is_plain_vit(part):
+        return start_from_image(part, under_own_names(part, image_vit_names(tensors)))
+    return None
 
 
 def inception_name(name: str) -> str:
     """Name of a tensor of `InceptionNet` -> its name in torchvision's GoogLeNet."""
     return re.sub(r"^features\.(\d+)\.", lambda found: f"{INCEPTION_LAYERS.get(found[1], found[0])}.", name)
+
+
+def under_own_names(net: nn.Module, tensors: Tensors) -> Tensors:
+    """Tensors of a plain transformer as a net calls them that may have more around its blocks.
+
+    Of a late block of TokenLearner the image fills the block itself; learner and fuser stay as they were drawn.
+    """
+    late = {f"{path}." for path, part in net.named_modules() if isinstance(part, LearnedTokensBlock)}
+
+    def within(block: re.Match[str]) -> str:
+        return f"{block[0]}block." if block[0] in late else block[0]
+
+    return {re.sub(r"^blocks\.\d+\.", within, name): tensor for name, tensor in tensors.items()}
 
 
 def _is_plain_vit(part: nn.Module) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from avadet.models.anatomy import counted
 from avadet.models.detector import ActionDetector
 
 Shape = tuple[int, ...]
@@ -51,6 +51,6 @@ def sizes(
 
 def _run(net: nn.Module, shape: Shape) -> tuple[list[Tensor], float]:
     """What a net gives for an input of this shape, and its multiply-adds."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
+    with counted(net) as counter, torch.device("meta"):
         answer = net.eval()(torch.empty(shape))
     return answer, counter.get_total_flops() / 2

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avadet.models.anatomy import Anatomy, Part, anatomy, count_parameters
+from avadet.models.anatomy import Anatomy, Part, anatomy, count_parameters, counted
 from avadet.models.detector import ActionDetector
 from avadet.models.families import FAMILIES
-from avadet.models.mvit import mvit, pyramid
+from avadet.models.mvit import V2, Attention, mvit, pyramid
 from avadet.models.roi_head import RoIHead
 from avadet.models.slow import slow_r50
 from avadet.models.slowfast import slowfast_r50
@@ -81,6 +81,26 @@ def test_pathways_whose_stages_are_called_one_by_one_are_opened_up() -> None:
     ]
     assert fast.parts[-1].shapes == ((1, 256, 32, 16, 16),)
     assert (found.parameters, round(found.gflops, 1)) == (33_828_888, 96.9)
+
+
+def test_operations_are_those_of_the_paper() -> None:
+    """Not those of the one-hot places that make attention with relative positions fast."""
+    sizes = {"stages": pyramid((1,), width=8), "grid": (2, 16, 16), "patch_stride": (2, 4, 4), "cls_token": False}
+    shape = (1, 3, 4, 64, 64)
+    with torch.device("meta"):
+        net = mvit(5, **{**V2, **sizes}).backbone.eval()
+        with counted(net) as counter:
+            net(torch.empty(shape))
+    queries, keys = 2 * 16 * 16, 2 * 2 * 2
+    patches = queries * 8 * 3 * 3 * 7 * 7
+    matrices = queries * (3 + 1 + 2 * 4) * 8 * 8
+    pooling = (queries + 2 * keys) * 8 * 3**3
+    places = queries * 8 * (2 + 2 + 2)
+    attention = 2 * queries * keys * 8
+    assert counter.get_total_flops() / 2 == patches + matrices + pooling + places + attention
+    with pytest.raises(ZeroDivisionError), counted(net):
+        1 / 0  # noqa: B018
+    assert [part.written_out for part in net.modules() if isinstance(part, Attention)] == [False]
 
 
 def leaves(parts: tuple[Part, ...]) -> list[Part]:

@@ -224,6 +224,12 @@ def test_torchvisions_s3d_weights_give_its_map() -> None:
         torch.testing.assert_close(ours(clip)[0], theirs(clip))
 
 
+def test_norms_of_s3d_remember_what_they_are_told_to() -> None:
+    for options, momentum in (({}, 0.001), ({"momentum": 0.1}, 0.1)):
+        norms = [part for part in backbone_of(s3d, **options).modules() if isinstance(part, nn.BatchNorm3d)]
+        assert {norm.momentum for norm in norms} == {momentum}
+
+
 def test_the_2d_trunk_is_googlenet() -> None:
     torch.manual_seed(0)
     theirs = shaken(googlenet(aux_logits=False, init_weights=False))

@@ -28,8 +28,13 @@ QUICK = ("slow_r50", "slowfast_r50", "tiny_actions", "mvitv2_s_16x4")
 """One of each family by default; the others take ten seconds more."""
 
 
+TORCH_ONLY = ("two_streams_r50",)
+"""Those that compute optical flow, which no graph does."""
+
+
 def architectures() -> list[Any]:
-    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in sorted(BUILDERS)]
+    names = sorted(set(BUILDERS) - set(TORCH_ONLY))
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in names]
 
 
 @pytest.fixture(scope="module", params=architectures())
@@ -61,6 +66,13 @@ def test_boxes_beyond_the_picture_and_of_no_size(pair: tuple[LoadedModel, GraphM
     rois = torch.tensor([[0.0, -20, -30, 200, 300], [0, 10, 10, 10, 10], [0, 90, 60, 96, 64], [0, 30, 31, 33, 33.5]])
     with torch.inference_mode():
         torch.testing.assert_close(graph(pictures, rois), loaded.model(pictures, rois), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", TORCH_ONLY)
+def test_optical_flow_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(AvadetError, match="optical flow is computed by OpenCV and has no place in a graph"):
+        export(small_model(name), tmp_path / "never.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_any_picture_size_where_the_family_allows(pair: tuple[LoadedModel, GraphModel]) -> None:

@@ -87,6 +87,25 @@ def test_parameters_of_an_lstm() -> None:
     assert sum(p.numel() for p in head.parameters()) == lstm + 6 * 5 + 5
 
 
+def test_what_reads_maps_is_refused_over_boxes() -> None:
+    for name in ("acar", "acrn"):
+        with pytest.raises(AvadetError, match=rf"head\.{name} read maps that an LSTM over boxes does not have"):
+            LstmHead([3], 5, units=4, **{name: {}})
+    with pytest.raises(AvadetError, match=r"head\.map_width read maps"):
+        LstmHead([3], 5, units=4, map_width=2)
+
+
+def test_a_norm_before_the_lstm_takes_scale_and_offset_away() -> None:
+    torch.manual_seed(0)
+    plain, normed = (LstmHead([3], 5, units=4, norm_input=norm_input) for norm_input in (False, True))
+    maps = [some_map(), 100 * some_map() + 1000]
+    with torch.no_grad():
+        before = [plain.box_features([one_map], ROIS, HW) for one_map in maps]
+        after = [normed.box_features([one_map], ROIS, HW) for one_map in maps]
+    torch.testing.assert_close(after[1], after[0], atol=1e-3, rtol=0)
+    assert (before[1] - before[0]).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("name", ["box", "cell"])
 def test_an_lstm_minds_the_order_of_frames(name: str) -> None:
     torch.manual_seed(0)

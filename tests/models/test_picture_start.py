@@ -123,6 +123,26 @@ def test_transformers_of_video_take_an_image_transformer(tmp_path: Path) -> None
         assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, mlp), name
 
 
+def test_token_learner_takes_all_blocks_of_an_image_transformer(tmp_path: Path) -> None:
+    net = shaken(VisionTransformer(32, 16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=64, num_classes=5))
+    checkpoint = pictures(net, tmp_path)
+    sizes = {"channels": 16, "depth": 3, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (2, 3, 4)}
+    model = BUILDERS["token_learner_vit"](7, **sizes).eval()
+    report = start_from_pictures(model, checkpoint.tensors, checkpoint.layout, "pictures.pth")
+    # All it has but the class and its classifier; what stays random is what no image has.
+    theirs = {name for name in checkpoint.tensors if not name.startswith(("class_token", "heads."))}
+    assert report.loaded == len(theirs)
+    fuser = ("norm_tokens", "mix", "norm_mixed", "norm_places", "want")
+    parts = ("learner.norm", "learner.weigh", *(f"fuser.{part}" for part in fuser))
+    drawn = {f"backbone.blocks.{late}.{part}" for late in (1, 2) for part in parts}
+    assert {part for part in drawn for name in report.missing if name.startswith(f"{part}.")} == drawn
+    assert all(name.startswith(("head.proj.", *drawn)) for name in report.missing)
+    for number, block in enumerate([model.backbone.blocks[0], *(late.block for late in model.backbone.blocks[1:])]):
+        tokens = torch.randn(2, 6, 16)
+        with torch.no_grad():
+            torch.testing.assert_close(block(tokens), net.encoder.layers[number](tokens))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

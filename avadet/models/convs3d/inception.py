@@ -45,6 +45,9 @@ DEPTHS = (2, 5, 2)
 
 MIN_FRAMES = 5
 
+S3D_MOMENTUM = 0.001
+"""Share of a batch in the running statistics of S3D's norms: as published, for runs of very many steps."""
+
 
 class InceptionNet(nn.Module):
     """What both share: a sequence of layers, of which the last two blocks may stay at stride 16.
@@ -118,10 +121,12 @@ def i3d_trunk(width: float = 1.0, depths: Sequence[int] = DEPTHS) -> tuple[nn.Se
     return cube, channels  # type: ignore[return-value]
 
 
-def s3d_trunk(width: float = 1.0, depths: Sequence[int] = DEPTHS) -> tuple[nn.Sequential, int]:
+def s3d_trunk(
+    width: float = 1.0, depths: Sequence[int] = DEPTHS, momentum: float = S3D_MOMENTUM
+) -> tuple[nn.Sequential, int]:
     """S3D's layers in torchvision's order, and the channels of its map."""
     first, second, channels = (_scaled(count, width) for count in STEM)
-    norm = partial(nn.BatchNorm3d, eps=0.001, momentum=0.001)
+    norm = partial(nn.BatchNorm3d, eps=0.001, momentum=momentum)
     trunk = nn.Sequential(
         TemporalSeparableConv(3, first, 7, 2, 3, norm),
         nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
@@ -183,6 +188,7 @@ def s3d(
     width: float = 1.0,
     depths: Sequence[int] = DEPTHS,
     fine: bool = True,
+    momentum: float = S3D_MOMENTUM,
     mean: Sequence[float] = MEAN,
     std: Sequence[float] = STD,
     head: dict[str, Any] | None = None,
@@ -194,9 +200,10 @@ def s3d(
         width: multiplies all channels.
         depths: blocks of each group, no more than in `GROUPS`.
         fine: see `InceptionNet`.
+        momentum: share of each batch in what norms remember of all; short runs need more, such as 0.1.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
         head: arguments of `RoIHead`.
     """
-    net = InceptionNet(*s3d_trunk(width, depths), fine, depths[2])
+    net = InceptionNet(*s3d_trunk(width, depths, momentum), fine, depths[2])
     return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
