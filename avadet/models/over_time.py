@@ -119,9 +119,9 @@ class LstmHead(RoIHead):
         Raises:
             AvadetError: if one of these is asked for.
         """
-        wrong = [f"head.{name}" for name in ("acrn", "acar", "map_width") if options.get(name) is not None]
+        wrong = [name for name in ("acrn", "acar", "map_width") if options.get(name) is not None]
         if wrong:
-            raise AvadetError(f"{' and '.join(wrong)} read maps that an LSTM over boxes does not have; leave them out")
+            raise AvadetError(f"head.{wrong[0]} reads maps that an LSTM over boxes does not have; leave it out")
         super().__init__([units], num_classes, **options)
         self.context = context
         features = sum(in_channels) * (2 if context else 1)

@@ -87,11 +87,8 @@ def test_parameters_of_an_lstm() -> None:
     assert sum(p.numel() for p in head.parameters()) == lstm + 6 * 5 + 5
 
 
-def test_what_reads_maps_is_refused_over_boxes() -> None:
-    for name in ("acar", "acrn"):
-        with pytest.raises(AvadetError, match=rf"head\.{name} read maps that an LSTM over boxes does not have"):
-            LstmHead([3], 5, units=4, **{name: {}})
-    with pytest.raises(AvadetError, match=r"head\.map_width read maps"):
+def test_maps_cannot_be_narrowed_where_there_are_none() -> None:
+    with pytest.raises(AvadetError, match=r"head\.map_width reads maps"):
         LstmHead([3], 5, units=4, map_width=2)
 
 
