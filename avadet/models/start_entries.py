@@ -1,8 +1,9 @@
 """Weights that a training may start from, published by others: of videos, of pictures, of self-supervised training.
 
 Addresses and numbers are those of torchvision's own tables, of the model zoos of pytorchvideo, PySlowFast, mmaction2,
-Hiera and V-JEPA 2. `top1` is on the validation part of the data named, in percent. The last digits of the names of
-torchvision's and OpenMMLab's files begin their hashes.
+Hiera, V-JEPA 2, TimeSformer, ViViT and VideoMAE; files of the last three are those of the Hugging Face hub. `top1` is
+on the validation part of the data named, in percent. The last digits of the names of torchvision's and OpenMMLab's
+files begin their hashes.
 """
 
 from __future__ import annotations
@@ -325,4 +326,145 @@ _VJEPA2 = tuple(
     for size, parameters in (("l", 303_885_312), ("h", 631_648_000), ("g", 1_012_173_952))
 )
 
-STARTS = (*_TORCHVISION, *_PICTURES, *_PYTORCHVIDEO, *_PYSLOWFAST, *_MMACTION2, *_HIERA, *_VJEPA2)
+# mmaction2 shows C3D RGB of 0 to 255 less these means.
+_C3D_PIXELS: tuple[_Color, _Color] = (104 / 255, 117 / 255, 128 / 255), (1 / 255, 1 / 255, 1 / 255)
+_C3D_UCF101 = "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb"
+_C3D_ENCODER = 77_995_776
+"""Parameters of its convolutions and of the two wide layers behind them, which a detector leaves."""
+_C3D = tuple(
+    start(
+        f"mmaction2_c3d_{name}",
+        f"{address}-{digits}.pth",
+        "c3d",
+        _clip(16, 1, 112, _C3D_PIXELS),
+        data=data,
+        license_note=unstated_license("mmaction2", "Apache-2.0"),
+        parameters=parameters,
+        summary=f"C3D of mmaction2, trained on {data}",
+        top1=top1,
+        protocol="ten clips a video, split 1",
+        sha256=digits,
+    )
+    for name, address, digits, data, top1, parameters in (
+        (
+            *("sports1m", _OPENMMLAB.replace("v1.0/", "") + "c3d/c3d_sports1m_pretrain_20201016", "dcc47ddc"),
+            *("Sports-1M", None, _C3D_ENCODER),
+        ),
+        (
+            *("ucf101", f"{_OPENMMLAB}c3d/{_C3D_UCF101}/{_C3D_UCF101}_20220811", "31723200"),
+            *("Sports-1M, UCF101", 83.08, _C3D_ENCODER + 101 * 4097),
+        ),
+    )
+)
+
+
+def _transformers(
+    name: str, repository: str, architecture: str, clip: ClipSpec, parameters: int, license_note: str, **facts: Any
+) -> Entry:
+    """A model of the Hugging Face hub, where every file has the same name; `facts` as `start` takes them."""
+    what = f"{architecture} as its authors trained it on {facts['data']}, converted for transformers"
+    return start(
+        name,
+        f"https://huggingface.co/{repository}/resolve/main/pytorch_model.bin",
+        architecture,
+        clip,
+        license_note=license_note,
+        parameters=parameters,
+        summary=what,
+        file=f"{repository.partition('/')[2]}.bin",
+        **facts,
+    )
+
+
+_THREE_CROPS = "three crops of one clip"
+_TIMESFORMER = tuple(
+    _transformers(
+        f"{architecture}_{data.replace('Kinetics-', 'k')}",
+        repository,
+        architecture,
+        clip,
+        parameters,
+        "CC-BY-NC-4.0",
+        data=data,
+        top1=top1,
+        protocol=_THREE_CROPS,
+    )
+    for architecture, repository, clip, data, top1, parameters in (
+        (
+            *("timesformer_b", "facebook/timesformer-base-finetuned-k400", _clip(8, 32, 224)),
+            *("Kinetics-400", 77.9, 121_566_352),
+        ),
+        (
+            *("timesformer_b", "facebook/timesformer-base-finetuned-k600", _clip(8, 32, 224)),
+            *("Kinetics-600", 79.1, 121_720_152),
+        ),
+        (
+            *("timesformer_b_hr", "facebook/timesformer-hr-finetuned-k400", _clip(16, 16, 448)),
+            *("Kinetics-400", 79.6, 122_024_080),
+        ),
+        (
+            *("timesformer_b_hr", "facebook/timesformer-hr-finetuned-k600", _clip(16, 16, 448)),
+            *("Kinetics-600", 81.8, 122_177_880),
+        ),
+        (
+            *("timesformer_b_l", "fcakyon/timesformer-large-finetuned-k400", _clip(96, 4, 224)),
+            *("Kinetics-400", 80.6, 121_633_936),
+        ),
+    )
+)
+
+_VIVIT = (
+    _transformers(
+        "vivit_b_16x2_k400",
+        "google/vivit-b-16x2-kinetics400",
+        "vivit_b_16x2",
+        _clip(32, 2, 224, _HALF),  # trained on pixels from -1 to 1; the hub's settings of its preprocessing vary
+        88_954_000,
+        "MIT",
+        data="Kinetics-400",
+        arguments={"gelu": "tanh"},
+        top1=79.9,
+        protocol="three crops of four clips",
+    ),
+)
+
+# Of the base model `top1` is its card's, which is lower than its authors' today; of the large one it is not known.
+_VIDEOMAE = (
+    *(
+        _transformers(
+            f"videomae_{size[0]}_k400",
+            f"MCG-NJU/videomae-{size}-finetuned-kinetics",
+            f"videomae_{size[0]}",
+            _clip(16, 4, 224, _IMAGENET),
+            parameters,
+            "CC-BY-NC-4.0",
+            data="Kinetics-400",
+            top1=top1,
+            protocol="as published",
+        )
+        for size, top1, parameters in (
+            ("small", 79.0, 22_033_936),
+            ("base", 80.9, 86_534_800),
+            ("large", None, 304_270_736),
+            ("huge", 86.6, 632_119_440),
+        )
+    ),
+    *(
+        _transformers(
+            f"videomae_{size[0]}_pretrained",
+            f"MCG-NJU/videomae-{size}",
+            f"videomae_{size[0]}",
+            _clip(16, 4, 224, _IMAGENET),
+            parameters,
+            "CC-BY-NC-4.0",
+            data="Kinetics-400 without labels",
+            classifies="nothing",
+        )
+        for size, parameters in (("base", 86_227_200), ("large", 303_860_736))
+    ),
+)
+
+STARTS = (
+    *(*_TORCHVISION, *_PICTURES, *_PYTORCHVIDEO, *_PYSLOWFAST, *_MMACTION2, *_HIERA, *_VJEPA2, *_C3D),
+    *(*_TIMESFORMER, *_VIVIT, *_VIDEOMAE),
+)

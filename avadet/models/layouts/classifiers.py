@@ -1,4 +1,4 @@
-"""Checkpoints that classify whole clips or pictures: torchvision's, transformers', and pytorchvideo's X3D.
+"""Checkpoints that classify whole clips or pictures: torchvision's, transformers', pytorchvideo's X3D, mmaction2's C3D.
 
 A detector's training starts from them. Those of whole clips have the backbone of a model here, under other names; those
 of pictures have no time, and `picture_start` makes video of them.
@@ -118,6 +118,17 @@ TRANSFORMERS_VIDEOMAE = Layout(
     classifies=CLIPS,
 )
 
+MMACTION_C3D = Layout(
+    "mmaction2 c3d",
+    r"^(backbone\.)?conv1a\.conv\.weight$",  # without the prefix where a classifier is still to be trained
+    tuple(
+        (rf"^(backbone\.)?conv{group}([ab])\.conv\.", rf"backbone.groups.{group - 1}.conv{group}\2.")
+        for group in range(1, 6)
+    ),
+    no_weight=r"^(backbone\.)?fc[678]\.|^cls_head\.",  # they take one small fixed frame
+    classifies=CLIPS,
+)
+
 RESNET = Layout("torchvision resnet", r"^layer1\.0\.bn1\.running_mean$", (), r"^fc\.", classifies=PICTURES)
 
 GOOGLENET = Layout(
@@ -127,6 +138,6 @@ GOOGLENET = Layout(
 VIT = Layout("torchvision vit", r"^encoder\.pos_embedding$", (), r"^heads\.", classifies=PICTURES)
 
 CLASSIFIERS = (
-    *(X3D, TORCHVISION_MVIT, SWIN3D, S3D, R3D),
+    *(X3D, TORCHVISION_MVIT, SWIN3D, S3D, R3D, MMACTION_C3D),
     *(VIVIT, TIMESFORMER, TRANSFORMERS_VIDEOMAE, RESNET, GOOGLENET, VIT),
 )
