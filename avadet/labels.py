@@ -52,6 +52,13 @@ def read_label_map(name_or_path: str | Path) -> LabelMap:
     return _label_map(path, _with_ava_groups(rows))
 
 
+def evaluated_part(labels: LabelMap) -> LabelMap:
+    """Only the classes that are evaluated, e.g. the 60 of AVA's 80 that some models know."""
+    rows = zip(labels.names, labels.ids, labels.groups, labels.evaluated)
+    names, ids, groups, evaluated = zip(*(row for row in rows if row[3]))
+    return LabelMap(names, ids, groups, evaluated, labels.exclusive)
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -2,8 +2,8 @@
 
 Pan et al., "Actor-Context-Actor Relation Network for Spatio-Temporal Action Localization", CVPR 2021. Three models lie
 in the model zoo of github.com/Siyu-C/ACAR-Net, under Apache-2.0: SlowFast R50 (27.8 frame-mAP@0.5 on AVA v2.2) and R101
-(31.7), and R101 of AVA-Kinetics (33.7). The links there lead to pages, not to files, so the zoo here has no entry:
-download one with a browser and give its path wherever a model is asked for. What the authors' code trains loads too,
+(31.7), and R101 of AVA-Kinetics (33.7). The links there lead to pages, not to files: whoever asks for one of them by
+name is told what to get with a browser, and where to put it. What the authors' code trains loads too, by its path,
 with the head of relations or the plain one, and the backbones that it starts from are for `model.init`.
 
 Their heads know the 60 classes of AVA that are evaluated, the first 13 of them poses of which a person has one. The
@@ -14,9 +14,10 @@ have nothing between them, and are one matrix here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor  # so that `entries` can have the means below without loading torch
 
 ACAR_MARKER = r"^(backbone\.module\.)?slow_conv1\.weight$"
 """A regular expression that matches some name of every checkpoint; those of a backbone alone have no prefix."""

@@ -1,9 +1,10 @@
 """Model cards: the readable JSON beside a file of weights that says everything else about a model.
 
 A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of its builder),
-`clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), perhaps `scores` (how
-logits become scores, see `scores_of`), perhaps `bank` (the model that makes its feature banks, see `bank_of`), and
-whatever else is worth knowing: `license`, `data`, `numbers`, `training`. No torch here.
+`clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), perhaps `classes`
+("evaluated": only those of the label map that count), perhaps `scores` (how logits become scores, see `scores_of`),
+perhaps `bank` (the model that makes its feature banks, see `bank_of`), and whatever else is worth knowing: `license`,
+`data`, `numbers`, `training`. No torch here.
 """
 
 from __future__ import annotations
@@ -95,9 +96,10 @@ def labels_of(card: dict[str, Any]) -> LabelMap:
     """
     labels = card["labels"]
     if isinstance(labels, str):
-        from avadet.labels import read_label_map
+        from avadet.labels import evaluated_part, read_label_map
 
-        return read_label_map(labels)
+        whole = read_label_map(labels)
+        return evaluated_part(whole) if card.get("classes") == "evaluated" else whole
     try:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in labels.items()}
         return LabelMap(**fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from avadet.models.acar_entries import ACAR_NET
 from avadet.models.entry import Entry, published
 from avadet.models.mmaction2_entries import MMACTION2
 from avadet.models.start_entries import STARTS
@@ -109,6 +110,6 @@ _PYSLOWFAST = (
     ),
 )
 
-ENTRIES = (_TINY, *_HUB, *_PYSLOWFAST, *MMACTION2, *STARTS)
+ENTRIES = (_TINY, *_HUB, *_PYSLOWFAST, *MMACTION2, *ACAR_NET, *STARTS)
 """Every model, the bundled one first, those that only start a training last. Published numbers: model zoos of
-pytorchvideo, PySlowFast and mmaction2."""
+pytorchvideo, PySlowFast, mmaction2 and ACAR-Net."""

@@ -11,7 +11,7 @@ from avadet.models.cards import make_card
 from avadet.models.download import cache_folder
 from avadet.types import ClipSpec
 
-_WHOLE_FRAME = "whole frames, short side 256, found people"
+WHOLE_FRAME = "whole frames, short side 256, found people"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Entry:
         url: where the file is published; "" for a model inside the package.
         sha256: first digits of the file's hash, where the publisher gives them.
         card: its card; {} for a model inside the package, whose card lies beside its weights.
+        is_page: whether `url` is a page from which a browser gets the file, not the file itself.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Entry:
     url: str = ""
     sha256: str = ""
     card: Mapping[str, Any] = field(default_factory=dict)
+    is_page: bool = False
 
     @property
     def is_bundled(self) -> bool:
@@ -65,7 +67,7 @@ def published(
     validation videos), license (if more is known than that of the project) and sha256.
     """
     license_note = facts.get("license", unstated_license(facts["project"], "Apache-2.0"))
-    protocol = f"{facts['scored_on']}, {_WHOLE_FRAME}" if "scored_on" in facts else _WHOLE_FRAME
+    protocol = f"{facts['scored_on']}, {WHOLE_FRAME}" if "scored_on" in facts else WHOLE_FRAME
     numbers = {"frame_map": facts["frame_map"], "protocol": protocol} if "frame_map" in facts else {}
     card = make_card(
         name,

@@ -163,8 +163,18 @@ def fetched(name_or_path: str | Path) -> Path:
         raise unknown_name("weights", path.name, known)
     entry = known[path.name]
     if not (entry.is_here or entry.is_bundled):
-        download(entry.url, entry.path, entry.sha256)
+        _fetch(entry)
     return entry.path
+
+
+def _fetch(entry: Entry) -> None:
+    """Download the weights of an entry; raises AvadetError if that fails, or only a browser can."""
+    if entry.is_page:
+        raise AvadetError(
+            f"{entry.name}: its authors' link is a page; get {entry.file} from {entry.url} with a browser and save it "
+            f"as {entry.path}"
+        )
+    download(entry.url, entry.path, entry.sha256)
 
 
 def entry_of(name: str) -> Entry:
@@ -193,7 +203,7 @@ def _load_entry(entry: Entry, device: torch.device, allow_partial: bool) -> Load
     from avadet.models.weights import read_checkpoint
 
     if not entry.is_here:
-        download(entry.url, entry.path, entry.sha256)
+        _fetch(entry)
     try:
         checkpoint = read_checkpoint(entry.path)
     except AvadetError as error:

@@ -18,12 +18,12 @@ from avadet.data.dataset import KeyframeDataset, SceneSource, hold_out, readable
 from avadet.data.frame_store import FrameStore
 from avadet.data.transforms import Augmentation
 from avadet.errors import AvadetError, unknown_name
-from avadet.labels import read_label_map
+from avadet.labels import evaluated_part, read_label_map
 from avadet.models import zoo
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.detector import ActionModel
 from avadet.models.layouts import ACAR, AVADET, PICTURES
-from avadet.models.layouts.recipes import AVA_EVALUATED, evaluated_classes
+from avadet.models.layouts.recipes import AVA_EVALUATED
 from avadet.models.picture_start import start_from_pictures
 from avadet.models.scores import pose_classes, to_scores
 from avadet.models.shufflenet import load_imagenet_start
@@ -311,7 +311,7 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
     weight = checkpoint.tensors.get("head.proj.weight")
     count = 0 if weight is None else len(weight)
     if checkpoint.layout == ACAR and count == AVA_EVALUATED:
-        return evaluated_classes().names
+        return evaluated_part(read_label_map("ava_v2.2")).names
     return read_label_map("ava_v2.2").names if count == zoo.AVA_CLASSES else None
 
 

@@ -14,11 +14,11 @@ from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
-from avadet.models.cards import make_card
+from avadet.models.cards import clip_of, labels_of, make_card
 from avadet.models.export import export
 from avadet.models.layouts import ACAR, Recipe, Tensors, recipe_of
 from avadet.models.weights import LoadReport, load_tensors, read_checkpoint
-from avadet.models.zoo import LoadedModel, build, load
+from avadet.models.zoo import LoadedModel, build, entry_of, load
 from avadet.types import ClipSpec
 
 SPEC = ClipSpec(32, 2, 30.0, 256, (0.45,) * 3, (0.225,) * 3)
@@ -251,6 +251,22 @@ def test_the_sixty_classes_that_count_and_poses_of_which_one_is_right(tmp_path: 
     assert len(labels) == 60 and all(labels.evaluated)
     # The authors take the softmax over the first 13.
     assert [group == "pose" for group in labels.groups] == [True] * 13 + [False] * 47
+
+
+@pytest.mark.parametrize(("kind", "name"), [("r50", "acar_slowfast_r50_ava"), ("r101", "acar_slowfast_r101_ava")])
+def test_entries_are_what_their_files_would_be_recognised_as(kind: str, name: str, tmp_path: Path) -> None:
+    """All but the sizes, which are small here."""
+    _, recipe = loaded(kind, tmp_path)
+    card = dict(entry_of(name).card)
+    built = {"alpha": 4, "last_dilation": 2, "lateral_ratio": 2, "lateral_norm": True, "slow_sampling": "linspace"}
+    told, head = {**built, **card["arguments"]}, card["arguments"]["head"]
+    for key in (*built, "lateral_kernel"):
+        assert told[key] == recipe.arguments[key], key
+    sizes = {"map_width", "own_width"}
+    seen = {key: value for key, value in recipe.arguments["head"].items() if key not in {*sizes, "acar"}}
+    assert seen == {"resolution": 7, "time_pool": "avg", **{k: head[k] for k in head if k not in {*sizes, "acar"}}}
+    assert {**recipe.arguments["head"]["acar"], "width": 512} == head["acar"]
+    assert (clip_of(card), labels_of(card), card["scores"]) == (recipe.clip, recipe.labels, recipe.scores)
 
 
 def test_a_path_is_enough(tmp_path: Path) -> None:

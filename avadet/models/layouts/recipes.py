@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from avadet.errors import AvadetError
-from avadet.labels import read_label_map
+from avadet.labels import evaluated_part, read_label_map
 from avadet.models.acar_layout import ACAR_MEAN, ACAR_STD, acar_head, is_fused_plainly
 from avadet.models.cards import ScoreRule
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD
@@ -149,16 +149,10 @@ def recipe_of(tensors: Tensors, layout: Layout, settings: Mapping[str, Any], sou
     clip = _clip_spec(known.get("DATA", {}), frames, stride, short_side, habits)
     num_classes = len(tensors["head.proj.weight"])
     if layout is ACAR and num_classes == AVA_EVALUATED:
-        return Recipe(architecture, arguments, clip, num_classes, evaluated_classes(), "pose_softmax")
+        return Recipe(
+            architecture, arguments, clip, num_classes, evaluated_part(read_label_map("ava_v2.2")), "pose_softmax"
+        )
     return Recipe(architecture, arguments, clip, num_classes)
-
-
-def evaluated_classes() -> LabelMap:
-    """The classes of AVA that count in its mAP, which are all that some models know."""
-    ava = read_label_map("ava_v2.2")
-    kept = [row for row in zip(ava.names, ava.ids, ava.groups, ava.evaluated) if row[3]]
-    names, ids, groups, evaluated = zip(*kept)
-    return LabelMap(names, ids, groups, evaluated)
 
 
 def _resnet(
