@@ -89,12 +89,19 @@ class RunFolder:
         self._steps.unlink(missing_ok=True)
         self._write("config.yaml", config)
         self._write("environment.txt", installed_packages())
-        self._write("run.json", json.dumps({"command": sys.argv, **describe_machine()}, indent=2) + "\n")
+        self._note({"command": sys.argv, **describe_machine()})
         self._write("metrics.jsonl", "")
 
     def resume(self, epochs_done: int, steps_done: int = 0) -> dict[str, float]:
-        """Drop the metrics of epochs and steps behind the checkpoint; returns those of the last epoch before it."""
+        """Drop the metrics of epochs and steps behind the checkpoint; returns those of the last epoch before it.
+
+        `run.json` gets another item of `resumed`: from where, by which command, on what machine.
+        """
         self._sweep()
+        notes = self._notes()
+        place = {"epochs_done": epochs_done, "steps_done": steps_done}
+        again = {**place, "command": sys.argv, **describe_machine()}
+        self._note({**notes, "resumed": [*notes.get("resumed", []), again]})
         if self._steps.is_file():
             kept = [line for line in _lines(self._steps) if json.loads(line)["step"] <= steps_done]
             self._write("steps.jsonl", "".join(f"{line}\n" for line in kept))
@@ -124,6 +131,17 @@ class RunFolder:
         """Append one line of metrics."""
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(metrics)) + "\n")
+
+    def _notes(self) -> dict[str, Any]:
+        """What `run.json` says; {} if there is none, or nothing that can be read."""
+        try:
+            notes = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return notes if isinstance(notes, dict) else {}
+
+    def _note(self, notes: Mapping[str, Any]) -> None:
+        self._write("run.json", json.dumps(notes, indent=2) + "\n")
 
     def _write(self, name: str, text: str) -> None:
         with whole_file(self.path / name) as partial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,3 +142,19 @@ def test_metrics_of_an_unfinished_epoch_are_dropped(tmp_path: Path) -> None:
 def test_machine_and_commit(tmp_path: Path) -> None:
     assert describe_machine()["torch"] == torch.__version__.split("+")[0] or describe_machine()["torch"]
     assert git_commit(tmp_path) == ""
+
+
+def test_a_run_folder_tells_of_every_resume(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start("seed: 0\n")
+    first = json.loads((folder.path / "run.json").read_text())
+    assert "resumed" not in first
+    folder.resume(1, 7)
+    folder.resume(2, 9)
+    notes = json.loads((folder.path / "run.json").read_text())
+    assert {name: notes[name] for name in first} == first
+    assert [(one["epochs_done"], one["steps_done"]) for one in notes["resumed"]] == [(1, 7), (2, 9)]
+    assert all(one["command"] and one["torch"] for one in notes["resumed"])
+    (folder.path / "run.json").write_text("[]")  # not worth an error to somebody who wants to train
+    folder.resume(2, 9)
+    assert len(json.loads((folder.path / "run.json").read_text())["resumed"]) == 1
