@@ -21,7 +21,7 @@ from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.mvit import SeparatePositions
+from avadet.models.grid_positions import SeparatePositions
 from avadet.models.vit_blocks import (
     EPS,
     INIT_STD,

@@ -24,15 +24,12 @@ from torchvision.ops import MLP, StochasticDepth
 
 from avadet.errors import AvadetError
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD, ActionDetector
+from avadet.models.grid_positions import Grid, positions_of
 from avadet.models.roi_head import RoIHead
-
-Grid = tuple[int, int, int]
-"""Frames, rows and columns of a box of tokens; also strides and kernels over it."""
 
 ONE: Grid = (1, 1, 1)
 EPS = 1e-6
 INIT_STD = 0.02
-ABSOLUTE_KINDS = ("none", "separate", "joint")
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ class MViT(nn.Module):
         self.cls_tokens = traits.cls_tokens
         self.patches = nn.Conv3d(3, width, kernel, _grid(patch_stride), _half(kernel))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if cls_token else None
-        self.positions = _absolute_positions(absolute_positions, width, _grid(grid), self.cls_tokens)
+        self.positions = positions_of(absolute_positions, width, _grid(grid), self.cls_tokens)
         shapes = block_shapes(plan, _grid(grid), widen_in_attention, drop_path)
         self.blocks = nn.ModuleList(Block(shape, traits) for shape in shapes)
         self.norm = nn.LayerNorm(plan[-1].channels, EPS)
@@ -216,57 +213,6 @@ def block_shapes(stages: Sequence[Stage], grid: Grid, widen_in_attention: bool, 
 def _shrunk(grid: Grid, stride: Grid) -> Grid:
     """A grid by a stride, rounded down, as tables of positions are sized (pooling itself rounds up)."""
     return grid[0] // stride[0], grid[1] // stride[1], grid[2] // stride[2]
-
-
-class SeparatePositions(nn.Module):
-    """Absolute positions as the sum of a table of places and a table of times."""
-
-    def __init__(self, channels: int, grid: Grid, cls_tokens: int) -> None:
-        """Make tables for a grid."""
-        super().__init__()
-        self.grid = grid
-        self.spatial = nn.Parameter(torch.zeros(1, grid[1] * grid[2], channels))
-        self.temporal = nn.Parameter(torch.zeros(1, grid[0], channels))
-        self.cls = nn.Parameter(torch.zeros(1, cls_tokens, channels)) if cls_tokens else None
-
-    def forward(self, grid: Grid) -> Tensor:
-        """What to add to class token and tokens of a grid, (1, [1 +] N, C)."""
-        cells = self.temporal[:, :, None] + self.spatial[:, None]
-        cells = _resized(cells.flatten(1, 2), self.grid, grid)
-        return cells if self.cls is None else torch.cat([self.cls, cells], dim=1)
-
-
-class JointPositions(nn.Module):
-    """Absolute positions as one table."""
-
-    def __init__(self, channels: int, grid: Grid, cls_tokens: int) -> None:
-        """Make a table for a grid."""
-        super().__init__()
-        self.grid = grid
-        self.cls_tokens = cls_tokens
-        self.table = nn.Parameter(torch.zeros(1, cls_tokens + math.prod(grid), channels))
-
-    def forward(self, grid: Grid) -> Tensor:
-        """What to add to class token and tokens of a grid, (1, [1 +] N, C)."""
-        cells = _resized(self.table[:, self.cls_tokens :], self.grid, grid)
-        return torch.cat([self.table[:, : self.cls_tokens], cells], dim=1)
-
-
-def _absolute_positions(kind: str, channels: int, grid: Grid, cls_tokens: int) -> nn.Module | None:
-    """The module of a kind of absolute positions."""
-    if kind not in ABSOLUTE_KINDS:
-        raise AvadetError(f"absolute_positions must be one of {', '.join(ABSOLUTE_KINDS)}, got '{kind}'")
-    if kind == "none":
-        return None
-    return (SeparatePositions if kind == "separate" else JointPositions)(channels, grid, cls_tokens)
-
-
-def _resized(cells: Tensor, old: Grid, new: Grid) -> Tensor:
-    """A table (1, N, C) over one grid, interpolated (trilinearly) to another."""
-    if old == new:
-        return cells
-    volume = F.interpolate(cells.transpose(1, 2).reshape(1, -1, *old), size=new, mode="trilinear")
-    return volume.flatten(2).transpose(1, 2)
 
 
 class Block(nn.Module):

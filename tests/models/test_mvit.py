@@ -17,6 +17,7 @@ from torchvision.models.video.mvit import MSBlockConfig, MultiscaleBlock
 
 from avadet.errors import AvadetError
 from avadet.models.detector import ActionDetector
+from avadet.models.grid_positions import Grid, JointPositions, SeparatePositions
 from avadet.models.layouts import Layout
 from avadet.models.mvit import (
     V1,
@@ -24,10 +25,7 @@ from avadet.models.mvit import (
     Attention,
     Block,
     BlockShape,
-    Grid,
-    JointPositions,
     RelativePositions,
-    SeparatePositions,
     Stage,
     Traits,
     block_shapes,
