@@ -21,7 +21,7 @@ from avadet.models.detector import ActionDetector, BoxFeatures
 from avadet.models.lfb import BankFile, BankWindow, FeatureBank, bank_window
 from avadet.models.zoo import LoadedModel
 from avadet.training.distributed import Processes
-from avadet.training.stopping import deaf_children
+from avadet.training.stopping import begun_deaf
 from avadet.types import Float32Array, FrameKey, IntArray
 
 
@@ -99,7 +99,7 @@ class BankMaker:
         plan = [part for row in rows for part in _parts(np.flatnonzero(chosen.video_rows == row), self.batch_size)]
         loader = ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers)
         extract = BoxFeatures(self.model.model.to(self.device)).eval()  # type: ignore[arg-type]
-        filled = groupby(_all(loader), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
+        filled = groupby(begun_deaf(loader.batches()), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
         ready = next(filled, None)
         for row in rows:
             times, features = [np.zeros(0)], [np.zeros((0, self.features), np.float32)]
@@ -114,15 +114,6 @@ class BankMaker:
 
 def _parts(keyframes: IntArray, size: int) -> list[IntArray]:
     return [keyframes[first : first + size] for first in range(0, len(keyframes), size)]
-
-
-def _all(loader: ClipLoader) -> Iterator[KeyframeBatch]:
-    batches = loader.batches()
-    with deaf_children():
-        first = next(batches, None)
-    if first is not None:
-        yield first
-    yield from batches
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer
 from avadet.training.feed import Feed, Plan, Share
 from avadet.training.scoring import Outcome, Score
-from avadet.training.stopping import deaf_children
+from avadet.training.stopping import begun_deaf
 from avadet.types import ClipSpec, Float32Array, IntArray, LabelMap
 
 
@@ -51,12 +50,10 @@ class ClipFeed:
 
     def parts(self, epoch: int, first_part: int = 0) -> Iterator[ClipBatch]:
         """The parts of an epoch from one on, in order."""
-        parts = self.loader.batches(epoch, first_part)
         state = torch.get_rng_state()
-        with deaf_children():
-            first = next(parts, None)
+        parts = begun_deaf(self.loader.batches(epoch, first_part))
         torch.set_rng_state(state)  # torch's loader draws when it starts; a run must not depend on how often it does
-        for part in chain([] if first is None else [first], parts):
+        for part in parts:
             yield with_window(part, self.targets, self.banks)
 
     def indices(self, epoch: int, part: int) -> IntArray:
@@ -254,11 +251,8 @@ class ClipScore:
         own = plan[self.processes.rank :: self.processes.count]
         loader = ClipLoader(ClipDataset(peopled, spec), lambda epoch: own, workers=self.workers)
         scores = np.zeros((len(self.targets.labels), len(self.labels)), np.float32)
-        batches = loader.batches()
-        with deaf_children():
-            first = next(batches, None)
-        every = chain([] if first is None else [first], batches)
-        for batch in tqdm(every, total=len(own), desc="scoring", disable=not progress, leave=False):
+        batches = begun_deaf(loader.batches())
+        for batch in tqdm(batches, total=len(own), desc="scoring", disable=not progress, leave=False):
             moved = with_window(batch, peopled, self.banks).to(scorer.device)
             with torch.inference_mode():
                 scores[batch.rows.numpy()] = scorer.probabilities(moved.clips, moved.rois, moved.window).cpu().numpy()

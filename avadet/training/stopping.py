@@ -6,8 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -24,6 +27,13 @@ def deaf_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begun_deaf(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; processes that are started for the first one are `deaf_children`."""
+    with deaf_children():
+        first = list(islice(items, 1))
+    return chain(first, items)
 
 
 class Stopped(Exception):
