@@ -82,7 +82,6 @@ def _set_up(
     data = setup.add_banks(config, data, maker, processes, progress)
     score = setup.build_score(config, data, device, processes)
     trainer, origin = setup.build_trainer(config, data, device, processes)
-    setup.check_bank(trainer.model, maker)
     torch.empty((), dtype=torch.int64).random_()  # as loaders drew here before they had a generator of their own
     if processes.rank:
         torch.manual_seed(config.seed + processes.rank)

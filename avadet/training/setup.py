@@ -21,7 +21,7 @@ from avadet.errors import AvadetError, unknown_name
 from avadet.labels import evaluated_part, read_label_map
 from avadet.models import zoo
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
-from avadet.models.detector import ActionModel
+from avadet.models.detector import ActionDetector, ActionModel
 from avadet.models.layouts import ACAR, AVADET, PICTURES
 from avadet.models.layouts.recipes import AVA_EVALUATED
 from avadet.models.picture_start import start_from_pictures
@@ -164,12 +164,14 @@ def bank_maker(config: Config, device: torch.device) -> BankMaker | None:
     """What makes the feature banks of a run; None if its model reads none.
 
     Raises:
-        AvadetError: if the bank's model is missing or cannot make banks.
+        AvadetError: if the bank's model is missing, cannot make banks, or makes others than the run's model reads.
     """
     if config.bank is None:
         return None
     loaded = zoo.load(str(config.bank.model))
-    return BankMaker(loaded, config.bank.folder, device, config.evaluate.batch_size, config.data.workers)
+    maker = BankMaker(loaded, config.bank.folder, device, config.evaluate.batch_size, config.data.workers)
+    _check_bank(config, maker)  # now: making the banks may take hours
+    return maker
 
 
 def add_banks(config: Config, data: RunData, maker: BankMaker | None, processes: Processes, progress: bool) -> RunData:
@@ -180,10 +182,13 @@ def add_banks(config: Config, data: RunData, maker: BankMaker | None, processes:
     return data.with_banks(maker, config.bank.window_s, processes, progress)
 
 
-def check_bank(model: ActionModel, maker: BankMaker | None) -> None:
-    """Raise AvadetError unless a model reads what the maker's banks hold."""
-    reader = getattr(getattr(model, "head", None), "bank", None)
-    if maker is not None and reader is not None and reader.bank_features != maker.features:
+def _check_bank(config: Config, maker: BankMaker) -> None:
+    """Raise AvadetError unless the model of a run, whose weights do not matter here, reads what the maker makes."""
+    arguments = model_arguments(config.model, config.clip)
+    with torch.device("meta"):
+        model = zoo.build(config.model.family, 1, clip_spec(config.clip), arguments)
+    reader = model.head.bank if isinstance(model, ActionDetector) else None
+    if reader is not None and reader.bank_features != maker.features:
         raise AvadetError(
             f"the head reads feature banks of {reader.bank_features} features a person, but those of "
             f"{maker.model.name} have {maker.features}; set model.arguments.head.bank.bank_features={maker.features}"

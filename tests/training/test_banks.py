@@ -242,6 +242,7 @@ def test_a_bank_of_another_width_is_told_before_training(spec: Path, looker: Pat
     wanted = config(spec, looker, tmp_path / "run", model={"arguments": arguments})
     with pytest.raises(AvadetError, match=r"reads feature banks of 99 .* looker have 256; set .*bank_features=256"):
         train(wanted)
+    assert not (tmp_path / "banks").exists()  # nor were any made
 
 
 def test_only_a_single_detector_makes_banks(tmp_path: Path) -> None:
