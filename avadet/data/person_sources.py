@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,47 +20,104 @@ from avadet.video.sample import resize_short
 
 Look = Callable[[UInt8Array], PersonBoxes]
 SHORT_SIDE = 320
+NOBODY = np.zeros((0, 4), np.float32)
 UCF24_SIZE_HW = (240, 320)
 FIGURE_SIZES_HW = ((240, 320), (256, 340), (240, 426), (320, 240))
 
 
-def jhmdb_frames(videos: Sequence[JhmdbVideo], per_video: int, look: Look) -> Iterator[tuple[str, LabelledFrame]]:
+@dataclass(frozen=True)
+class Teacher:
+    """Who says where the people are that nobody annotated.
+
+    Attributes:
+        look: gives everybody it sees in a frame, down to `maybe_score` at least.
+        person_score: from here on it is sure of a person.
+        maybe_score: from here on it is in doubt.
+    """
+
+    look: Look
+    person_score: float = 0.4
+    maybe_score: float = 0.12
+
+    def label(self, image: UInt8Array, annotated_norm: Float32Array) -> LabelledFrame:
+        """A frame with its people: the annotated ones, float32 (A, 4) in 0-1, and whoever else the teacher sees."""
+        return self._join(image, boxes.to_px(annotated_norm, image.shape[:2]), self.look(image))
+
+    def label_if_sure(self, image: UInt8Array) -> LabelledFrame | None:
+        """A frame in which nobody is annotated, with the people that the teacher sees.
+
+        None unless the teacher is sure of somebody, and in doubt about no more people than it is sure of: where it
+        doubts more it overlooks others, who would be learnt as nobody.
+        """
+        seen = self.look(image)
+        sure = int((seen.scores >= self.person_score).sum())
+        doubtful = int((seen.scores >= self.maybe_score).sum()) - sure
+        return self._join(image, NOBODY, seen) if sure >= max(doubtful, 1) else None
+
+    def _join(self, image: UInt8Array, annotated_px: Float32Array, seen: PersonBoxes) -> LabelledFrame:
+        return LabelledFrame(image, *label(annotated_px, seen, self.person_score, self.maybe_score))
+
+
+def jhmdb_frames(videos: Sequence[JhmdbVideo], per_video: int, teacher: Teacher) -> Iterator[tuple[str, LabelledFrame]]:
     """Evenly spread frames of JHMDB videos: the annotated actor, and whoever else the teacher sees.
 
     Args:
         videos: which.
         per_video: frames a video, at most.
-        look: the teacher.
+        teacher: see `Teacher`.
 
     Yields:
         (video id, frame).
     """
     for video in videos:
-        count = len(video.boxes_norm)
-        wanted = set(np.linspace(0, count - 1, min(per_video, count)).round().astype(int).tolist())
+        wanted = _spread(len(video.boxes_norm), per_video)
         for index, image in enumerate(_images(video.path)):
             if index in wanted:
-                yield video.video_id, _labelled(image, video.boxes_norm[index : index + 1], look)
+                yield video.video_id, teacher.label(image, video.boxes_norm[index : index + 1])
+
+
+def _spread(count: int, most: int) -> set[int]:
+    """At most so many numbers of 0 .. count - 1, evenly spread."""
+    return set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist())
 
 
 def clip_frames(
-    path: Path, every: int, look: Look, annotated: Mapping[int, Float32Array] | None = None
+    path: Path, every: int, teacher: Teacher, annotated: Mapping[int, Float32Array] | None = None
 ) -> Iterator[tuple[str, LabelledFrame]]:
     """Every n-th frame of a plain video.
 
     Args:
         path: the video.
         every: n.
-        look: the teacher.
+        teacher: see `Teacher`.
         annotated: boxes float32 (A, 4) in 0-1 by 0-based frame number, if there are any.
 
     Yields:
         (file name without suffix, frame).
     """
-    nobody = np.zeros((0, 4), np.float32)
     for index, image in enumerate(_images(path)):
         if index % every == 0:
-            yield path.stem, _labelled(image, (annotated or {}).get(index, nobody), look)
+            yield path.stem, teacher.label(image, (annotated or {}).get(index, NOBODY))
+
+
+def sure_frames(paths: Sequence[Path], per_file: int, teacher: Teacher) -> Iterator[tuple[str, LabelledFrame]]:
+    """Evenly spread frames of videos and pictures, those of them that `Teacher.label_if_sure` labels.
+
+    Args:
+        paths: videos and pictures.
+        per_file: frames of each, at most.
+        teacher: see `Teacher`.
+
+    Yields:
+        (file name without suffix, frame).
+    """
+    for path in paths:
+        with VideoReader(path) as reader:
+            wanted = _spread(sum(1 for _ in reader.frames()), per_file)
+        for index, image in enumerate(_images(path)):
+            frame = teacher.label_if_sure(image) if index in wanted else None
+            if frame is not None:
+                yield path.stem, frame
 
 
 def read_ucf24_boxes(path: str | Path) -> dict[str, dict[int, Float32Array]]:
@@ -91,10 +149,6 @@ def _images(path: Path) -> Iterator[UInt8Array]:
     with VideoReader(path) as reader:
         for frame in reader.frames():
             yield frame.image if min(frame.image.shape[:2]) <= SHORT_SIDE else resize_short(frame.image, SHORT_SIDE)
-
-
-def _labelled(image: UInt8Array, annotated_norm: Float32Array, look: Look) -> LabelledFrame:
-    return LabelledFrame(image, *label(boxes.to_px(annotated_norm, image.shape[:2]), look(image)))
 
 
 def figure_frames(scenes: int, per_scene: int, seed: int) -> Iterator[tuple[str, LabelledFrame]]:

@@ -28,8 +28,8 @@ class LabelledFrame:
     Attributes:
         image: uint8 (H, W, 3) RGB.
         boxes_px: float32 (N, 4) xyxy, pixels of `image`.
-        worth: float32 (N,) 0-1: the score that a detector ought to give: 1 for annotated people, the teacher's own for
-            those it found; 0 = perhaps a person, neither asked for nor punished.
+        worth: float32 (N,) 0-1: the score that a detector ought to give: 1 for a person; 0 = perhaps a person, neither
+            asked for nor punished.
     """
 
     image: UInt8Array
@@ -49,8 +49,7 @@ def label(
 
     Annotations are certain. A teacher's box that overlaps one by IoU 0.4 is the same person and dropped; one that lies
     mostly (0.8) inside or around an annotated one is a part or a group, and uncertain unless its score passes 0.7.
-    Others are certain from `person_score`, uncertain from `maybe_score`. Annotated people are worth 1, others what the
-    teacher gives them: where only the actor is annotated, bystanders shall not outrank the actor.
+    Others are certain from `person_score`, uncertain from `maybe_score`.
 
     Args:
         annotated_px: float32 (A, 4) xyxy.
@@ -69,8 +68,7 @@ def label(
     certain = np.where(nested, scores >= 0.7, scores >= person_score)
     kept = ~same & (scores >= maybe_score)
     all_boxes = np.concatenate((annotated_px, found[kept])).astype(np.float32)
-    worth = np.where(certain, scores, 0)[kept]
-    return all_boxes, np.concatenate((np.ones(len(annotated_px)), worth)).astype(np.float32)
+    return all_boxes, np.concatenate((np.ones(len(annotated_px)), certain[kept])).astype(np.float32)
 
 
 class FramePack:

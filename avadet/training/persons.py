@@ -50,7 +50,7 @@ class PersonTrainer:
         self.optimizer = build_optimizer("adamw", groups, momentum=0.0)
         self.average = WeightAverage(self.net, knobs.ema_decay)
         self.folder = RunFolder(config.run_dir)
-        draw = FrameDraw([packs.jhmdb, packs.clips, packs.figures], config.data.shares)
+        draw = FrameDraw([packs.jhmdb, packs.clips, packs.figures, packs.extra], config.data.shares)
         recipe = Recipe(**config.augment.model_dump())
         self.samples = PersonSamples(draw, recipe, config.seed, knobs.steps, knobs.batch_size)
         self.validation = packs.validation

@@ -38,11 +38,14 @@ class PersonDataConfig(Section):
         ucf24: folder with `videos/` and `ucf24_demo_boxes.csv`, or null.
         clips: folder of plain videos, or null.
         every: every n-th frame of UCF24 and plain videos.
+        extra: folder of further pictures and videos, searched with its subfolders, or null. Frames in which the teacher
+            is sure of somebody, and of as many people as it doubts, are learnt from.
+        extra_frames: of each of its files, at most.
         held_out: file names without suffix that are never learnt from, only scored.
         figures: number of rendered scenes.
         frames_per_scene: frames taken from each.
         cache: folder where `--prepare` puts the labelled frames.
-        shares: how often a sample begins with a frame of JHMDB, of the clips, of the figures.
+        shares: how often a sample begins with a frame of JHMDB, of the clips, of the figures, of the extra files.
     """
 
     jhmdb: Path
@@ -52,11 +55,13 @@ class PersonDataConfig(Section):
     ucf24: Path | None = None
     clips: Path | None = None
     every: PositiveInt = 3
+    extra: Path | None = None
+    extra_frames: PositiveInt = 4
     held_out: tuple[str, ...] = ()
     figures: Annotated[int, Field(ge=0)] = 300
     frames_per_scene: PositiveInt = 3
     cache: Path = Path("runs/persons_cache")
-    shares: tuple[Share, Share, Share] = (0.66, 0.2, 0.14)
+    shares: tuple[Share, Share, Share, Share] = (0.5, 0.2, 0.1, 0.2)
 
 
 class PersonAugmentConfig(Section):

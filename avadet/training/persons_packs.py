@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from avadet.annotations.jhmdb import read_jhmdb21, source_of
-from avadet.data.person_sources import Look, clip_frames, figure_frames, jhmdb_frames, read_ucf24_boxes
+from avadet.data.person_sources import (
+    Teacher,
+    clip_frames,
+    figure_frames,
+    jhmdb_frames,
+    read_ucf24_boxes,
+    sure_frames,
+)
 from avadet.data.person_teacher import careful
 from avadet.data.persons import FramePack, LabelledFrame
 from avadet.errors import AvadetError
@@ -19,6 +26,7 @@ from avadet.training.persons_config import PersonDataConfig, PersonsConfig
 
 FIGURE_SEED = 0
 NMS_IOU = 0.65
+SHOWN = frozenset({".jpg", ".jpeg", ".png", ".gif", ".mp4", ".mkv", ".avi", ".mov", ".webm"})  # of `data.extra`
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Packs:
     jhmdb: FramePack
     clips: FramePack
     figures: FramePack
+    extra: FramePack
     validation: FramePack
 
 
@@ -38,11 +47,12 @@ def prepare(config: PersonsConfig, report: Callable[[str], None] = print) -> Non
         AvadetError: if a file of the data is missing or cannot be read.
     """
     data, folder = config.data, config.data.cache
-    look = _teacher(config)
+    teacher = _teacher(config)
     train = read_jhmdb21(data.jhmdb, data.split).train
     _write(folder / "figures.npz", figure_frames(data.figures, data.frames_per_scene, FIGURE_SEED), report)
-    _write(folder / "clips.npz", _clips(data, look), report)
-    _write(folder / "jhmdb.npz", jhmdb_frames(train, data.frames_per_video, look), report)
+    _write(folder / "clips.npz", _clips(data, teacher), report)
+    _write(folder / "extra.npz", _extra(data, teacher), report)
+    _write(folder / "jhmdb.npz", jhmdb_frames(train, data.frames_per_video, teacher), report)
 
 
 def load_packs(data: PersonDataConfig) -> Packs:
@@ -51,9 +61,10 @@ def load_packs(data: PersonDataConfig) -> Packs:
     Raises:
         AvadetError: if a pack is missing.
     """
-    jhmdb, clips, figures = (FramePack.load(data.cache / f"{name}.npz") for name in ("jhmdb", "clips", "figures"))
+    names = ("jhmdb", "clips", "figures", "extra")
+    jhmdb, clips, figures, extra = (FramePack.load(data.cache / f"{name}.npz") for name in names)
     aside = np.array([is_held_out(source_of(name), data.validation) for name in jhmdb.clip_names])[jhmdb.clip_of]
-    return Packs(jhmdb.only(np.flatnonzero(~aside)), clips, figures, jhmdb.only(np.flatnonzero(aside)))
+    return Packs(jhmdb.only(np.flatnonzero(~aside)), clips, figures, extra, jhmdb.only(np.flatnonzero(aside)))
 
 
 def is_held_out(group: str, share: float) -> bool:
@@ -61,19 +72,31 @@ def is_held_out(group: str, share: float) -> bool:
     return zlib.crc32(group.encode()) % 1000 < 1000 * share
 
 
-def _teacher(config: PersonsConfig) -> Look:
+def _teacher(config: PersonsConfig) -> Teacher:
     from avadet.persons.onnx_yolox import OnnxYolox
 
-    return careful(OnnxYolox(config.teacher.path, threshold=config.teacher.maybe_score / 2, nms_iou=NMS_IOU))
+    knobs = config.teacher
+    look = careful(OnnxYolox(knobs.path, threshold=knobs.maybe_score / 2, nms_iou=NMS_IOU))
+    return Teacher(look, knobs.person_score, knobs.maybe_score)
 
 
-def _clips(data: PersonDataConfig, look: Look) -> Iterator[tuple[str, LabelledFrame]]:
+def _clips(data: PersonDataConfig, teacher: Teacher) -> Iterator[tuple[str, LabelledFrame]]:
     """Frames of every clip that is not held out."""
     annotated = read_ucf24_boxes(data.ucf24 / "ucf24_demo_boxes.csv") if data.ucf24 else {}
     learnt = [path for path in clip_paths(data) if path.stem not in data.held_out]
     return itertools.chain.from_iterable(
-        clip_frames(path, data.every, look, annotated.get(path.stem)) for path in learnt
+        clip_frames(path, data.every, teacher, annotated.get(path.stem)) for path in learnt
     )
+
+
+def _extra(data: PersonDataConfig, teacher: Teacher) -> Iterator[tuple[str, LabelledFrame]]:
+    """Frames of the pictures and videos of `data.extra` that are not held out."""
+    if data.extra is None:
+        return iter(())
+    if not data.extra.is_dir():
+        raise AvadetError(f"no folder {data.extra}; check data.extra")
+    shown = [path for path in sorted(data.extra.rglob("*")) if path.suffix.lower() in SHOWN and path.is_file()]
+    return sure_frames([path for path in shown if path.stem not in data.held_out], data.extra_frames, teacher)
 
 
 def clip_paths(data: PersonDataConfig) -> list[Path]:

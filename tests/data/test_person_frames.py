@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from avadet.data.person_compose import mosaic, paste_empty, paste_patch, paste_person, side_by_side, soft_mask
 from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, collate, finish, plain
-from avadet.data.person_sources import read_ucf24_boxes
+from avadet.data.person_sources import Teacher, read_ucf24_boxes, sure_frames
 from avadet.data.person_teacher import View, careful, fuse
 from avadet.data.person_windows import close_window, cut, empty_window, whole_window, zoomed_window
 from avadet.data.persons import FramePack, LabelledFrame, label
@@ -41,7 +42,7 @@ def test_labels_join_annotations_and_teacher() -> None:
     )
     boxes, worth = label(annotated, teacher)
     assert boxes.tolist() == [[0, 0, 40, 80], [10, 10, 30, 30], [60, 0, 90, 80], [60, 85, 70, 95]]
-    np.testing.assert_allclose(worth, [1, 0, 0.6, 0])  # annotated people outrank those that the teacher found
+    np.testing.assert_array_equal(worth, [1, 0, 1, 0])
 
 
 def test_a_view_goes_back_to_where_it_came_from() -> None:
@@ -67,6 +68,21 @@ def test_a_careful_look_at_nothing() -> None:
         return PersonBoxes.empty(image.shape[:2])
 
     assert len(careful(blind)(np.zeros((20, 30, 3), np.uint8))) == 0
+
+
+def test_a_teacher_who_doubts_more_than_it_knows_is_not_believed(tmp_path: Path) -> None:
+    shades = {40: (0.9, 0.2), 90: (0.9, 0.2, 0.3), 140: (0.3,), 190: (), 240: (0.5, 0.6, 0.2)}
+    for shade in shades:
+        cv2.imwrite(str(tmp_path / f"{shade}.png"), np.full((60, 80, 3), shade, np.uint8))
+
+    def look(image: UInt8Array) -> PersonBoxes:
+        scores = shades[min(shades, key=lambda shade: abs(shade - int(image.mean())))]
+        return seen(*((10 * i, 0, 10 * i + 9, 50, score) for i, score in enumerate(scores)), size_hw=(60, 80))
+
+    taken = dict(sure_frames(sorted(tmp_path.iterdir()), 4, Teacher(look, 0.4, 0.12)))
+    assert {name: frame.worth.tolist() for name, frame in taken.items()} == {"40": [1, 0], "240": [1, 1, 0]}
+    stricter = dict(sure_frames(sorted(tmp_path.iterdir()), 4, Teacher(look, 0.55, 0.12)))
+    assert {name: frame.worth.tolist() for name, frame in stricter.items()} == {"40": [1, 0]}
 
 
 def test_pack_round_trip(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import itertools
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from avadet.cli.main import main
-from avadet.data.person_sources import figure_frames
+from avadet.data.person_sources import Teacher, figure_frames
 from avadet.data.persons import FramePack
 from avadet.errors import AvadetError
 from avadet.files import resource_folder
@@ -20,7 +21,8 @@ from avadet.persons.tiny import TinyPersons
 from avadet.schema import read_schema
 from avadet.training.persons import PersonTrainer, start_net
 from avadet.training.persons_config import PersonsConfig
-from avadet.training.persons_packs import load_packs
+from avadet.training.persons_packs import _extra, load_packs
+from avadet.types import PersonBoxes, UInt8Array
 
 CONFIG = resource_folder("configs") / "persons" / "tiny.yaml"
 SMALL = (
@@ -38,6 +40,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     FramePack.gather(iter(zip(names, frames))).save(folder / "jhmdb.npz")
     FramePack.gather(iter(zip(itertools.repeat("scene"), frames))).save(folder / "figures.npz")
     FramePack.gather(iter(())).save(folder / "clips.npz")
+    FramePack.gather(iter(())).save(folder / "extra.npz")
     return folder
 
 
@@ -54,6 +57,22 @@ def test_the_shipped_config_is_whole() -> None:
 def test_a_wrong_key_is_named() -> None:
     with pytest.raises(AvadetError, match=r"train\.stepss: unknown key; did you mean 'steps'\?"):
         read_schema(CONFIG, ["train.stepss=3"], PersonsConfig)
+
+
+def test_extra_files_are_found_in_subfolders_and_held_out_by_name(tmp_path: Path) -> None:
+    for name in ("a.png", "deep/er/b.JPG", "held.png", "notes.txt"):
+        file = tmp_path / "extra" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(cv2.imencode(".png", np.full((48, 64, 3), 90, np.uint8))[1].tobytes())
+
+    def look(image: UInt8Array) -> PersonBoxes:
+        return PersonBoxes(np.array([[1, 2, 30, 40]], np.float32), np.ones(1, np.float32), image.shape[:2])
+
+    data = config(tmp_path, tmp_path, f"data.extra={tmp_path / 'extra'}", "data.held_out=[held]").data
+    assert [name for name, _ in _extra(data, Teacher(look))] == ["a", "b"]
+    assert not list(_extra(config(tmp_path, tmp_path).data, Teacher(look)))
+    with pytest.raises(AvadetError, match=r"no folder .*nowhere; check data\.extra"):
+        _extra(config(tmp_path, tmp_path, f"data.extra={tmp_path / 'nowhere'}").data, Teacher(look))
 
 
 def test_a_run_ends_with_a_detector(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
