@@ -200,6 +200,17 @@ def cells(size_hw: tuple[int, int] | torch.Size, device: torch.device | None = N
     return torch.cat(centres), torch.cat(strides)
 
 
+def mirrored_cells(size_hw: tuple[int, int] | torch.Size, device: torch.device | None = None) -> Tensor:
+    """For every cell of `cells`, which one lies where its mirror image is, left for right; int64 (A,)."""
+    numbers, first = [], 0
+    for stride in STRIDES:
+        rows, columns = size_hw[0] // stride, size_hw[1] // stride
+        grid = torch.arange(first, first + rows * columns, device=device).reshape(rows, columns)
+        numbers.append(grid.flip(1).flatten())
+        first += rows * columns
+    return torch.cat(numbers)
+
+
 def boxes_from_sides(log_sides: Tensor, centres_px: Tensor, strides_px: Tensor) -> Tensor:
     """Log distances (..., A, 4), in strides, to the left, top, right, bottom side -> xyxy px (..., A, 4)."""
     reach = log_sides.clamp(max=LOG_REACH).exp() * strides_px[:, None]

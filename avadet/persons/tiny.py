@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import nms
 
-from avadet.models.person_net import SIZE_MULTIPLE, PersonNet, fuse_norms
+from avadet.models.person_net import SIZE_MULTIPLE, PersonNet, RawPeople, fuse_norms, mirrored_cells
 from avadet.models.person_weights import load_person_net
 from avadet.persons.tidy import tidy
 from avadet.types import PersonBoxes, UInt8Array
@@ -27,6 +27,7 @@ class TinyPersons:
     Attributes:
         threshold: lowest person score that is returned, 0-1.
         long_side: px that the longer side of a frame is brought to before the network sees it.
+        mirror: whether the network looks at the frame's mirror image as well.
         card: what is known of the weights: data, training, numbers.
     """
 
@@ -53,11 +54,17 @@ class TinyPersons:
 
     @classmethod
     def from_net(
-        cls, net: PersonNet, long_side: int, threshold: float, device: str = "cpu", nms_iou: float = NMS_IOU
+        cls,
+        net: PersonNet,
+        long_side: int,
+        threshold: float,
+        mirror: bool = False,
+        device: str = "cpu",
+        nms_iou: float = NMS_IOU,
     ) -> TinyPersons:
         """Wrap a net that is already there, e.g. in training; the net itself is not changed."""
         self = cls.__new__(cls)
-        self.card = {"long_side": long_side, "threshold": threshold}
+        self.card = {"long_side": long_side, "threshold": threshold, "mirror": mirror}
         copy = PersonNet(net.width)
         copy.load_state_dict(net.state_dict())
         self._init_from(copy, device, threshold, nms_iou)
@@ -66,6 +73,7 @@ class TinyPersons:
     def _init_from(self, net: PersonNet, device: str, threshold: float | None, nms_iou: float) -> None:
         self.threshold = float(self.card["threshold"]) if threshold is None else threshold
         self.long_side = int(self.card["long_side"])
+        self.mirror = bool(self.card.get("mirror", False))
         self._nms_iou = nms_iou
         self._device = torch.device(device)
         fused = fuse_norms(net.eval())
@@ -86,8 +94,8 @@ class TinyPersons:
             return PersonBoxes.empty(size_hw)
         canvas, scale_xy = letterbox(frame, self.long_side)
         image = torch.from_numpy(canvas).to(self._device).permute(2, 0, 1)[None].float().div_(255)
-        raw = self._net(image)
-        corners, scores = strongest(raw.boxes_px[0], raw.logits[0], self.threshold, self._nms_iou)
+        boxes_px, logits = both_ways(self._net, image) if self.mirror else one_way(self._net, image)
+        corners, scores = strongest(boxes_px, logits, self.threshold, self._nms_iou)
         in_frame = corners.cpu().numpy() / np.tile(scale_xy, 2)
         return tidy(in_frame, scores.cpu().numpy(), size_hw, self.threshold)
 
@@ -106,6 +114,22 @@ def letterbox(frame: UInt8Array, long_side: int) -> tuple[UInt8Array, np.ndarray
     averaged = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
     canvas[: new_hw[0], : new_hw[1]] = cv2.resize(frame, new_hw[::-1], interpolation=averaged)
     return canvas, np.array([new_hw[1] / width, new_hw[0] / height])
+
+
+def one_way(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
+    """What the net says of a picture, float (1, 3, H, W) RGB 0-1: boxes (A, 4) px and logits (A,)."""
+    raw: RawPeople = net(image)
+    return raw.boxes_px[0], raw.logits[0]
+
+
+def both_ways(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
+    """As `one_way`, but the mean of what the net says of the picture and of its mirror image, cell by cell."""
+    raw: RawPeople = net(torch.cat((image, image.flip(-1))))
+    partner = mirrored_cells(image.shape[2:], image.device)
+    left, top, right, bottom = raw.boxes_px[1, partner].unbind(-1)
+    width = image.shape[-1]
+    turned = torch.stack((width - right, top, width - left, bottom), dim=-1)
+    return (raw.boxes_px[0] + turned) / 2, (raw.logits[0] + raw.logits[1, partner]) / 2
 
 
 def strongest(boxes_px: Tensor, logits: Tensor, threshold: float, nms_iou: float) -> tuple[Tensor, Tensor]:

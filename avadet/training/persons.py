@@ -78,7 +78,7 @@ class PersonTrainer:
                 self._log(step + 1, loss, pace, report)
             if (step + 1) % knobs.save_every == 0:
                 self._save(step + 1)
-        threshold = choose_threshold(self.average.model, config.long_side, self.validation)
+        threshold = choose_threshold(self.average.model, config, self.validation)
         report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on videos kept aside")
         self._save(knobs.steps, threshold)
         return self.folder.model
@@ -125,14 +125,14 @@ class PersonTrainer:
         save_model(self.folder.model, self.average.model, person_card(self.config, step, threshold), half=True)
 
 
-def choose_threshold(net: PersonNet, long_side: int, frames: FramePack) -> float:
+def choose_threshold(net: PersonNet, config: PersonsConfig, frames: FramePack) -> float:
     """The lowest threshold with at most `FALSE_A_FRAME` false boxes a frame on frames kept aside.
 
     `UNCHOSEN_THRESHOLD` if there are no such frames.
     """
     if not len(frames):
         return UNCHOSEN_THRESHOLD
-    detector = TinyPersons.from_net(net, long_side, SCORE_FLOOR)
+    detector = TinyPersons.from_net(net, config.long_side, SCORE_FLOOR, config.mirror)
     found = [detector(frames[i].image) for i in range(len(frames))]
     return lowest_threshold(found, [frames.people(i) for i in range(len(frames))], FALSE_A_FRAME)
 
@@ -146,6 +146,7 @@ def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str,
         "arguments": {"width": config.width},
         "threshold": threshold,
         "long_side": config.long_side,
+        "mirror": config.mirror,
         "training": {"steps": step, "seed": config.seed, **describe_machine()},
     }
 

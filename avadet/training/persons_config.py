@@ -122,6 +122,7 @@ class PersonsConfig(Section):
         init: ImageNet trunk (ShuffleNetV2 0.5x), or the .safetensors of an earlier run; null = random.
         width: channels of neck and heads.
         long_side: px, longer side of the picture at inference.
+        mirror: whether inference looks at the picture's mirror image as well, which takes twice the time.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -130,6 +131,7 @@ class PersonsConfig(Section):
     init: Path | None = None
     width: PositiveInt = 96
     long_side: PositiveInt = 416
+    mirror: bool = False
     teacher: TeacherConfig
     data: PersonDataConfig
     augment: PersonAugmentConfig = PersonAugmentConfig()

@@ -13,7 +13,8 @@ import torch
 from avadet import boxes
 from avadet.errors import AvadetError
 from avadet.figures.scene import random_scene
-from avadet.persons.tiny import BUNDLED, TinyPersons, letterbox, strongest
+from avadet.models.person_net import PersonNet, cells
+from avadet.persons.tiny import BUNDLED, TinyPersons, both_ways, letterbox, one_way, strongest
 from avadet.types import PersonBoxes, UInt8Array
 
 
@@ -44,6 +45,32 @@ def test_two_people_who_overlap_stay_two() -> None:
     kept, scores = strongest(corners, torch.tensor([2.0, 1.0, 1.5]), 0.3, 0.6)
     assert kept.tolist() == [[0, 0, 100, 200], [40, 0, 140, 200]]
     assert scores.tolist() == pytest.approx([0.8808, 0.7311], abs=1e-4)
+
+
+def test_both_ways_is_the_mean_of_two_looks_and_blind_to_left_and_right() -> None:
+    torch.manual_seed(0)
+    net = PersonNet(16).eval()
+    image = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        boxes_px, logits = both_ways(net, image)
+        mirrored_boxes_px, mirrored_logits = both_ways(net, image.flip(-1))
+        (here_px, here), (there_px, there) = one_way(net, image), one_way(net, image.flip(-1))
+    centres, _ = cells((64, 96))
+    partner = [int(((centres - torch.tensor([96 - x, y])).abs().sum(dim=1)).argmin()) for x, y in centres[:96].tolist()]
+    torch.testing.assert_close(logits[:96], (here[:96] + there[partner]) / 2)
+    torch.testing.assert_close(boxes_px[:96, 0], (here_px[:96, 0] + 96 - there_px[partner, 2]) / 2)
+    torch.testing.assert_close(boxes_px[:96, 1], (here_px[:96, 1] + there_px[partner, 1]) / 2)
+    torch.testing.assert_close(mirrored_logits[partner], logits[:96])
+    torch.testing.assert_close(mirrored_boxes_px[partner, 2], 96 - boxes_px[:96, 0])
+
+
+def test_the_card_says_whether_to_look_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    forward = PersonNet.forward
+    monkeypatch.setattr(PersonNet, "forward", lambda net, images: looks.append(len(images)) or forward(net, images))
+    for mirror in (False, True):
+        TinyPersons.from_net(PersonNet(16), 64, 0.5, mirror)(np.zeros((48, 64, 3), np.uint8))
+    assert looks == [1, 2]
 
 
 def test_the_contract(tiny: TinyPersons) -> None:
