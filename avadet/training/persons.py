@@ -30,7 +30,7 @@ Report = Callable[[str], None]
 LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
-FALSE_A_FRAME = 0.25  # false boxes that the chosen threshold may show
+FALSE_A_FRAME = 0.18  # false boxes that the chosen threshold may show; footage of other kinds shows some more
 
 
 class PersonTrainer:
