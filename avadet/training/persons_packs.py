@@ -49,9 +49,10 @@ def prepare(config: PersonsConfig, report: Callable[[str], None] = print) -> Non
     data, folder = config.data, config.data.cache
     teacher = _teacher(config)
     train = read_jhmdb21(data.jhmdb, data.split).train
+    clips, extra = _clips(data, teacher), _extra(data, teacher)  # what is missing is missed before the work begins
     _write(folder / "figures.npz", figure_frames(data.figures, data.frames_per_scene, FIGURE_SEED), report)
-    _write(folder / "clips.npz", _clips(data, teacher), report)
-    _write(folder / "extra.npz", _extra(data, teacher), report)
+    _write(folder / "clips.npz", clips, report)
+    _write(folder / "extra.npz", extra, report)
     _write(folder / "jhmdb.npz", jhmdb_frames(train, data.frames_per_video, teacher), report)
 
 
