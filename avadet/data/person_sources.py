@@ -36,8 +36,8 @@ class Teacher:
     """
 
     look: Look
-    person_score: float = 0.4
-    maybe_score: float = 0.12
+    person_score: float
+    maybe_score: float
 
     def label(self, image: UInt8Array, annotated_norm: Float32Array) -> LabelledFrame:
         """A frame with its people: the annotated ones, float32 (A, 4) in 0-1, and whoever else the teacher sees."""

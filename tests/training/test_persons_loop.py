@@ -68,11 +68,12 @@ def test_extra_files_are_found_in_subfolders_and_held_out_by_name(tmp_path: Path
     def look(image: UInt8Array) -> PersonBoxes:
         return PersonBoxes(np.array([[1, 2, 30, 40]], np.float32), np.ones(1, np.float32), image.shape[:2])
 
+    teacher = Teacher(look, 0.4, 0.12)
     data = config(tmp_path, tmp_path, f"data.extra={tmp_path / 'extra'}", "data.held_out=[held]").data
-    assert [name for name, _ in _extra(data, Teacher(look))] == ["a", "b"]
-    assert not list(_extra(config(tmp_path, tmp_path).data, Teacher(look)))
+    assert [name for name, _ in _extra(data, teacher)] == ["a", "b"]
+    assert not list(_extra(config(tmp_path, tmp_path).data, teacher))
     with pytest.raises(AvadetError, match=r"no folder .*nowhere; check data\.extra"):
-        _extra(config(tmp_path, tmp_path, f"data.extra={tmp_path / 'nowhere'}").data, Teacher(look))
+        _extra(config(tmp_path, tmp_path, f"data.extra={tmp_path / 'nowhere'}").data, teacher)
 
 
 def test_a_run_ends_with_a_detector(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
