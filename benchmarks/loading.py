@@ -84,12 +84,12 @@ def describe(path: Path) -> str:
 def measure(paths: dict[str, Path], clips: int, seed: int) -> dict[str, np.ndarray]:
     """Seconds (clips, 2) a clip, wall and CPU, by name of the file; checks that both give the same frames."""
     from avadet.data.clip_reader import OpenVideos, read_frames
-    from avadet.data.loader import use_one_thread
     from avadet.data.transforms import FIELD_RECIPE, draw_change
+    from avadet.data.workers import use_one_thread
     from avadet.types import ClipSpec
 
     spec = ClipSpec(32, 2, FPS, 256, (0.45,) * 3, (0.225,) * 3)
-    use_one_thread(0)  # as worker processes do
+    use_one_thread()  # as worker processes do
     videos = OpenVideos(4)
     length_s = videos.reader(paths["as it is"]).info.duration_s
     times = {name: np.zeros((clips, 2)) for name in paths}

@@ -72,7 +72,7 @@ def output_paths(stem: str, args: argparse.Namespace) -> list[Path]:
 
 def free_stem(stem: str, args: argparse.Namespace) -> str:
     """The stem, with -2, -3, ... after it if another run of the same second has it."""
-    from avadet.inference.growing import part_of
+    from avadet.files import part_of
 
     number, free = 1, stem
     while any(path.exists() or part_of(path).exists() for path in output_paths(free, args)):
@@ -140,7 +140,7 @@ def looks_ahead_s(setup: Setup) -> float:
 
 def announce(name: str, reader: LiveReader, setup: Setup, args: argparse.Namespace) -> None:
     """Say on stderr what is read, where the results grow, and how soon they can come."""
-    from avadet.inference.growing import part_of
+    from avadet.files import part_of
 
     height, width = reader.info.size_hw
     kind = "a recording, nothing is dropped" if reader.is_recording else "live"

@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
 from avadet.annotations.splits import DataVideo
 from avadet.data.clip_reader import existing
 from avadet.data.clips import BrokenSample, ClipDataset, KeyframeSample
-from avadet.data.dataset import SampleKey
 from avadet.data.keyframes import Targets
-from avadet.data.loader import ClipBatch, stack_rois, use_one_thread
+from avadet.data.loader import ClipBatch, stack_rois
+from avadet.data.workers import BatchLoader
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, IntArray, UInt8Array
 from avadet.video.read import probe
@@ -157,19 +156,6 @@ def _clip_hw(video: DataVideo, spec: ClipSpec) -> tuple[int, int]:
         return 0, 0  # the loader says what is wrong, or skips it
 
 
-@dataclass
-class _Order(Sampler[list[SampleKey]]):
-    """The batches that the loader is to make next."""
-
-    batches: list[list[SampleKey]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        return iter(self.batches)
-
-
 class ClipLoader:
     """Batches of a data set, made in worker processes.
 
@@ -200,21 +186,11 @@ class ClipLoader:
         """
         self._plan = plan
         self._on_error = on_error
-        self._order = _Order()
         self.skipped: list[BrokenSample] = []
         red, green, blue = (round(255 * value) for value in dataset.spec.mean)
         classes = dataset.targets.labels.shape[1]
-        self._loader: DataLoader[KeyframeBatch] = DataLoader(
-            dataset,  # type: ignore[arg-type]  # keys are (epoch, keyframe) pairs
-            batch_sampler=self._order,
-            num_workers=workers,
-            collate_fn=partial(collate_clips, num_classes=classes, pad_rgb=(red, green, blue)),
-            pin_memory=pin,
-            persistent_workers=workers > 0,
-            prefetch_factor=prefetch if workers else None,
-            worker_init_fn=use_one_thread if workers else None,
-            generator=torch.Generator(),  # its own, so that a run's generator does not depend on it
-        )
+        joined = partial(collate_clips, num_classes=classes, pad_rgb=(red, green, blue))
+        self._loader = BatchLoader(dataset, joined, workers, pin=pin, prefetch=prefetch)
 
     def steps(self, epoch: int = 0) -> int:
         """Batches in an epoch."""
@@ -228,8 +204,8 @@ class ClipLoader:
         """
         self.skipped = []
         planned = self._plan(epoch)[first_step:]
-        self._order.batches = [[(epoch, int(keyframe)) for keyframe in batch] for batch in planned]
-        for step, batch in enumerate(self._loader, start=first_step):
+        keys = [[(epoch, int(keyframe)) for keyframe in batch] for batch in planned]
+        for step, batch in enumerate(self._loader.batches(keys), start=first_step):
             if batch.broken and self._on_error == "raise":
                 raise AvadetError(f"video {batch.broken[0].video_id}: {batch.broken[0].reason}")
             self.skipped.extend(batch.broken)
@@ -237,6 +213,10 @@ class ClipLoader:
                 yield replace(batch, step=step)
         for line in describe_skipped(self.skipped):
             _LOG.warning("epoch %d: %s", epoch, line)
+
+    def close(self) -> None:
+        """End the processes that make clips."""
+        self._loader.close()
 
 
 def describe_skipped(skipped: Iterable[BrokenSample]) -> list[str]:

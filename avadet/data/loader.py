@@ -1,17 +1,15 @@
-"""From samples to batches: order, worker processes, collation."""
+"""From samples to batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
-from avadet.data.dataset import ClipSample, KeyframeDataset, SampleKey
+from avadet.data.dataset import ClipSample
 from avadet.models.lfb import BankWindow
 from avadet.types import Float32Array, UInt8Array
 
@@ -64,49 +62,3 @@ def stack_rois(boxes_px: Sequence[Float32Array]) -> Float32Array:
 def gather_clips(frames: UInt8Array | Tensor, indices: Tensor) -> Tensor:
     """Frames (L, H, W, 3) of a video and indices (N, T) -> clips (N, 3, T, H, W)."""
     return torch.as_tensor(frames)[indices].permute(0, 4, 1, 2, 3)
-
-
-class EpochSampler(Sampler[SampleKey]):
-    """Every (epoch, index) of an epoch once, in an order that depends on seed and epoch alone.
-
-    The epoch travels in the key, so worker processes that live on from epoch to epoch need not be told of it.
-    """
-
-    def __init__(self, length: int, seed: int) -> None:
-        """Start at epoch 0; set `epoch` before each pass."""
-        self._length = length
-        self._seed = seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        """Keys in an epoch."""
-        return self._length
-
-    def __iter__(self) -> Iterator[SampleKey]:
-        """The keys of the current epoch."""
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._length)
-        return iter([(self.epoch, int(index)) for index in order])
-
-
-def train_loader(
-    dataset: KeyframeDataset, sampler: EpochSampler, batch_size: int, workers: int, pin: bool = False
-) -> DataLoader[ClipBatch]:
-    """Batches of one epoch at a time; a last batch that is not full is left out (BatchNorm needs company)."""
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]  # keys are (epoch, index) pairs
-        batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=collate,
-        drop_last=True,
-        pin_memory=pin,
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=use_one_thread if workers else None,
-    )
-
-
-def use_one_thread(_worker: int) -> None:
-    """Worker processes are the parallelism; threads inside them only get in each other's way."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from avadet.data.person_compose import mosaic, paste_empty, paste_person, recolour, side_by_side
 from avadet.data.person_windows import close_window, cut, empty_window, whole_window, zoomed_window
 from avadet.data.persons import FramePack, LabelledFrame
+from avadet.data.workers import BatchLoader
 from avadet.models.person_loss import Targets
 
 PLAIN_SHARE = 0.25  # of the pictures without a person, these are of one colour
@@ -163,21 +163,6 @@ def collate(frames: Sequence[LabelledFrame]) -> tuple[Tensor, Targets]:
     return images, Targets(corners, worth, doubtful)
 
 
-def batches(
-    samples: PersonSamples, batch_size: int, workers: int, first_step: int = 0
-) -> DataLoader[tuple[Tensor, Targets]]:
-    """Batches in order, from `first_step` on."""
-    return DataLoader(
-        samples,  # type: ignore[arg-type]  # collate turns pictures into batches
-        batch_size,
-        sampler=range(first_step * batch_size, len(samples)),
-        num_workers=workers,
-        collate_fn=collate,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_use_one_thread if workers else None,
-    )
-
-
-def _use_one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+def person_loader(samples: PersonSamples, workers: int) -> BatchLoader[tuple[Tensor, Targets]]:
+    """What makes batches of samples, by their numbers."""
+    return BatchLoader(samples, collate, workers, prefetch=4)

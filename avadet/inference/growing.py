@@ -6,18 +6,11 @@ is killed or fails, the .part stays, with everything up to then.
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from avadet.errors import AvadetError
+from avadet.files import growing_file
 from avadet.inference.events import EventsSink
 from avadet.inference.sinks import AvaCsvSink, JsonlSink, TextSink
-
-
-def part_of(path: Path) -> Path:
-    """Where a result lies as long as it grows."""
-    return path.with_name(f"{path.name}.part")
 
 
 class _GrowingSink(TextSink):
@@ -29,22 +22,10 @@ class _GrowingSink(TextSink):
         Raises:
             AvadetError: if it cannot be written there.
         """
-        part = part_of(self._path)
-        try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            self._file = part.open("w", buffering=1, encoding="utf-8", errors="backslashreplace", newline="\n")
-        except OSError as error:
-            raise AvadetError(f"cannot write {part}: {error.strerror}; choose a folder you may write to") from error
-        self._stack.push(self._give_name)
-        self._stack.enter_context(self._file)
+        part = self._stack.enter_context(growing_file(self._path))
+        file = part.open("w", buffering=1, encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._file = self._stack.enter_context(file)
         return self
-
-    def _give_name(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the closed file its name; after an error or a hard stop, leave it as it is."""
-        if kind is None:
-            part_of(self._path).replace(self._path)
 
 
 class GrowingAvaCsv(AvaCsvSink, _GrowingSink):

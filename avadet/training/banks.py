@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +22,6 @@ from avadet.models.detector import ActionDetector, BoxFeatures
 from avadet.models.lfb import BankFile, BankWindow, FeatureBank, bank_window
 from avadet.models.zoo import LoadedModel
 from avadet.training.distributed import Processes
-from avadet.training.stopping import begun_deaf
 from avadet.types import Float32Array, FrameKey, IntArray
 
 
@@ -75,8 +75,8 @@ class BankMaker:
         # Everybody has looked before anybody writes: else the shares would not fit together.
         missing = processes.gather(missing)[0][processes.rank :: processes.count]
         bar = tqdm(missing, desc="feature banks", unit="video", disable=not progress or not missing, leave=False)
-        with bar:
-            for row, bank in self._made(targets, missing):
+        with bar, closing(self._made(targets, missing)) as made:
+            for row, bank in made:
                 bank.save(paths[row])
                 bar.update()
         processes.gather(None)
@@ -91,24 +91,24 @@ class BankMaker:
         key = _digest(model.encode(), name.encode(), *(np.ascontiguousarray(array).tobytes() for array in arrays))
         return self.folder / f"{quote(name, safe='')}.{key}.safetensors"
 
-    def _made(self, targets: Targets, rows: Sequence[int]) -> Iterator[tuple[int, FeatureBank]]:
+    def _made(self, targets: Targets, rows: Sequence[int]) -> Generator[tuple[int, FeatureBank], None, None]:
         """The banks of some videos."""
         peopled = np.flatnonzero(np.isin(targets.video_rows, rows) & (np.diff(targets.starts) > 0))
         chosen = targets.select(peopled)
         spec = self.model.spec
         plan = [part for row in rows for part in _parts(np.flatnonzero(chosen.video_rows == row), self.batch_size)]
-        loader = ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers)
         extract = BoxFeatures(self.model.model.to(self.device)).eval()  # type: ignore[arg-type]
-        filled = groupby(begun_deaf(loader.batches()), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
-        ready = next(filled, None)
-        for row in rows:
-            times, features = [np.zeros(0)], [np.zeros((0, self.features), np.float32)]
-            if ready is not None and ready[0] == row:
-                for batch in ready[1]:
-                    times.append(chosen.times_s[batch.keyframes.numpy()[batch.rois[:, 0].long().numpy()]])
-                    features.append(_features(extract, batch, self.device))
-                ready = next(filled, None)
-            yield row, FeatureBank(targets.videos[row].video_id, np.concatenate(times), np.concatenate(features))
+        with closing(ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers)) as loader:
+            filled = groupby(loader.batches(), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
+            ready = next(filled, None)
+            for row in rows:
+                times, features = [np.zeros(0)], [np.zeros((0, self.features), np.float32)]
+                if ready is not None and ready[0] == row:
+                    for batch in ready[1]:
+                        times.append(chosen.times_s[batch.keyframes.numpy()[batch.rois[:, 0].long().numpy()]])
+                        features.append(_features(extract, batch, self.device))
+                    ready = next(filled, None)
+                yield row, FeatureBank(targets.videos[row].video_id, np.concatenate(times), np.concatenate(features))
         self.model.model.to("cpu")
 
 

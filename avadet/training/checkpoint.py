@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -70,18 +69,16 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         AvadetError: if they cannot be written, the disk being full, say.
     """
-    try:
-        with whole_file(path) as partial:
+    with whole_file(path) as partial:
+        try:
             torch.save(state, partial)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk
-        free = shutil.disk_usage(path.parent).free / 1e6
-        kept = f"{path} is kept as it was" if path.exists() else "there is none yet"
-        raise AvadetError(
-            f"cannot write a checkpoint to {path.parent}, where {free:.0f} MB are free: {str(error).splitlines()[0]}; "
-            f"{kept}; make room and go on with --resume"
-        ) from error
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk
+            free = shutil.disk_usage(path.parent).free / 1e6
+            kept = f"{path} is kept as it was" if path.exists() else "there is none yet"
+            raise AvadetError(
+                f"cannot write a checkpoint to {path.parent}, where {free:.0f} MB are free: "
+                f"{str(error).splitlines()[0]}; {kept}; make room and go on with --resume"
+            ) from error
 
 
 def read_state(path: Path, config: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,6 @@ from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer
 from avadet.training.feed import Feed, Plan, Share
 from avadet.training.scoring import Outcome, Score
-from avadet.training.stopping import begun_deaf
 from avadet.types import ClipSpec, Float32Array, IntArray, LabelMap
 
 
@@ -50,15 +50,16 @@ class ClipFeed:
 
     def parts(self, epoch: int, first_part: int = 0) -> Iterator[ClipBatch]:
         """The parts of an epoch from one on, in order."""
-        state = torch.get_rng_state()
-        parts = begun_deaf(self.loader.batches(epoch, first_part))
-        torch.set_rng_state(state)  # torch's loader draws when it starts; a run must not depend on how often it does
-        for part in parts:
+        for part in self.loader.batches(epoch, first_part):
             yield with_window(part, self.targets, self.banks)
 
     def indices(self, epoch: int, part: int) -> IntArray:
         """Which keyframes make a part."""
         return self.plan(epoch)[part]
+
+    def close(self) -> None:
+        """End the processes that make batches."""
+        self.loader.close()
 
 
 def with_window(batch: KeyframeBatch, targets: Targets, banks: Banks | None) -> KeyframeBatch:
@@ -249,13 +250,13 @@ class ClipScore:
         peopled = self.targets.select(np.flatnonzero(np.diff(self.targets.starts)))  # the same people, row by row
         plan = batches_by_size(clip_sizes(peopled, spec), scorer.batch_size)(0)
         own = plan[self.processes.rank :: self.processes.count]
-        loader = ClipLoader(ClipDataset(peopled, spec), lambda epoch: own, workers=self.workers)
         scores = np.zeros((len(self.targets.labels), len(self.labels)), np.float32)
-        batches = begun_deaf(loader.batches())
-        for batch in tqdm(batches, total=len(own), desc="scoring", disable=not progress, leave=False):
-            moved = with_window(batch, peopled, self.banks).to(scorer.device)
-            with torch.inference_mode():
-                scores[batch.rows.numpy()] = scorer.probabilities(moved.clips, moved.rois, moved.window).cpu().numpy()
+        with closing(ClipLoader(ClipDataset(peopled, spec), lambda epoch: own, workers=self.workers)) as loader:
+            for batch in tqdm(loader.batches(), total=len(own), desc="scoring", disable=not progress, leave=False):
+                moved = with_window(batch, peopled, self.banks).to(scorer.device)
+                with torch.inference_mode():
+                    found = scorer.probabilities(moved.clips, moved.rois, moved.window)
+                scores[batch.rows.numpy()] = found.cpu().numpy()
         return np.asarray(np.sum(self.processes.gather(scores), axis=0, dtype=np.float32))
 
     def _detections(self, scores: Float32Array) -> AvaTable:

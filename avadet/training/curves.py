@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from avadet.files import whole_file
 from avadet.types import UInt8Array
+from avadet.video.sheet import write_png
 
 _SIZE_HW = (260, 420)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 34, 30
@@ -36,8 +36,7 @@ def write_curves(path: Path, metrics: Sequence[Mapping[str, float]]) -> None:
     while len(panels) % _ROW:
         panels.append(np.full_like(panels[0], 255))
     rows = [np.hstack(panels[first : first + _ROW]) for first in range(0, len(panels), _ROW)]
-    with whole_file(path) as partial:
-        cv2.imwrite(str(partial), np.vstack(rows)[..., ::-1])
+    write_png(path, np.vstack(rows))
 
 
 def panel(name: str, points: Sequence[tuple[float, float]], last: float) -> UInt8Array:

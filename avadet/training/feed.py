@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Sampler
 
-from avadet.data.dataset import SampleKey
-from avadet.data.loader import ClipBatch, collate, use_one_thread
+from avadet.data.loader import ClipBatch, collate
+from avadet.data.workers import BatchLoader, Samples
 from avadet.errors import AvadetError
-from avadet.training.stopping import deaf_children
 from avadet.types import IntArray
 
 Plan = Callable[[int], Sequence[IntArray]]
@@ -72,16 +69,6 @@ class Share:
         return plan
 
 
-class Samples(Protocol):
-    """A data set whose items are asked for by (epoch, index)."""
-
-    def __len__(self) -> int:
-        """Samples in an epoch."""
-
-    def __getitem__(self, key: SampleKey) -> object:
-        """The sample of (epoch, index)."""
-
-
 class Feed(Protocol):
     """Batches of a run, part by part."""
 
@@ -91,18 +78,8 @@ class Feed(Protocol):
     def indices(self, epoch: int, part: int) -> IntArray:
         """Which samples make a part."""
 
-
-@dataclass
-class _Order(Sampler[list[SampleKey]]):
-    """The parts that the loader is to make next."""
-
-    parts: list[list[SampleKey]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        return iter(self.parts)
+    def close(self) -> None:
+        """End the processes that make batches."""
 
 
 class SampleFeed:
@@ -112,33 +89,23 @@ class SampleFeed:
         """Start no process yet.
 
         Args:
-            samples: where clips come from.
+            samples: where clips come from, by (epoch, index).
             plan: which of them make a part.
             workers: processes that make them; 0 = this one does.
             pin: whether parts go to page-locked memory.
         """
         self._plan = plan
-        self._order = _Order()
-        self._loader: DataLoader[ClipBatch] = DataLoader(
-            samples,  # type: ignore[arg-type]  # keys are (epoch, index) pairs
-            batch_sampler=self._order,
-            num_workers=workers,
-            collate_fn=collate,
-            pin_memory=pin,
-            persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=use_one_thread if workers else None,
-            generator=torch.Generator(),  # its own: the run's must not depend on workers, nor on where it was resumed
-        )
+        self._loader = BatchLoader(samples, collate, workers, pin=pin, prefetch=4)
 
     def parts(self, epoch: int, first_part: int = 0) -> Iterator[ClipBatch]:
         """The parts of an epoch from one on, in order."""
         planned = self._plan(epoch)[first_part:]
-        self._order.parts = [[(epoch, int(index)) for index in part] for part in planned]
-        with deaf_children():
-            parts = iter(self._loader)
-        yield from parts
+        return self._loader.batches([[(epoch, int(index)) for index in part] for part in planned])
 
     def indices(self, epoch: int, part: int) -> IntArray:
         """Which samples make a part."""
         return self._plan(epoch)[part]
+
+    def close(self) -> None:
+        """End the processes that make batches."""
+        self._loader.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from avadet.errors import AvadetError
-from avadet.files import whole_file
+from avadet.files import append_line, whole_file
 
 _PACKAGES = ("avadet", "torch", "torchvision", "numpy", "opencv-python", "av")
 
@@ -85,7 +85,6 @@ class RunFolder:
 
     def start(self, config: str) -> None:
         """Write the resolved config and the facts of the machine; begin the metrics anew."""
-        self._sweep()
         self._steps.unlink(missing_ok=True)
         self._write("config.yaml", config)
         self._write("environment.txt", installed_packages())
@@ -97,7 +96,6 @@ class RunFolder:
 
         `run.json` gets another item of `resumed`: from where, by which command, on what machine.
         """
-        self._sweep()
         notes = self._notes()
         place = {"epochs_done": epochs_done, "steps_done": steps_done}
         again = {**place, "command": sys.argv, **describe_machine()}
@@ -119,18 +117,11 @@ class RunFolder:
 
     def log_step(self, metrics: Metrics) -> None:
         """Append one line to the file of steps."""
-        with self._steps.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(metrics)) + "\n")
-
-    def _sweep(self) -> None:
-        """Remove what a killed run had begun to write."""
-        for partial in self.path.glob(".*.partial-*"):
-            partial.unlink(missing_ok=True)
+        append_line(self._steps, json.dumps(dict(metrics)))
 
     def log(self, metrics: Metrics) -> None:
         """Append one line of metrics."""
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(metrics)) + "\n")
+        append_line(self._metrics, json.dumps(dict(metrics)))
 
     def _notes(self) -> dict[str, Any]:
         """What `run.json` says; {} if there is none, or nothing that can be read."""
@@ -212,6 +203,11 @@ class StepLog:
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
+
+    def close(self) -> None:
+        """End TensorBoard's thread, if it is on."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 def tensorboard_writer() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from avadet.config import Config, decisive_values, portable_values
 from avadet.errors import AvadetError
+from avadet.failures import WaysOut, explained
 from avadet.models.cards import make_card
 from avadet.models.devices import choose_device
 from avadet.models.weights import save_model
@@ -36,6 +38,12 @@ JUDGED_BY = "frame_map"
 """The number by which an evaluation is better than another."""
 
 
+WAYS_OUT = WaysOut(
+    "a smaller data.batch_size, a larger train.accumulate, train.precision=bf16 or train.recompute=true need less",
+    "data.workers",
+)
+
+
 def train(config: Config, *, resume: bool = False, say: Say = lambda line: None, progress: bool = False) -> RunFolder:
     """Train as the config says, into `config.run_dir`; of several processes the first one writes and speaks.
 
@@ -50,18 +58,19 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
 
     Raises:
         AvadetError: for anything wrong with data, weights or the run folder, before training as far as possible; for
-            a loss that is no number, or a full disk. The latest checkpoint stays good.
-        Stopped: by SIGTERM or Ctrl-C, after a checkpoint.
+            a loss that is no number, or a machine that refuses memory, processes or room on the disk. The latest
+            checkpoint stays good.
+        Stopped: by SIGTERM, SIGHUP or Ctrl-C, after a checkpoint.
     """
-    with joined_processes(config.device) as processes, StopRequests() as requests:
+    with joined_processes(config.device) as processes, StopRequests() as requests, explained(WAYS_OUT):
         heard = say if processes.is_first else lambda line: None
-        run = _set_up(config, processes, requests, resume, heard, progress and processes.is_first)
-        metrics = run.begin(resume)
-        while run.trainer.position.epoch < config.schedule.epochs:
-            run.train_epoch()
-            metrics = run.close_epoch()
-        run.finish(metrics)
-        return run.folder
+        with closing(_set_up(config, processes, requests, resume, heard, progress and processes.is_first)) as run:
+            metrics = run.begin(resume)
+            while run.trainer.position.epoch < config.schedule.epochs:
+                run.train_epoch()
+                metrics = run.close_epoch()
+            run.finish(metrics)
+            return run.folder
 
 
 def _set_up(
@@ -156,33 +165,28 @@ class Run:
             Stopped: if that was asked for; after a checkpoint.
         """
         place, steps = self.trainer.position, self.trainer.steps
-        bar = tqdm(
-            total=steps,
-            initial=place.step,
-            desc=f"epoch {place.epoch + 1}",
-            unit="batch",
-            disable=not self.progress,
-            leave=False,
-        )
+        title = f"epoch {place.epoch + 1}"
         seconds = place.seconds, place.data_seconds
         self.requests.patient = True
-        for loss, norm in self.trainer.epoch():
-            bar.update()
-            number = place.epoch * steps + place.step
-            rate = self.trainer.optimizer.param_groups[-1]["lr"]
-            metrics = {"loss": float(loss), **({"grad_norm": float(norm)} if norm.isfinite() else {}), "lr": rate}
-            spent = place.seconds - seconds[0], place.data_seconds - seconds[1]
-            seconds = place.seconds, place.data_seconds
-            self.log.step(number, number / steps, metrics, *spent)
-            stop = bool(self.processes.total(torch.tensor(self.requests.signal, device=self.trainer.device)))
-            if stop or (self.config.train.save_every and number % self.config.train.save_every == 0):
-                self.save()
-            if stop:
-                raise Stopped(
-                    self.requests.signal or signal.SIGTERM,
-                    f"stopped after step {place.step} of {steps} of epoch {place.epoch + 1}; go on with --resume",
-                )
-        bar.close()
+        with tqdm(
+            total=steps, initial=place.step, desc=title, unit="batch", disable=not self.progress, leave=False
+        ) as bar:
+            for loss, norm in self.trainer.epoch():
+                bar.update()
+                number = place.epoch * steps + place.step
+                rate = self.trainer.optimizer.param_groups[-1]["lr"]
+                metrics = {"loss": float(loss), **({"grad_norm": float(norm)} if norm.isfinite() else {}), "lr": rate}
+                spent = place.seconds - seconds[0], place.data_seconds - seconds[1]
+                seconds = place.seconds, place.data_seconds
+                self.log.step(number, number / steps, metrics, *spent)
+                stop = bool(self.processes.total(torch.tensor(self.requests.signal, device=self.trainer.device)))
+                if stop or (self.config.train.save_every and number % self.config.train.save_every == 0):
+                    self.save()
+                if stop:
+                    raise Stopped(
+                        self.requests.signal or signal.SIGTERM,
+                        f"stopped after step {place.step} of {steps} of epoch {place.epoch + 1}; go on with --resume",
+                    )
         self.requests.patient = False
 
     def close_epoch(self) -> dict[str, float]:
@@ -243,6 +247,12 @@ class Run:
             save_model(self.folder.bank, self.maker.model.model, self.maker.model.card)
         save_model(self.folder.model, model, self.card(metrics))
         self.say(f"model: {self.folder.model}")
+
+    def close(self) -> None:
+        """End what works beside the run: processes that make batches, and TensorBoard's thread."""
+        self.trainer.feed.close()
+        if "log" in vars(self):  # it was begun
+            self.log.close()
 
     def card(self, metrics: dict[str, float]) -> dict[str, Any]:
         """What is to be known of the model."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, batches
+from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, person_loader
 from avadet.data.persons import FramePack
+from avadet.failures import WaysOut, explained
 from avadet.models.devices import choose_device
 from avadet.models.person_loss import PersonLoss, Targets, person_loss
 from avadet.models.person_net import PersonNet
@@ -30,6 +32,7 @@ Report = Callable[[str], None]
 LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
+WAYS_OUT = WaysOut("a smaller train.batch_size needs less", "train.workers")
 FALSE_A_FRAME = 0.18  # false boxes that the chosen threshold may show; footage of other kinds shows some more
 
 
@@ -66,22 +69,30 @@ class PersonTrainer:
             the file of the trained weights.
 
         Raises:
-            AvadetError: if there is nothing to resume, or it is of another config.
+            AvadetError: if there is nothing to resume, or it is of another config; if the machine refuses memory,
+                processes or room on the disk.
         """
-        config, first, began = self.config, self._begin(resume), time.monotonic()
-        knobs = config.train
-        loader = batches(self.samples, knobs.batch_size, knobs.workers, first)
-        for step, (images, targets) in enumerate(loader, start=first):
-            loss = self.step(step, images, targets)
-            if (step + 1) % LOG_EVERY == 0:
-                pace = (time.monotonic() - began) / (step + 1 - first)
-                self._log(step + 1, loss, pace, report)
-            if (step + 1) % knobs.save_every == 0:
-                self._save(step + 1)
-        threshold = choose_threshold(self.average.model, config, self.validation)
-        report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on videos kept aside")
-        self._save(knobs.steps, threshold)
+        config = self.config
+        with explained(WAYS_OUT):
+            self._learn(self._begin(resume), report)
+            threshold = choose_threshold(self.average.model, config, self.validation)
+            report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on videos kept aside")
+            self._save(config.train.steps, threshold)
         return self.folder.model
+
+    def _learn(self, first: int, report: Report) -> None:
+        """Take the steps from one on."""
+        knobs, began = self.config.train, time.monotonic()
+        size = knobs.batch_size
+        keys = [range(step * size, (step + 1) * size) for step in range(first, knobs.steps)]
+        with closing(person_loader(self.samples, knobs.workers)) as loader:
+            for step, (images, targets) in enumerate(loader.batches(keys), start=first):
+                loss = self.step(step, images, targets)
+                if (step + 1) % LOG_EVERY == 0:
+                    pace = (time.monotonic() - began) / (step + 1 - first)
+                    self._log(step + 1, loss, pace, report)
+                if (step + 1) % knobs.save_every == 0:
+                    self._save(step + 1)
 
     def step(self, step: int, images: Tensor, targets: Targets) -> PersonLoss:
         """Learn from one batch of uint8 pictures."""

@@ -4,36 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain, islice
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
-Item = TypeVar("Item")
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-@contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes that the block starts hear neither SIGTERM nor Ctrl-C.
-
-    Both usually go to a whole group of processes. Those that prepare batches must live on until the step is done that
-    the run finishes; they end with the process that started them.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def begun_deaf(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items; processes that are started for the first one are `deaf_children`."""
-    with deaf_children():
-        first = list(islice(items, 1))
-    return chain(first, items)
+from avadet.data.workers import STOP_SIGNALS
 
 
 class Stopped(Exception):
@@ -50,7 +24,7 @@ class Stopped(Exception):
 
 
 class StopRequests:
-    """While it is entered, SIGTERM and Ctrl-C are noted instead of followed.
+    """While it is entered, SIGTERM, SIGHUP and Ctrl-C are noted instead of followed, unless the system ignores them.
 
     The second one, and one that comes while nothing is noting (`patient` is off), is followed at once.
 
@@ -68,7 +42,8 @@ class StopRequests:
     def __enter__(self) -> StopRequests:
         """Take over the signals; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            followed = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in followed}
         return self
 
     def __exit__(self, *exception: object) -> None:

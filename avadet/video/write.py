@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
-from avadet.files import whole_file
+from avadet.files import growing_file, whole_file
 from avadet.types import UInt8Array
 from avadet.video.sound import AudioPacket, Sound
 
@@ -63,7 +63,7 @@ class VideoWriter:
             fps: average frame rate, for the encoder's rate control and the length of the last frame.
             audio_from: the video whose sound to keep. Times of frames are then times of that video.
             fragmented: whether to write it in parts of some `FRAGMENT_S` that each can be played, so that a program
-                that is killed leaves all but the last one, under the temporary name.
+                that is killed leaves all but the last one, under the name with ".part" after it.
 
         Raises:
             AvadetError: if the size, the rate or the name cannot be.
@@ -89,10 +89,8 @@ class VideoWriter:
         Raises:
             AvadetError: if it cannot be written there.
         """
-        if self._path.is_dir():
-            raise AvadetError(f"cannot write {self._path}: it is a folder; give the name of a file")
         with ExitStack() as stack:
-            partial = stack.enter_context(whole_file(self._path))
+            partial = stack.enter_context((growing_file if self._fragmented else whole_file)(self._path))
             self._sound = self._open_sound()
             if self._sound is not None:
                 stack.callback(self._sound.close)

@@ -199,7 +199,7 @@ def test_a_process_that_is_stopped(number: int, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "avadet", "infer", sender.url, "--out", out, "--model", model]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
-            _wait_until(lambda: list(out.glob(".*.mp4")) and next(out.glob(".*.mp4")).stat().st_size > 20_000)
+            _wait_until(lambda: list(out.glob("*.mp4.part")) and next(out.glob("*.mp4.part")).stat().st_size > 20_000)
         finally:
             process.send_signal(number)
         said = process.communicate(timeout=60)[1]
@@ -209,9 +209,9 @@ def test_a_process_that_is_stopped(number: int, tmp_path: Path) -> None:
         video = results(out, ".mp4")
     else:
         assert sorted(path.name.partition(".")[2] for path in out.glob("1*")) == [
-            *("ava.csv.part", "events.csv.part", "jsonl.part")
+            *("ava.csv.part", "events.csv.part", "jsonl.part", "mp4.part")
         ]
-        (video,) = out.glob(".*.mp4")
+        (video,) = out.glob("*.mp4.part")
     with VideoReader(video) as reader:
         assert len(list(reader.frames())) > 50
 

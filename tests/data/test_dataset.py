@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ import torch
 from avadet.annotations.jhmdb import JhmdbVideo
 from avadet.data.dataset import ClipSample, KeyframeDataset, hold_out, readable_rows
 from avadet.data.frame_store import FrameStore, StoredVideo
-from avadet.data.loader import EpochSampler, collate, gather_clips, stack_rois, train_loader
+from avadet.data.loader import collate, gather_clips, stack_rois
 from avadet.data.scenes import SceneClips
 from avadet.data.transforms import Augmentation
+from avadet.data.workers import BatchLoader
 from avadet.labels import read_label_map
 from avadet.types import ClipSpec, LabelMap
 
@@ -127,17 +130,6 @@ def test_held_out_videos_share_no_source_and_no_class_is_emptied() -> None:
     assert hold_out(videos, 0.0)[1] == []
 
 
-def test_an_epoch_visits_every_sample_once_in_its_own_order() -> None:
-    sampler = EpochSampler(20, seed=1)
-    orders = []
-    for epoch in (0, 1, 0):
-        sampler.epoch = epoch
-        keys = list(sampler)
-        assert {key[0] for key in keys} == {epoch} and sorted(key[1] for key in keys) == list(range(20))
-        orders.append([key[1] for key in keys])
-    assert orders[0] == orders[2] != orders[1]
-
-
 def test_collate_by_hand() -> None:
     two = ClipSample(
         np.zeros((4, 6, 8, 3), np.uint8), np.array([[1, 2, 3, 4], [0, 0, 8, 6]], np.float32), np.eye(2, dtype=bool)
@@ -161,12 +153,12 @@ def test_gather_clips() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_do_not_depend_on_processes(workers: int) -> None:
     dataset = _dataset(STRONG, samples_per_video=7)
-    sampler = EpochSampler(len(dataset), 0)
-    loader = train_loader(dataset, sampler, 3, workers)
-    for epoch in (0, 1):
-        sampler.epoch = epoch
-        batches = list(loader)
-        assert len(batches) == 2  # the seventh sample is left out
-        expected = collate([dataset[key] for key in list(sampler)[3:6]])
-        torch.testing.assert_close(batches[1].clips, expected.clips, rtol=0, atol=0)
-        torch.testing.assert_close(batches[1].rois, expected.rois, rtol=0, atol=0)
+    with closing(BatchLoader(dataset, collate, workers)) as loader:
+        for epoch in (0, 1):
+            keys = [[(epoch, index) for index in part] for part in ((4, 0, 2), (1, 6, 3))]
+            batches = list(loader.batches(keys))
+            assert len(batches) == 2
+            expected = collate([dataset[key] for key in keys[1]])
+            torch.testing.assert_close(batches[1].clips, expected.clips, rtol=0, atol=0)
+            torch.testing.assert_close(batches[1].rois, expected.rois, rtol=0, atol=0)
+    assert not multiprocessing.active_children()

@@ -17,6 +17,7 @@ from staged_squares import config, use_squares
 
 from avadet.config import Config
 from avadet.errors import AvadetError
+from avadet.partials import partial_of
 from avadet.training import loop
 from avadet.training.trainer import Trainer
 
@@ -103,7 +104,7 @@ def _kill_in_third_checkpoint(patch: pytest.MonkeyPatch) -> None:
         nonlocal count
         count += 1
         if count == 3:
-            (path.parent / f".{path.name}.partial-1").write_bytes(b"half of it")
+            partial_of(path).write_bytes(b"half of it")
             os.kill(os.getpid(), signal.SIGKILL)
         write(path, state)
 
