@@ -155,11 +155,12 @@ def announce(name: str, reader: LiveReader, setup: Setup, args: argparse.Namespa
 
 @contextmanager
 def until_told_to_stop(reader: LiveReader) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the stream as if it were over; a second one stops at once."""
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end the stream as if it were over; a second one stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():

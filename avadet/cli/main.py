@@ -3,12 +3,13 @@
 Every subcommand is a module of this package with `add_arguments(parser)` and `run(args) -> int`. Only the module of
 the subcommand that was asked for is imported, so `avadet --help` answers at once.
 
-Exit codes: 0 done, 1 something the user can act on, 2 wrong arguments, 130 Ctrl-C, 143 terminated.
+Exit codes: 0 done, 1 something the user can act on, 2 wrong arguments, 129 hung up, 130 Ctrl-C, 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -21,6 +22,7 @@ from typing import NamedTuple, NoReturn, Protocol, cast
 
 from avadet import __version__
 from avadet.errors import AvadetError
+from avadet.failures import WaysOut, explain
 
 
 class Subcommand(Protocol):
@@ -57,6 +59,17 @@ COMMANDS = (
     Command("report", "avadet.cli.report", "show the pages that infer writes, from another machine too"),
     Command("render", "avadet.cli.render", "render a video of moving figures with known boxes and actions"),
 )
+
+
+_UNWINDING = (signal.SIGTERM, signal.SIGHUP)
+
+WAYS_OUT = {
+    "infer": WaysOut("--batch 1, a smaller model (see `avadet models`) or --device cpu need less"),
+    "detect-persons": WaysOut("a smaller --detector or --device cpu need less"),
+    "test": WaysOut("a smaller --batch-size or --device cpu need less"),
+    "data": WaysOut("a smaller --short-side needs less", "--workers"),
+}
+"""What to do against too little memory, by the subcommand; training has its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,22 +125,43 @@ def _guarded(subcommand: Subcommand, args: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except KeyboardInterrupt:
         print("avadet: stopped", file=sys.stderr)
         return 130
-    except (AvadetError, OSError) as error:
+    except Exception as error:
+        known = _of_output(error) or explain(error, WAYS_OUT.get(args.command, WaysOut()))
+        if known is None and not isinstance(error, (AvadetError, OSError)):
+            raise
         if args.debug:
             traceback.print_exc()
-        print(f"avadet: error: {error}", file=sys.stderr)
+        print(f"avadet: error: {known or error}", file=sys.stderr)
         return 1
 
 
+def _of_output(error: Exception) -> AvadetError | None:
+    """What to say if nothing more can be printed; errors of other files say their names."""
+    if not isinstance(error, OSError) or error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    _drop_output()
+    return AvadetError(f"cannot write what is printed: {error.strerror}; make room or redirect it elsewhere")
+
+
+def _drop_output() -> None:
+    """Let what is still to be written out go nowhere, so that Python does not fail on it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _unwind_when_terminated() -> None:
-    """Let SIGTERM unwind the stack like Ctrl-C does, so that temporary files are removed."""
+    """Let SIGTERM and SIGHUP unwind the stack like Ctrl-C does, so that temporary files are removed.
+
+    What the system ignores, as SIGHUP under nohup, stays ignored.
+    """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in _UNWINDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _terminate)
 
 
 def _print_any_name() -> None:
@@ -138,4 +172,6 @@ def _print_any_name() -> None:
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
+    for number in _UNWINDING:  # a second one must not cut the cleaning up short
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + signum)

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from avadet.errors import AvadetError
+from avadet.failures import explain
 from avadet.files import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ def reason(video: Path, error: Exception) -> str:
     """Why a video failed, in one line."""
     if isinstance(error, AvadetError):
         return str(error)
+    known = explain(error)
+    if known is not None:
+        return f"{video}: {known}"
     said = " ".join(str(error).split())
     return f"{video}: {type(error).__name__}{': ' * bool(said)}{said}; --debug shows where"
 
@@ -108,12 +112,12 @@ def check_video(video: Path) -> None:
 
 @contextmanager
 def held_signals() -> Iterator[Callable[[], None]]:
-    """Hold back Ctrl-C and SIGTERM until a moment at which nothing is half done; a second one comes through at once.
+    """Hold back Ctrl-C, SIGTERM and SIGHUP until nothing is half done; a second one comes through at once.
 
     Yields:
         a function to call at such moments: it does what the signal would have done, if one came.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     held: list[int] = []
 
     def restore() -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,19 @@ import yaml
 from avadet.annotations.ava import csv_line
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.splits import DataVideo, read_split
+from avadet.data.processes import ProcessDied, outcomes
 from avadet.data.reencode import Encoding, Job, Prepared, prepare_video
 from avadet.errors import AvadetError
-from avadet.files import whole_file
+from avadet.failures import WaysOut, explain
+from avadet.files import check_target, whole_file
 from avadet.labels import label_map_names
+from avadet.partials import sweep
 from avadet.types import Float64Array
 
 VIDEOS = Path("videos")
 STARTS = Path("starts.csv")
 
+_WAYS_OUT = WaysOut("fewer workers or a smaller short side need less")
 _CHECKED = 4  # keyframes a video whose pictures are compared
 
 Watch = Callable[[int, int], None]
@@ -159,6 +162,8 @@ def prepare(
     sources = read_sources(data, splits)
     jobs = plan_jobs(data, sources, out, encoding, margin_s, threads=0 if workers == 1 else 1)
     missing = {source.video.video_id: "its file is missing" for source in sources if source.video.path is None}
+    for job in jobs:
+        check_target(job.target)
     prepared, failed = _run(jobs, workers, watch)
     starts = {job.video_id: _start_s(job, prepared, sources) for job in jobs if job.video_id in prepared}
     spec = write_spec(data, out, splits, starts if margin_s is not None else None)
@@ -191,13 +196,13 @@ def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[str, Prepared
         for job in jobs:
             yield job.video_id, _outcome(job)
         return
-    with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:  # decoder threads do not fork
-        names = {pool.submit(_outcome, job): job.video_id for job in jobs}
-        try:
-            for done in as_completed(names):
-                yield names[done], done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(outcomes(_outcome, jobs, workers)) as done:
+        for job, outcome in done:
+            if isinstance(outcome, ProcessDied):
+                sweep(job.target.parent)
+                yield job.video_id, f"{job.source}: {outcome}; try again, with fewer workers or a smaller short side"
+            else:
+                yield job.video_id, outcome
 
 
 def _outcome(job: Job) -> Prepared | str:
@@ -205,6 +210,9 @@ def _outcome(job: Job) -> Prepared | str:
         return prepare_video(job)
     except AvadetError as error:
         return str(error)
+    except Exception as error:  # of one video, which must not end the others
+        known = explain(error, _WAYS_OUT)
+        return f"{job.source}: {known or f'{type(error).__name__}: {error}'}"
 
 
 def write_spec(data: DataSet, out: Path, splits: Sequence[str], starts_s: dict[str, float] | None) -> Path:

@@ -12,37 +12,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from avadet.data.processes import START_S, STOP_SIGNALS, signals_blocked
 from avadet.errors import AvadetError
 
 Batch = TypeVar("Batch")
 Key = TypeVar("Key")
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What tells a run to stop."""
-
-START_S = 120.0
-"""Seconds in which a worker must have started; one that has not hangs."""
-
 _GRACE_S = 0.5  # for workers to end by themselves
 _PARENT_S = 1.0  # between two looks for the parent
 _POLL_S = 0.5
-
-
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Processes that the block starts have `STOP_SIGNALS` blocked; one that comes to this process waits for its end."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Samples(Protocol):

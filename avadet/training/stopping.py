@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from avadet.data.workers import STOP_SIGNALS
+from avadet.data.processes import STOP_SIGNALS
 
 
 class Stopped(Exception):

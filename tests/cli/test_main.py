@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,7 +73,7 @@ def test_the_exit_code_is_the_subcommands(monkeypatch: pytest.MonkeyPatch, code:
     assert cli.main(["infer"]) == code
 
 
-@pytest.mark.parametrize("error", [AvadetError("the clip is empty"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("error", [AvadetError("the clip is empty"), OSError(5, "Input/output error", "a.csv")])
 def test_what_users_can_act_on_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys, error: Exception) -> None:
     stand_in(monkeypatch, raiser(error))
     assert cli.main(["infer"]) == 1
@@ -99,24 +100,70 @@ def test_ctrl_c_is_130_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys) -> N
     assert capsys.readouterr().err == "avadet: stopped\n"
 
 
-def test_termination_unwinds_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Signal handlers are the test's own."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_termination_unwinds_the_stack(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int) -> None:
+    """And another signal does not cut the unwinding short."""
     cleaned = []
 
     def run(args) -> int:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)
             cleaned.append(True)
         return 0
 
-    before = signal.getsignal(signal.SIGTERM)
     stand_in(monkeypatch, run)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["infer"])
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert (stop.value.code, cleaned) == (143, [True])
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["infer"])
+    assert (stop.value.code, cleaned) == (code, [True])
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_under_nohup_a_hang_up_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stand_in(monkeypatch, lambda args: os.kill(os.getpid(), signal.SIGHUP) or 0)
+    assert cli.main(["infer"]) == 0
+
+
+def test_output_to_a_full_disk_is_one_line() -> None:
+    script = "import sys; from avadet.cli.main import main; sys.exit(main(['models']))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "avadet: error: cannot write what is printed: No space left on device; make room or redirect it elsewhere\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory; --batch 1,"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"), "out of memory (2.00 GiB more "),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 640 bytes."), "(640 bytes mo"),
+        (OSError(12, "Cannot allocate memory"), "out of memory; "),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "the system starts no more processes or threads; "),
+        (RuntimeError("can't start new thread"), "the system starts no more processes or threads; "),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys, error: Exception, said) -> None:
+    stand_in(monkeypatch, raiser(error))
+    assert cli.main(["infer"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("avadet: error: ") and said in err and err.count("\n") == 1
 
 
 def test_a_reader_that_goes_away_ends_the_run_quietly() -> None:

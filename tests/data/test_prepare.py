@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import av
+import lost_encoders
 import numpy as np
+import psutil
 import pytest
 import yaml
 from ava_like import figures_set, write_film
@@ -15,6 +22,7 @@ from ava_like import figures_set, write_film
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import read_split
 from avadet.cli import data as data_command
+from avadet.data import prepare as prepare_module
 from avadet.data import reencode
 from avadet.data.clips import ClipDataset, KeyframeSample
 from avadet.data.keyframes import training_targets
@@ -238,6 +246,44 @@ def test_several_at_a_time(spec: Path, tmp_path: Path) -> None:
         open_data_set(spec), tmp_path, ["train", "val"], SMALL, workers=2, watch=lambda *args: told.append(args)
     )
     assert len(report.prepared) == 3 and told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_encoder_that_is_killed_costs_its_video_and_no_other(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prepare_module, "_outcome", lost_encoders.kill_first)
+    assert _command("prepare", spec, "--out", tmp_path, "--short-side", 48, "--workers", 2) == 1
+    printed = capsys.readouterr()
+    assert "2 videos encoded, 0 were there, 1 failed" in printed.out
+    (line,) = printed.err.splitlines()
+    assert "figures_0.mp4: its process was killed (SIGKILL, perhaps because memory ran out); try again" in line
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == ["figures_1.mp4", "figures_2.mp4"]
+    assert not multiprocessing.active_children()
+    monkeypatch.undo()
+    assert _command("prepare", spec, "--out", tmp_path, "--short-side", 48) == 0
+    assert "1 videos encoded, 2 were there, 0 failed" in capsys.readouterr().out
+
+
+def test_a_bug_with_one_video_does_not_end_the_run(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_module, "prepare_video", lost_encoders.raise_bug)
+    report = prepare(open_data_set(spec), tmp_path, ["val"], SMALL)
+    assert list(report.failed) and all("ZeroDivisionError: of a bug" in reason for reason in report.failed.values())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGKILL, -signal.SIGKILL)])
+def test_encoders_end_with_the_run_and_leave_nothing(number: int, code: int, spec: Path, tmp_path: Path) -> None:
+    command = [sys.executable, lost_encoders.__file__, str(spec), str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        until_s = time.monotonic() + 120
+        while len(list(tmp_path.glob("videos/.*partial*"))) < 2:
+            assert run.poll() is None and time.monotonic() < until_s
+            time.sleep(0.05)
+        children = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(number)
+        assert run.wait(30) == code
+        assert psutil.wait_procs(children, timeout=20)[1] == []
+        assert "Traceback" not in run.stderr.read()
+    assert list((tmp_path / "videos").iterdir()) == []
 
 
 def test_what_cannot_be_prepared(spec: Path, tmp_path: Path) -> None:
