@@ -127,6 +127,8 @@ def check_target(path: str | Path) -> None:
     except FileNotFoundError:
         mode = None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _check_folder(final)  # says which name
         raise _refused(final, error) from error
     except ValueError as error:  # UnicodeEncodeError is one
         raise AvadetError(
@@ -146,7 +148,7 @@ def shown(path: Path) -> str:
 
 def _check_folder(final: Path) -> None:
     """Raise AvadetError unless the folder of a file is there or can be made, and takes a file of that name."""
-    folder = next(above for above in final.parents if above.exists())
+    folder = next((above for above in final.parents if os.path.exists(above)), Path("/"))  # noqa: PTH110 - no error
     if not folder.is_dir():
         raise AvadetError(f"cannot write {shown(final)}: {shown(folder)} is a file; choose another folder")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -191,7 +193,8 @@ def _refused(final: Path, error: Exception) -> AvadetError:
         return AvadetError(
             f"cannot write {shown(final)}: {reason} ({free:.1f} MB free); make room or choose another folder"
         )
-    return AvadetError(f"cannot write {shown(final)}: {reason}; choose a folder you may write to")
+    way_out = "a shorter path" if reason == os.strerror(errno.ENAMETOOLONG) else "a folder you may write to"
+    return AvadetError(f"cannot write {shown(final)}: {reason}; choose {way_out}")
 
 
 def resource_folder(name: str) -> Path:

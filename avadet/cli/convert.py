@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError
+from avadet.files import check_target
 
 if TYPE_CHECKING:
     from avadet.models.zoo import LoadedModel
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise AvadetError if a model or its card is there already, unless it may be replaced."""
+    check_target(path)
     standing = [str(one) for one in (path, path.with_suffix(".json")) if one.exists()]
     if standing and not overwrite:
         raise AvadetError(f"{' and '.join(standing)} exists; use --overwrite to replace it")

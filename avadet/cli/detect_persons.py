@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from avadet.cli import arguments, videos
 from avadet.errors import AvadetError
+from avadet.files import check_target, whole_file
 
 if TYPE_CHECKING:
     from avadet.inference.pipeline import PeopleAt
@@ -65,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AvadetError: if nothing could be done: wrong arguments, or no video is good.
     """
-    from avadet.files import whole_file
     from avadet.memory import keep_freed_memory
 
     args.videos = videos.expand(args.videos)
@@ -99,6 +99,7 @@ def check_output(args: argparse.Namespace) -> None:
             raise AvadetError(f"rows of {twin} and {video} would both begin with {video.stem}; write two files")
     if args.out.is_dir():
         raise AvadetError(f"{args.out} is a folder; expected the name of a CSV file, such as {args.out / 'boxes.csv'}")
+    check_target(args.out)
     if args.out.exists():
         if any(video.exists() and args.out.samefile(video) for video in args.videos):
             raise AvadetError(f"the boxes would replace the input {args.out}; choose another --out")

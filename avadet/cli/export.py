@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from avadet.errors import AvadetError
+from avadet.files import check_target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Load, write, check, and say what was written."""
     if args.out.suffix != ".onnx":
         raise AvadetError(f"the file must be called something.onnx, got {args.out}")
+    check_target(args.out)
     if args.out.exists() and not args.overwrite:
         raise AvadetError(f"{args.out} exists; use --overwrite to replace it")
     if Path(args.model).suffix == ".onnx":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from avadet.cli import arguments, records, videos
 from avadet.errors import AvadetError
+from avadet.files import check_target
 
 if TYPE_CHECKING:
     from avadet.inference.pipeline import Event
@@ -222,6 +223,7 @@ def check_outputs(args: argparse.Namespace) -> list[Path]:
     everything = [path for video in args.videos for path in [*outputs[video], records.Record.of(video, args).path]]
     inputs = [path for path in [*args.videos, args.boxes] if path is not None and path.exists()]
     for path in everything:
+        check_target(path)
         if path.exists() and any(path.samefile(given) for given in inputs):
             raise AvadetError(f"the results would replace the input {path}; choose another --out")
     return records.left_to_do(args.videos, list(outputs.values()), args)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avadet.files import check_target
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -58,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from avadet.models.devices import choose_device
     from avadet.training.evaluate import score_videos, scorer_of
 
+    if args.out is not None:
+        check_target(args.out.with_suffix(".tracks.csv"))  # the longest of the names
     keep_freed_memory()
     device = choose_device(args.device)
     path = Path(args.model)

@@ -73,7 +73,7 @@ class FeatureBank:
         """Write it as a .safetensors file."""
         arrays: dict[str, np.ndarray] = {"times_s": self.times_s, "features": self.features}
         with whole_file(path) as partial:
-            safetensors.numpy.save_file(arrays, partial, {"format": FORMAT, "video_id": self.video_id})
+            partial.write_bytes(safetensors.numpy.save(arrays, {"format": FORMAT, "video_id": self.video_id}))
 
 
 def read_bank(path: str | Path) -> FeatureBank:

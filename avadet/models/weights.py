@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
@@ -298,6 +298,6 @@ def save_model(path: str | Path, model: nn.Module, card: dict[str, Any], half: b
             for name, value in tensors.items()
         }
     with whole_file(final) as partial:
-        save_file(tensors, partial)
+        partial.write_bytes(save(tensors))  # save_file would leave a file of its own behind where it is killed
     with whole_file(final.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

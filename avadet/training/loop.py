@@ -16,6 +16,7 @@ from tqdm import tqdm
 from avadet.config import Config, decisive_values, portable_values
 from avadet.errors import AvadetError
 from avadet.failures import WaysOut, explained
+from avadet.files import check_target
 from avadet.models.cards import make_card
 from avadet.models.devices import choose_device
 from avadet.models.weights import save_model
@@ -79,6 +80,7 @@ def _set_up(
     """Read and build everything; nothing is written yet but feature banks."""
     device = _prepare_torch(config, processes)
     folder = RunFolder(config.run_dir)
+    check_target(folder.checkpoint)
     if not resume and folder.checkpoint.exists():
         raise AvadetError(
             f"{folder.path} holds a run already; add --resume to go on with it, or choose another run_dir"

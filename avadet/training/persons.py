@@ -13,6 +13,7 @@ from torch import Tensor
 from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, person_loader
 from avadet.data.persons import FramePack
 from avadet.failures import WaysOut, explained
+from avadet.files import check_target
 from avadet.models.devices import choose_device
 from avadet.models.person_loss import PersonLoss, Targets, person_loss
 from avadet.models.person_net import PersonNet
@@ -53,6 +54,7 @@ class PersonTrainer:
         self.optimizer = build_optimizer("adamw", groups, momentum=0.0)
         self.average = WeightAverage(self.net, knobs.ema_decay)
         self.folder = RunFolder(config.run_dir)
+        check_target(self.folder.checkpoint)
         draw = FrameDraw([packs.jhmdb, packs.clips, packs.figures, packs.extra], config.data.shares)
         recipe = Recipe(**config.augment.model_dump())
         self.samples = PersonSamples(draw, recipe, config.seed, knobs.steps, knobs.batch_size)
