@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -25,6 +26,19 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         for how in ("keep", "plain")
     }
     assert faults["keep"] < faults["plain"] / 10
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "policy"),
+    [("", None, "PASSIVE"), ("", "ACTIVE", "ACTIVE"), ("import sys; sys.modules['torch'] = sys; ", None, "None")],
+    ids=["unset", "the user's own", "torch is loaded"],
+)
+def test_threads_that_wait_sleep(before: str, given: str | None, policy: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    program = f"{before}import avadet, os; print(os.environ.get('OMP_WAIT_POLICY'))"
+    command = [sys.executable, "-c", _with_path(program)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout == f"{policy}\n"
 
 
 def _with_path(program: str) -> str:

@@ -143,9 +143,11 @@ class _Process(Generic[Task, Result]):
         return task, said
 
     def ask_to_end(self) -> None:
-        """Let it end: at once if it is idle, by cleaning up if it is not."""
+        """Let it end, after it has cleaned up if it is at work."""
         self.connection.close()
-        if not self.is_idle:
+        if not self._is_ready:
+            self._process.kill()  # it has nothing to clean up yet, and heeds nothing else
+        elif self.is_busy:
             self._process.terminate()
 
     def end(self) -> None:

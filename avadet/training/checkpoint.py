@@ -75,9 +75,10 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk
             free = shutil.disk_usage(path.parent).free / 1e6
             kept = f"{path} is kept as it was" if path.exists() else "there is none yet"
+            reason = getattr(error, "strerror", None) or "it is not all written"
             raise AvadetError(
-                f"cannot write a checkpoint to {path.parent}, where {free:.0f} MB are free: "
-                f"{str(error).splitlines()[0]}; {kept}; make room and go on with --resume"
+                f"cannot write a checkpoint to {path.parent}, where {free:.0f} MB are free: {reason}; {kept}; "
+                "make room and go on with --resume"
             ) from error
 
 

@@ -286,7 +286,7 @@ raise SystemExit(main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_drops_the_video_in_hand_and_keeps_the_finished(
     number: signal.Signals, code: int, folder: Path, tmp_path: Path
 ) -> None:
