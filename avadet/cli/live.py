@@ -149,7 +149,7 @@ def announce(name: str, reader: LiveReader, setup: Setup, args: argparse.Namespa
         f"results are {looks_ahead_s(setup):.2f} s late at best: that far beyond a moment the model"
         f"{' and its smoothing look' if setup.smoothing else ' looks'}"
     )
-    growing = [part_of(path) for path in output_paths(reader.info.path.name, args) if path.suffix != ".mp4"]
+    growing = [part_of(path) for path in output_paths(reader.info.path.name, args)]
     videos.note(f"growing: {', '.join(str(path) for path in growing)}")
 
 

@@ -156,6 +156,9 @@ def test_output_to_a_full_disk_is_one_line() -> None:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 640 bytes."), "(640 bytes mo"),
         (OSError(12, "Cannot allocate memory"), "out of memory; "),
         (BlockingIOError(11, "Resource temporarily unavailable"), "the system starts no more processes or threads; "),
+        (RuntimeError("DataLoader worker (pid 5) is killed by signal: Bus error. It is possible"), "--shm-size=8g"),
+        (RuntimeError("unable to write to file </torch_1_2_3>: No space left on device (28)"), "out of shared memory"),
+        (OSError(24, "Too many open files"), "too many open files; raise the limit (ulimit -n 65536)"),
         (RuntimeError("can't start new thread"), "the system starts no more processes or threads; "),
     ],
 )
