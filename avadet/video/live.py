@@ -31,17 +31,15 @@ from types import TracebackType
 from typing import NamedTuple
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
-from avadet.types import Frame, UInt8Array, VideoInfo
+from avadet.types import Frame, VideoInfo
+from avadet.video.display import Display
 from avadet.video.live_clock import StreamClock
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp")
@@ -102,9 +100,10 @@ def stem_of(source: str, began: datetime) -> str:
 
 
 class _Waiting(NamedTuple):
-    """A picture in the queue: its time, seconds after the first one, and its memory, bytes."""
+    """A picture in the queue, who shows it, its time, seconds after the first one, and its memory, bytes."""
 
     picture: VideoFrame
+    display: Display
     time_s: float
     size_bytes: int
 
@@ -155,7 +154,6 @@ class LiveReader:
         self._latest_s = -math.inf
         self._gaps: deque[tuple[float, float]] = deque(maxlen=_KEPT_GAPS)
         self._tries = 0
-        self._reformatter = VideoReformatter()
         connection = _Connection(source)
         try:
             first = connection.first_picture()
@@ -164,7 +162,8 @@ class LiveReader:
             raise
         self.is_recording = connection.duration_s > 0
         self._clock = StreamClock(self.is_recording)
-        self.info = VideoInfo(Path(stem), _upright_hw(first), connection.fps, 0, 0.0, connection.duration_s)
+        size_hw = connection.display.size_hw(first)
+        self.info = VideoInfo(Path(stem), size_hw, connection.fps, 0, 0.0, connection.duration_s)
         self._thread = threading.Thread(target=self._capture, args=(connection,), name="live", daemon=True)
         self._thread.start()
 
@@ -199,7 +198,7 @@ class LiveReader:
             if waiting.time_s - self._latest_s > 2 * NEAR_S and index:
                 self._gaps.append((self._latest_s, waiting.time_s))
             self._latest_s = waiting.time_s
-            yield Frame(_rgb(waiting.picture, self.info.size_hw, self._reformatter), waiting.time_s, index)
+            yield Frame(waiting.display.image(waiting.picture, self.info.size_hw), waiting.time_s, index)
             del waiting
             index += 1
 
@@ -291,7 +290,8 @@ class LiveReader:
                     self._sleep(self._clock.edge_s + time_s - time.monotonic())
                 self.arrived += 1
                 self.damaged += bool(picture.is_corrupt)
-                self._put(_Waiting(picture, time_s, sum(plane.buffer_size for plane in picture.planes)))
+                size_bytes = sum(plane.buffer_size for plane in picture.planes)
+                self._put(_Waiting(picture, connection.display, time_s, size_bytes))
         except (FFmpegError, OSError) as error:
             return _reason(error)
         finally:
@@ -353,6 +353,7 @@ class _Connection:
         except BaseException:
             self._container.close()
             raise
+        self.display = Display(self._stream)
         self._stream.thread_type = "SLICE"  # threads that share out frames would hold back as many
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = Fraction(rate) if rate and Fraction(1, 1000) <= rate <= 1000 else Fraction(25)
@@ -462,20 +463,3 @@ def _video_stream(container: InputContainer, source: str) -> VideoStream:
 def _camera_path(camera: str) -> str:
     """/dev/videoN of a camera's number."""
     return f"/dev/video{int(camera)}" if camera.isdecimal() else camera
-
-
-def _upright_hw(picture: VideoFrame) -> tuple[int, int]:
-    """(height, width) px of a picture as shown."""
-    sideways = picture.rotation // 90 % 2 == 1
-    return (picture.width, picture.height) if sideways else (picture.height, picture.width)
-
-
-def _rgb(picture: VideoFrame, size_hw: tuple[int, int], reformatter: VideoReformatter) -> UInt8Array:
-    """Upright RGB, uint8 (H, W, 3), of the given size."""
-    rgb = np.asarray(reformatter.reformat(picture, format="rgb24").to_ndarray(), np.uint8)
-    turns = picture.rotation // 90 % 4
-    if turns:
-        rgb = np.ascontiguousarray(np.rot90(rgb, turns))
-    if rgb.shape[:2] != size_hw:
-        rgb = np.asarray(cv2.resize(rgb, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-    return rgb
