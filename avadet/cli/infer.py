@@ -117,6 +117,12 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=arguments.positive, metavar="SECONDS", help="end a live source after this long"
     )
+    parser.add_argument(
+        "--timeout",
+        type=arguments.positive,
+        metavar="SECONDS",
+        help="give a live source or a file on a web server up that sends nothing for this long (default 10)",
+    )
     parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
     parser.add_argument("--no-page", action="store_true", help="do not write STEM.html, the page to look at")
     parser.add_argument(
@@ -162,9 +168,9 @@ def run(args: argparse.Namespace) -> int:
 
 def is_live(source: str) -> bool:
     """Whether an argument names a camera or stream."""
-    from avadet.video import live
+    from avadet.video import sources
 
-    return live.is_live(source)
+    return sources.is_live(source)
 
 
 def run_on_stream(source: str, args: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def expand(words: Sequence[str]) -> list[Path]:
     Raises:
         AvadetError: if a folder or a pattern stands for nothing, or a camera or stream is among several words.
     """
-    from avadet.video.live import is_live, shown_name
+    from avadet.video.sources import is_live, shown_name
 
     found: dict[Path, Path] = {}
     for word in words:
