@@ -47,6 +47,7 @@ def run_live(source: str, args: argparse.Namespace, setup: Setup) -> int:
     from avadet.video.connection import TIMEOUT_S
     from avadet.video.live import LiveReader
     from avadet.video.sources import shown_name, stem_of
+    from avadet.video.write import MAX_SIDE
 
     if isinstance(setup.persons, PrecomputedBoxes):
         raise AvadetError("--boxes are for files; the people of a stream are found by a detector")
@@ -56,6 +57,11 @@ def run_live(source: str, args: argparse.Namespace, setup: Setup) -> int:
     timeout_s = args.timeout or TIMEOUT_S
     with LiveReader(source, stem, seconds, tell=videos.note, timeout_s=timeout_s) as reader, until_told_to_stop(reader):
         state = LiveState(reader)
+        if not args.no_video and max(reader.info.size_hw) > MAX_SIDE:
+            args.no_video = True
+            videos.note(
+                f"warning: no .mp4 is written: pictures are {max(reader.info.size_hw)} px long, too large for H.264"
+            )
         announce(shown_name(source), reader, setup, args)
         with ExitStack() as stack:
             sinks = [stack.enter_context(sink) for sink in make_sinks(reader, setup, args)]

@@ -21,6 +21,7 @@ from typing import NamedTuple, NoReturn, Protocol, cast
 
 from avadet import __version__
 from avadet.errors import AvadetError
+from avadet.urls import without_secrets
 
 
 class Subcommand(Protocol):
@@ -119,8 +120,8 @@ def _guarded(subcommand: Subcommand, args: argparse.Namespace) -> int:
         return 130
     except (AvadetError, OSError) as error:
         if args.debug:
-            traceback.print_exc()
-        print(f"avadet: error: {error}", file=sys.stderr)
+            print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
+        print(f"avadet: error: {without_secrets(str(error))}", file=sys.stderr)
         return 1
 
 

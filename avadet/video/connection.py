@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,12 @@ from avadet.video.sources import is_web, shown_name
 
 TIMEOUT_S = 10.0
 """A source that cannot be opened, or sends nothing, for this long is given up."""
+
+FILE_AHEAD_S = 1.5
+"""What a web server sends this much sooner than it can have been taken is a recording, seconds."""
+
+WAITED_S = 0.5
+"""Who has to be waited for this long before that shows, seconds, sends what is taken now."""
 
 _PACED = {"hls", "dash"}  # these deliver seconds of video at once, which are to be shown at the rate they were taken
 
@@ -69,6 +76,9 @@ class Connection:
         self.may_be_file = is_web(source) and not self.is_paced
         self._source = source
         self._peeked: VideoFrame | None = None
+        self._packets = self._container.demux(self._stream)
+        self._held: deque[tuple[Packet[VideoStream], float]] = deque()
+        self._broke: Exception | None = None
 
     def close(self) -> None:
         """Hang up."""
@@ -113,8 +123,7 @@ class Connection:
             yield self._peeked, time.monotonic(), self._stamp_s(self._peeked)
             self._peeked = None
         try:
-            for packet in self._container.demux(self._stream):
-                came_s = time.monotonic()
+            for packet, came_s in self._timed_packets():
                 if packet.size and not self.begins_with:
                     self.begins_with = hashlib.sha256(bytes(packet)).hexdigest()
                 if packet.size and not wants(self._stamp_s(packet), came_s, packet.is_keyframe):
@@ -125,6 +134,40 @@ class Connection:
             for picture in self._decoded(None):  # those that came, and only wait for others to be put in order
                 yield picture, time.monotonic(), self._stamp_s(picture)
             raise
+
+    def _timed_packets(self) -> Iterator[tuple[Packet[VideoStream], float]]:
+        """Packets and when they came, by the clock."""
+        while self._held:
+            yield self._held.popleft()
+        if self._broke is not None:
+            raise self._broke
+        for packet in self._packets:
+            yield packet, time.monotonic()
+
+    def sends_a_file(self) -> bool:
+        """Read on, to be asked after the first picture: whether more comes than can have been taken meanwhile.
+
+        What is read is kept. It takes `WAITED_S` at most where nothing comes sooner than it is taken.
+        """
+        began_s, waited_s = time.monotonic(), 0.0
+        first_s = None if self._peeked is None else self._stamp_s(self._peeked)
+        try:
+            while waited_s < WAITED_S:
+                asked_s = time.monotonic()
+                packet = next(self._packets, None)
+                if packet is None:
+                    return True
+                came_s = time.monotonic()
+                waited_s += came_s - asked_s
+                self._held.append((packet, came_s))
+                stamp_s = self._stamp_s(packet)
+                if stamp_s is None or first_s is None or stamp_s - first_s - (came_s - began_s) < FILE_AHEAD_S:
+                    continue
+                return True
+        except (FFmpegError, OSError) as error:
+            self._broke = error
+            return True
+        return False
 
     def _stamp_s(self, timed: VideoFrame | Packet[VideoStream]) -> float | None:
         """Timestamp, seconds; None = it has none. Pictures from an emptied decoder do not say what they count in."""

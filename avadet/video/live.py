@@ -54,9 +54,6 @@ STABLE_S = 10.0
 NEAR_S = 0.5
 """A moment is covered by a frame at most this far from it."""
 
-FILE_AHEAD_S = 1.5
-"""What a web server sends this much sooner than it can have been taken is a recording, seconds; below `QUEUE_S`."""
-
 LONGEST_PAUSE_S = 8.0
 """Without time for it, people are looked for between keyframes this seldom in the end, seconds."""
 
@@ -136,8 +133,9 @@ class LiveReader:
             connection.close()
             raise
         self.is_recording = is_recording or connection.duration_s > 0
+        if connection.may_be_file and not self.is_recording:
+            self.is_recording = connection.sends_a_file()
         self._begins_with = connection.begins_with
-        self._began_s: float | None = None
         self._last_s = -1.0
         self._clock = StreamClock(float(1 / connection.fps) if self.is_recording else None)
         display = connection.display
@@ -235,7 +233,7 @@ class LiveReader:
     def _put(self, waiting: _Waiting) -> None:
         """Add a picture; where there is no room, drop those that wait, or of a recording wait for room."""
         with self._changed:
-            while self._can_wait(waiting) and self._is_full(waiting) and not self._stopped:
+            while self.is_recording and self._is_full(waiting) and not self._stopped:
                 self._changed.wait(_POLL_S)
             if self._is_full(waiting):
                 self.dropped += len(self._queue)
@@ -244,14 +242,6 @@ class LiveReader:
             self._queue.append(waiting)
             self._queue_bytes += waiting.size_bytes
             self._changed.notify_all()
-
-    def _can_wait(self, waiting: _Waiting) -> bool:
-        """Whether nothing is late if this picture waits: it is recorded, or has come before its time."""
-        return self.is_recording or self._ahead_s(waiting.time_s, time.monotonic()) > 0
-
-    def _ahead_s(self, time_s: float, came_s: float) -> float:
-        """How much sooner a picture came than it can have been taken, seconds; 0 where the source can be no file."""
-        return 0.0 if self._began_s is None else time_s - (came_s - self._began_s)
 
     def _is_full(self, waiting: _Waiting) -> bool:
         too_long = bool(self._queue) and waiting.time_s - self._queue[0].time_s > QUEUE_S
@@ -268,7 +258,6 @@ class LiveReader:
                     self._judge_end(connection, reason)
                 if self._stopped or self.is_recording:
                     break
-                self._began_s = None
                 connection = self._reconnect(reason or ENDED, fresh=time.monotonic() - began_s > STABLE_S)
         finally:
             with self._changed:
@@ -278,14 +267,11 @@ class LiveReader:
     def _read(self, connection: Connection) -> str:
         """Put the pictures of a connection into the queue; return why it broke off, "" if the sender ended it."""
         self._clock.joined()
-        first = self._last_s < 0
         try:
             for picture, came_s, stamp_s in connection.pictures(self._wants):
                 if self._stopped:
                     break
                 time_s = self._clock.time_s(stamp_s, came_s)
-                if first and connection.may_be_file:
-                    self._look_for_a_file(time_s, came_s, connection)
                 if connection.is_paced:
                     self._sleep(self._clock.edge_s + time_s - time.monotonic())
                 self.arrived += 1
@@ -299,16 +285,6 @@ class LiveReader:
             self.damaged += connection.damaged
         return ""
 
-    def _look_for_a_file(self, time_s: float, came_s: float, connection: Connection) -> None:
-        """Find out by the pace of the first connection whether what comes by it is a recording."""
-        if self._began_s is None:
-            self._began_s = came_s - time_s
-        if not self.is_recording and self._ahead_s(time_s, came_s) > FILE_AHEAD_S:
-            self.is_recording = True
-            self._clock.recorded_step_s = float(1 / connection.fps)
-            name = shown_name(self._source)
-            self._tell(f"{name} sends faster than it can have been taken: a recording, nothing is dropped")
-
     def _judge_end(self, connection: Connection, reason: str) -> None:
         """Say in `lost` what is missing of a recording that is over, if anything is."""
         end_s = max(self._last_s, 0.0) + float(1 / connection.fps)
@@ -317,12 +293,12 @@ class LiveReader:
         if self._stopped or not (reason or is_short):
             return
         self.ended_early_s = missing_s if is_short else 0.0
-        what = f"{shown_name(self._source)} %s at {end_s:.2f} s ({reason or ENDED})"
-        if not connection.duration_s:
-            self.lost = f"{what % 'ended'}; it gives no length, so whether this is all cannot be told"
-        else:
-            early = f", {missing_s:.2f} s before the end that its header gives" if is_short else ""
-            self.lost = what % "breaks off" + early
+        verb = "breaks off" if connection.duration_s else "ended"
+        self.lost = f"{shown_name(self._source)} {verb} at {end_s:.2f} s ({reason or ENDED})"
+        if is_short:
+            self.lost += f", {missing_s:.2f} s before the end that its header gives"
+        elif not connection.duration_s:
+            self.lost += "; it gives no length, so whether this is all cannot be told"
 
     def _wants(self, stamp_s: float | None, came_s: float, is_key: bool) -> bool:
         """Whether a packet is worth decoding."""

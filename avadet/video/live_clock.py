@@ -55,7 +55,8 @@ class StreamClock:
 
         Returns:
             the timestamp counted from the first picture's, if it is after the last picture and not ahead of the
-            clock; else as much after the last picture as the clock says, or as pictures of a recording are apart. Later timestamps count on from there.
+            clock; else as much after the last picture as the clock says, or as pictures of a recording are apart.
+            Later timestamps count on from there.
         """
         if self._last_s is None:
             time_s = 0.0

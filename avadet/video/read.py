@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
 from avadet.types import Frame, UInt8Array, VideoInfo
+from avadet.video import refusals
 from avadet.video.display import Display
 
 SEEK_BACK_S = (0.0, 2.0, 8.0, 32.0)
@@ -227,7 +228,7 @@ class VideoReader:
         start_s = one.first_stamp_s()
         self.tick_s = Fraction(one.stream.time_base or Fraction(1, 1_000_000))
         if math.isinf(start_s):
-            raise AvadetError(f"no picture of {self._path} could be decoded; the file is damaged or cut short")
+            raise refusals.nothing_decodes(self._path)
         return VideoInfo(
             path=self._path,
             size_hw=one.display.size_hw(one.first_picture()),
@@ -384,7 +385,7 @@ class _Pass:
 def open_container(path: Path) -> InputContainer:
     """Open a file, or say in one line why that cannot be."""
     if not path.exists():
-        raise AvadetError(f"no such video: {path}; check the path")
+        raise refusals.missing(path)
     if path.is_dir():
         raise AvadetError(f"{path} is a folder; give the video file itself")
     if path.is_file() and path.stat().st_size == 0:
@@ -414,8 +415,7 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     candidates = ([best] if isinstance(best, VideoStream) else []) + list(container.streams.video)
     moving = [stream for stream in candidates if not stream.disposition & Disposition.attached_pic]
     if not moving:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise AvadetError(f"{path} has no video stream, only {kinds}; give a file with moving pictures")
+        raise refusals.no_moving_pictures(container, path)
     for stream in moving:
         if getattr(stream, "codec_context", None) is not None:
             return stream
