@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
+from avadet.data.reencode import Encoding, Job, prepare_video
 from avadet.video.colour import WHITE_NITS, ColourTags, bent_nits, rgb_of
 from avadet.video.display import Orientation, pixel_aspect, stretched_hw
 from avadet.video.read import VideoReader, probe
@@ -245,3 +246,13 @@ def test_files_of_the_same_scene_look_the_same(shared: Path, name: str, grey: fl
     image = first_image(shared / "data" / "faults" / name)
     assert image.shape == whole.shape
     assert np.abs(image.astype(int) - whole).mean() < grey
+
+
+def test_a_prepared_video_needs_nothing_done_to_it(tmp_path: Path) -> None:
+    source = write(tmp_path / "card.mp4", (-1, 0, 0, 1), Fraction(2))
+    job = Job("card", source, tmp_path / "out.mp4", Encoding())
+    assert prepare_video(job).frames == 3
+    info = probe(job.target)
+    assert (info.size_hw, info.display_notes) == ((64, 192), ())
+    assert corners(first_image(job.target)) == [[B, A], [D, C]]
+    assert prepare_video(job).frames == 0, "it is there already"
