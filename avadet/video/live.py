@@ -187,25 +187,29 @@ class LiveReader:
             index += 1
 
     def keyframes_s(self, every_s: float) -> Iterator[float]:
-        """Give the moments 0, `every_s`, 2 * `every_s`, ..., leaving out those that the frames have already passed.
+        """Give the moments 0, `every_s`, 2 * `every_s`, ..., leaving out those that a live stream has already passed.
 
         To be asked for the next one only when the last one has its frame.
         """
         count = 0
         while True:
             yield count * every_s
-            passed = math.ceil(self._latest_s / every_s - 0.5) if self._latest_s > 0 else 0
+            is_behind = self._latest_s > 0 and not self.is_recording
+            passed = math.ceil(self._latest_s / every_s - 0.5) if is_behind else 0
             count = max(count + 1, passed)
 
     def looks_s(self, step_s: float) -> Iterator[float]:
         """Give the moments at which to look for people besides keyframes.
 
         Every `step_s` seconds as long as all frames that have come are done before the next look; else with pauses
-        that double each time.
+        that double each time. A recording waits.
         """
         time_s, pause_s, waits = 0.0, step_s, -1
         while True:
             yield time_s
+            if self.is_recording:
+                time_s += step_s
+                continue
             pause_s = step_s if self._waits > waits else min(2 * pause_s, max(LONGEST_PAUSE_S, step_s))
             waits = self._waits
             time_s = max(time_s, self._latest_s - step_s) + pause_s

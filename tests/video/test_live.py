@@ -225,6 +225,8 @@ def test_a_recording_is_read_whole_however_slow_the_work(tmp_path: Path) -> None
 class _Passed:
     """A reader whose last frame was at a given time."""
 
+    is_recording = False
+
     def __init__(self, latest_s: float, waits: int = 0) -> None:
         self._latest_s, self._waits = latest_s, waits
 
@@ -241,6 +243,13 @@ def test_keyframes_lie_where_frames_are() -> None:
     assert next(times) == 40.0
     reader._latest_s = 41.6
     assert next(times) == 42.0
+
+
+def test_no_keyframe_of_a_recording_is_left_out() -> None:
+    reader = _Passed(40.4)
+    reader.is_recording = True
+    for times_s in (LiveReader.keyframes_s(reader, 0.1), LiveReader.looks_s(reader, 0.1)):
+        assert [next(times_s) for _ in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_looks_between_keyframes_give_way_to_slow_work() -> None:
