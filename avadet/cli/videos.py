@@ -157,11 +157,6 @@ def warn_of_damage(reader: VideoReader, end_s: float) -> bool:
             f"warning: {reader.info.path}: {count(reader.damaged, 'damaged spot')}; pictures around the damage may be "
             f"wrong; the last picture is at {end_s:.2f} s"
         )
-    if reader.dropped:
-        note(
-            f"warning: {reader.info.path}: {count(reader.dropped, 'picture')} left out, because "
-            f"{'its time is' if reader.dropped == 1 else 'their times are'} not after the picture's before"
-        )
     if reader.ended_early_s:
         note(
             f"warning: {reader.info.path} breaks off at {end_s:.2f} s, {reader.ended_early_s:.2f} s before the end "

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from avadet.types import Float64Array, UInt8Array
 
@@ -35,8 +35,8 @@ _STRIP_PX = 16384  # pixels that are worked on at a time, so that they stay in t
 
 _PQ, _HLG = 16, 18  # transfer characteristics, numbers as in ITU-T H.273
 _BT2020, _P3 = 9, 12  # colour primaries, likewise
-_MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601}
-_MATRICES |= {7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
+_SWS_709, _SWS_601, _SWS_2020 = 1, 5, 9  # matrices as swscale counts them; not every PyAV has names for all
+_MATRICES = {1: _SWS_709, 4: 4, 5: _SWS_601, 6: _SWS_601, 7: 7, 9: _SWS_2020, 10: _SWS_2020}
 _HD_LONG, _SD_SHORT = 1280, 576  # px; untagged pictures of this long side, or a longer short side, are BT.709
 
 _LUMA_2020 = (0.2627, 0.6780, 0.0593)
@@ -139,15 +139,15 @@ def _decoded(picture: VideoFrame, tags: ColourTags, reformatter: VideoReformatte
     return shown.to_ndarray()
 
 
-def _matrix(picture: VideoFrame, tags: ColourTags) -> Colorspace:
+def _matrix(picture: VideoFrame, tags: ColourTags) -> int:
     """Where nothing is said, players go by the size."""
     if tags.matrix in _MATRICES:
         return _MATRICES[tags.matrix]
     if tags.primaries == _BT2020:
-        return Colorspace.BT2020
+        return _SWS_2020
     short, long = sorted((picture.width, picture.height))
     is_hd = long >= _HD_LONG or short > _SD_SHORT
-    return Colorspace.ITU709 if is_hd else Colorspace.ITU601
+    return _SWS_709 if is_hd else _SWS_601
 
 
 def _has_alpha(picture: VideoFrame) -> bool:
