@@ -88,12 +88,13 @@ class VideoInfo:
 
     Attributes:
         path: the file.
-        size_hw: (height, width) px of the frames as shown, after rotation.
+        size_hw: (height, width) px of the frames as a player shows them: turned, and with square pixels.
         fps: average frame rate, frames per second.
         num_frames: the header's count, 0 if it gives none.
         start_s: timestamp of the first frame in the container, seconds.
         duration_s: the header's duration, seconds, 0.0 if it gives none.
         has_audio: whether the file has a sound stream.
+        display_notes: what is done to show its pictures that users may want to know, in words.
     """
 
     path: Path
@@ -103,6 +104,7 @@ class VideoInfo:
     start_s: float
     duration_s: float
     has_audio: bool = False
+    display_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Frame:
     """One decoded picture.
 
     Attributes:
-        image: uint8 (H, W, 3) RGB, upright.
+        image: uint8 (H, W, 3) RGB, as a player shows it.
         time_s: seconds after the first frame of the file.
         index: 0-based position in decoding order.
     """

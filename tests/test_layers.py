@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "avadet"
 HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "trackers", "scipy", "onnxruntime", "tqdm"}
 LAYER = {
     **dict.fromkeys(
-        ["errors", "failures", "files", "memory", "partials", "plain_pickle", "types", "boxes", "labels"], 0
+        ["errors", "failures", "files", "memory", "partials", "plain_pickle", "types", "urls", "boxes", "labels"], 0
     ),
     **dict.fromkeys(["schema", "config", "video", "annotations", "evaluation", "figures"], 1),
     **dict.fromkeys(["persons", "models", "data"], 2),
@@ -21,7 +21,7 @@ LAYER = {
     "cli": 4,
 }
 TORCH_FREE = {
-    *("errors", "failures", "files", "partials", "plain_pickle", "types", "boxes", "labels"),
+    *("errors", "failures", "files", "partials", "plain_pickle", "types", "urls", "boxes", "labels"),
     *("video", "annotations", "evaluation", "figures"),
 }
 NAMES_THAT_GATHER_EVERYTHING = {"utils", "util", "common", "helper", "helpers", "misc"}

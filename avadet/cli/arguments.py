@@ -32,6 +32,16 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """Declare --timeout of sources on the network."""
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        metavar="SECONDS",
+        help="give up a live source or a file on a web server that sends nothing for this long (default 10)",
+    )
+
+
 def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
     try:
         value = float(text)

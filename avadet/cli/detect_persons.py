@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import functools
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
-from avadet.cli import arguments, videos
+from avadet.cli import arguments, video_files, videos
 from avadet.errors import AvadetError
 from avadet.files import check_target, whole_file
 
 if TYPE_CHECKING:
     from avadet.inference.pipeline import PeopleAt
     from avadet.types import PersonDetector
+    from avadet.video.read import VideoReader
 
 EVERY_S = 1.0
 SCORE_DECIMALS = 6
@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "videos",
         nargs="+",
         metavar="VIDEO",
-        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem",
+        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem. Or one "
+        "recording on a web server: http(s)://...",
     )
     parser.add_argument(
         "--out",
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest score of a person (default: the detector's)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto, the default")
+    arguments.add_timeout(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a CSV that is already there")
 
 
@@ -67,27 +69,79 @@ def run(args: argparse.Namespace) -> int:
         AvadetError: if nothing could be done: wrong arguments, or no video is good.
     """
     from avadet.memory import keep_freed_memory
+    from avadet.video.sources import is_live
 
-    args.videos = videos.expand(args.videos)
+    if len(args.videos) == 1 and is_live(args.videos[0]):
+        return run_on_web(args.videos[0], args)
+    passed_over: list[str] = []
+    lossy: list[Path] = []
+    args.videos = video_files.expand(args.videos, passed_over)
     check_output(args)
     keep_freed_memory()
     failed: dict[Path, Exception] = {}
     good = [video for video in args.videos if videos.try_video(video, videos.check_video, failed, args.debug)]
     _raise_if_all_failed(failed, args.videos)
-    with (
-        videos.new_folder(args.out.parent),
-        whole_file(args.out) as partial,
-        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
-    ):
+    with new_csv(args.out) as file:
         detector = load(args)
         with videos.held_signals() as check:
+
+            def work(video: Path) -> None:
+                if process(video, detector, args.every, file, check):
+                    lossy.append(video)
+
             for video in good:
                 check()
-                work = functools.partial(process, detector=detector, every_s=args.every, file=file, check=check)
                 videos.try_video(video, work, failed, args.debug)
         _raise_if_all_failed(failed, args.videos)
     print(f"boxes: {args.out}")
-    return videos.report_failures(failed, len(args.videos))
+    return videos.report_failures(failed, len(args.videos), lossy, passed_over)
+
+
+def run_on_web(url: str, args: argparse.Namespace) -> int:
+    """Run over a recording on a web server, from its start to its end.
+
+    Returns:
+        0 if all of it came; 1 if it broke off: the rows of what came are written all the same.
+
+    Raises:
+        AvadetError: if the source is no recording, cannot be read, or the CSV not be written.
+    """
+    from avadet.memory import keep_freed_memory
+    from avadet.video.connection import TIMEOUT_S
+    from avadet.video.live import LiveReader
+    from avadet.video.sources import is_web, shown_name, web_stem_of
+
+    if not is_web(url):
+        raise AvadetError(
+            f"{shown_name(url)} is live; detect-persons reads recordings, avadet infer reads live sources"
+        )
+    check_csv(args)
+    keep_freed_memory()
+    detector = load(args)
+    timeout_s = args.timeout or TIMEOUT_S
+    with (
+        LiveReader(url, web_stem_of(url), tell=videos.note, timeout_s=timeout_s, is_recording=True) as reader,
+        new_csv(args.out) as file,
+    ):
+        write_rows(cast("VideoReader", reader), shown_name(url), detector, args.every, file)
+    print(f"boxes: {args.out}, of {reader.info.path}")
+    if reader.damaged:
+        videos.note(f"warning: {shown_name(url)}: {videos.count(reader.damaged, 'damaged spot')}")
+    if reader.lost:
+        videos.note(f"{reader.lost}; the boxes up to then are written")
+    return 1 if reader.lost else 0
+
+
+@contextmanager
+def new_csv(path: Path) -> Iterator[TextIO]:
+    """The CSV to write, which gets its name when it is whole."""
+
+    with (
+        videos.new_folder(path.parent),
+        whole_file(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
+        yield file
 
 
 def check_output(args: argparse.Namespace) -> None:
@@ -97,14 +151,18 @@ def check_output(args: argparse.Namespace) -> None:
         twin = by_stem.setdefault(video.stem, video)
         if twin is not video:
             raise AvadetError(f"rows of {twin} and {video} would both begin with {video.stem}; write two files")
+    if args.out.exists() and any(video.exists() and args.out.samefile(video) for video in args.videos):
+        raise AvadetError(f"the boxes would replace the input {args.out}; choose another --out")
+    check_csv(args)
+
+
+def check_csv(args: argparse.Namespace) -> None:
+    """Raise if the CSV is there already and not to be replaced, or is a folder."""
     if args.out.is_dir():
         raise AvadetError(f"{args.out} is a folder; expected the name of a CSV file, such as {args.out / 'boxes.csv'}")
     check_target(args.out)
-    if args.out.exists():
-        if any(video.exists() and args.out.samefile(video) for video in args.videos):
-            raise AvadetError(f"the boxes would replace the input {args.out}; choose another --out")
-        if not args.overwrite:
-            raise AvadetError(f"{args.out} already there; add --overwrite to replace, or choose another --out")
+    if args.out.exists() and not args.overwrite:
+        raise AvadetError(f"{args.out} already there; add --overwrite to replace, or choose another --out")
 
 
 def load(args: argparse.Namespace) -> PersonDetector:
@@ -120,18 +178,37 @@ def load(args: argparse.Namespace) -> PersonDetector:
 
 def process(
     video: Path, detector: PersonDetector, every_s: float, file: TextIO, check: Callable[[], None] = lambda: None
-) -> None:
+) -> bool:
     """Write the rows of one video: all of them, or none if it fails; `check` may stop it after every event.
+
+    Returns:
+        whether the video was read with losses.
 
     Raises:
         AvadetError: if the video has no picture that decodes, or the detector fails.
     """
-    from avadet.inference.pipeline import PeopleAt, find_people
     from avadet.video.read import VideoReader
+
+    with VideoReader(video) as reader:
+        end_s = write_rows(reader, video.name, detector, every_s, file, check)
+    videos.tell_of_display(reader.info)
+    return videos.warn_of_damage(reader, end_s)
+
+
+def write_rows(
+    reader: VideoReader,
+    name: str,
+    detector: PersonDetector,
+    every_s: float,
+    file: TextIO,
+    check: Callable[[], None] = lambda: None,
+) -> float:
+    """Write the rows of a video or recording and say how many; return the time of its last picture, seconds."""
+    from avadet.inference.pipeline import PeopleAt, find_people
 
     rows: list[str] = []
     num_keyframes, num_boxes, end_s = 0, 0, 0.0
-    with VideoReader(video) as reader, closing(find_people(reader, detector, every_s)) as events:
+    with closing(find_people(reader, detector, every_s)) as events:
         for event in videos.with_progress(events, reader.info):
             if isinstance(event, PeopleAt):
                 num_keyframes += 1
@@ -140,10 +217,10 @@ def process(
             else:
                 end_s = event.time_s
             check()
-    videos.warn_of_damage(reader, end_s)
     file.writelines(f"{row}\n" for row in rows)
     seen = videos.count(num_keyframes, "keyframe")
-    print(f"{video.name}: {seen}, {videos.count(num_boxes, 'box', 'boxes') if num_boxes else 'no people found'}")
+    print(f"{name}: {seen}, {videos.count(num_boxes, 'box', 'boxes') if num_boxes else 'no people found'}")
+    return end_s
 
 
 def rows_of(people: PeopleAt) -> list[str]:

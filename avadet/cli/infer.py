@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from avadet.cli import arguments, records, videos
+from avadet.cli import arguments, records, video_files, videos
 from avadet.errors import AvadetError
 from avadet.files import check_target
 
@@ -118,6 +118,7 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=arguments.positive, metavar="SECONDS", help="end a live source after this long"
     )
+    arguments.add_timeout(parser)
     parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
     parser.add_argument("--no-page", action="store_true", help="do not write STEM.html, the page to look at")
     parser.add_argument(
@@ -138,10 +139,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from avadet.memory import keep_freed_memory
 
+    passed_over: list[str] = []
+    lossy: list[Path] = []
     if len(args.videos) > 1 or not is_live(args.videos[0]):
         if args.seconds is not None:
             raise AvadetError("--seconds ends a live source; a video file is always read to its end")
-        args.videos = videos.expand(args.videos)
+        args.videos = video_files.expand(args.videos, passed_over)
         todo = check_outputs(args)
     keep_freed_memory()
     if isinstance(args.videos[0], str):
@@ -153,19 +156,19 @@ def run(args: argparse.Namespace) -> int:
     good = [video for video in todo if videos.try_video(video, videos.check_video, failed, args.debug)]
     if good:
         with videos.new_folder(args.out):
-            stopped = run_on_files(good, args, failed)
+            stopped = run_on_files(good, args, failed, lossy)
         if stopped:
             return CTRL_C
-    if len(args.videos) == 1 and failed:
+    if len(args.videos) == 1 and failed and not passed_over:
         raise failed[args.videos[0]]
-    return videos.report_failures(failed, len(args.videos))
+    return videos.report_failures(failed, len(args.videos), lossy, passed_over)
 
 
 def is_live(source: str) -> bool:
     """Whether an argument names a camera or stream."""
-    from avadet.video import live
+    from avadet.video import sources
 
-    return live.is_live(source)
+    return sources.is_live(source)
 
 
 def run_on_stream(source: str, args: argparse.Namespace) -> int:
@@ -176,8 +179,10 @@ def run_on_stream(source: str, args: argparse.Namespace) -> int:
         return run_live(source, args, load_setup(args))
 
 
-def run_on_files(todo: Sequence[Path], args: argparse.Namespace, failed: dict[Path, Exception]) -> bool:
-    """Run over videos one after the other, and note in `failed` what went wrong.
+def run_on_files(
+    todo: Sequence[Path], args: argparse.Namespace, failed: dict[Path, Exception], lossy: list[Path]
+) -> bool:
+    """Run over videos one after the other, and note in `failed` what went wrong, in `lossy` those with losses.
 
     Returns:
         whether Ctrl-C ended it. The video in hand is dropped then, as it is at SIGTERM, which goes on upwards.
@@ -187,7 +192,7 @@ def run_on_files(todo: Sequence[Path], args: argparse.Namespace, failed: dict[Pa
         for index, video in enumerate(todo):
             try:
                 check()
-                videos.try_video(video, lambda video: process(video, setup, args, check), failed, args.debug)
+                videos.try_video(video, lambda video: process(video, setup, args, check, lossy), failed, args.debug)
             except (KeyboardInterrupt, SystemExit) as interrupt:
                 done = len([video for video in todo[:index] if video not in failed])
                 videos.note(f"stopped in {video.name}, which leaves nothing; {done} of {len(todo)} done before it stay")
@@ -263,8 +268,10 @@ def bank_words(model: LoadedModel, is_live: bool) -> str:
     return f", reads a bank of {model.bank_window_s:g} s made in a first pass"
 
 
-def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable[[], None]) -> None:
+def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable[[], None], lossy: list[Path]) -> None:
     """Run over one video and write its files; after every event, `check` may stop it by an exception.
+
+    A video that was read with losses is added to `lossy`.
 
     Raises:
         AvadetError: if the video has no picture that decodes, or a file cannot be written.
@@ -275,21 +282,28 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
 
     began_s = time.monotonic()
     summary = Summary(setup.model.labels, args.threshold)
-    kept = records.Record.of(video, args).kept(output_paths(video, args))
-    with VideoReader(video) as reader, kept, ExitStack() as stack:
+    with VideoReader(video) as reader, ExitStack() as stack:
+        paths, too_large = fitting(output_paths(video, args), reader.info)
+        stack.enter_context(records.Record.of(video, args).kept(paths, left_out=too_large))
         bank = setup.first_pass(video, watch=lambda events: watched(events, reader.info, check))
-        sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args)]
+        sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args, paths)]
         events = stack.enter_context(closing(setup.events(reader, bank=bank)))
         for _ in videos.with_progress(feed(events, [summary, *sinks]), reader.info):
             check()
-    videos.warn_of_damage(reader, summary.end_s)
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
         videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes after its end left out")
+    videos.tell_of_display(reader.info)
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
-    print(f"  results: {videos.listed(output_paths(video, args), video.stem)}")
+    print(f"  results: {videos.listed(paths, video.stem)}")
+    for path in too_large:
+        videos.note(
+            f"warning: {path} is left out: pictures of {video} are {wide_and_high(reader.info)}, too large for H.264"
+        )
+    if videos.warn_of_damage(reader, summary.end_s) or too_large:
+        lossy.append(video)
 
 
 def watched(events: Iterator[Event], info: VideoInfo, check: Callable[[], None]) -> Iterator[Event]:
@@ -299,7 +313,20 @@ def watched(events: Iterator[Event], info: VideoInfo, check: Callable[[], None])
         yield event
 
 
-def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[Sink]:
+def fitting(paths: list[Path], info: VideoInfo) -> tuple[list[Path], list[Path]]:
+    """The files that can be written of a video, and those that cannot, because its pictures are too large."""
+    from avadet.video.write import MAX_SIDE
+
+    too_large = [path for path in paths if path.suffix == ".mp4" and max(info.size_hw) > MAX_SIDE]
+    return [path for path in paths if path not in too_large], too_large
+
+
+def wide_and_high(info: VideoInfo) -> str:
+    """The size of a video's pictures, px."""
+    return f"{info.size_hw[1]}x{info.size_hw[0]} px"
+
+
+def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace, paths: Sequence[Path]) -> list[Sink]:
     """One sink per output file; the video last, so that it is finished first and the others stand or fall with it."""
     from avadet.inference.events import EventsSink
     from avadet.inference.overlay import OverlayTiming, VideoSink
@@ -307,7 +334,7 @@ def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[
     from avadet.inference.sinks import AvaCsvSink, JsonlSink
 
     labels = setup.model.labels
-    ava_csv, jsonl, events_csv, *others = output_paths(info.path, args)
+    ava_csv, jsonl, events_csv, *others = paths
     mp4 = [path for path in others if path.suffix == ".mp4"]
     sinks: list[Sink] = [AvaCsvSink(ava_csv, labels), JsonlSink(jsonl, labels, args.threshold)]
     sinks.append(EventsSink(events_csv, labels, args.threshold))

@@ -44,15 +44,24 @@ def run_live(source: str, args: argparse.Namespace, setup: Setup) -> int:
     from avadet.inference.sinks import feed
     from avadet.persons.precomputed import PrecomputedBoxes
     from avadet.persons.tracking import PersonTracker
-    from avadet.video.live import LiveReader, shown_name, stem_of
+    from avadet.video.connection import TIMEOUT_S
+    from avadet.video.live import LiveReader
+    from avadet.video.sources import shown_name, stem_of
+    from avadet.video.write import MAX_SIDE
 
     if isinstance(setup.persons, PrecomputedBoxes):
         raise AvadetError("--boxes are for files; the people of a stream are found by a detector")
     tracker = PersonTracker()
     stem = free_stem(stem_of(source, datetime.now()), args)
     seconds = args.seconds or math.inf
-    with LiveReader(source, stem, seconds, tell=videos.note) as reader, until_told_to_stop(reader):
+    timeout_s = args.timeout or TIMEOUT_S
+    with LiveReader(source, stem, seconds, tell=videos.note, timeout_s=timeout_s) as reader, until_told_to_stop(reader):
         state = LiveState(reader)
+        if not args.no_video and max(reader.info.size_hw) > MAX_SIDE:
+            args.no_video = True
+            videos.note(
+                f"warning: no .mp4 is written: pictures are {max(reader.info.size_hw)} px long, too large for H.264"
+            )
         announce(shown_name(source), reader, setup, args)
         with ExitStack() as stack:
             sinks = [stack.enter_context(sink) for sink in make_sinks(reader, setup, args)]
@@ -145,6 +154,8 @@ def announce(name: str, reader: LiveReader, setup: Setup, args: argparse.Namespa
     height, width = reader.info.size_hw
     kind = "a recording, nothing is dropped" if reader.is_recording else "live"
     videos.note(f"{name}: {kind}, {width}x{height}, {float(reader.info.fps):.4g} fps; Ctrl-C ends the run")
+    for said in reader.info.display_notes:
+        videos.note(f"{name}: {said}")
     videos.note(
         f"results are {looks_ahead_s(setup):.2f} s late at best: that far beyond a moment the model"
         f"{' and its smoothing look' if setup.smoothing else ' looks'}"

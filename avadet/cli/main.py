@@ -23,6 +23,7 @@ from typing import NamedTuple, NoReturn, Protocol, cast
 from avadet import __version__
 from avadet.errors import AvadetError
 from avadet.failures import WaysOut, explain
+from avadet.urls import without_secrets
 
 
 class Subcommand(Protocol):
@@ -135,8 +136,8 @@ def _guarded(subcommand: Subcommand, args: argparse.Namespace) -> int:
         if known is None and not isinstance(error, (AvadetError, OSError)):
             raise
         if args.debug:
-            traceback.print_exc()
-        print(f"avadet: error: {known or error}", file=sys.stderr)
+            print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
+        print(f"avadet: error: {without_secrets(str(known or error))}", file=sys.stderr)
         return 1
 
 

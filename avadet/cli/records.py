@@ -18,7 +18,7 @@ from avadet.errors import AvadetError
 from avadet.files import whole_file
 
 NO_SETTINGS = frozenset(
-    {"videos", "out", "overwrite", "debug", "command", "device", "batch", "no_video", "no_page", "seconds"}
+    {"videos", "out", "overwrite", "debug", "command", "device", "batch", "no_video", "no_page", "seconds", "timeout"}
 )
 """Arguments that say where and how a run is done, but change nothing in a file that it writes."""
 
@@ -53,7 +53,7 @@ class Record(NamedTuple):
         return (
             bool(stored.get("finished"))
             and not self.changes()
-            and all(path.is_file() and sizes.get(path.name) == path.stat().st_size for path in results)
+            and all(path.name in sizes and sizes[path.name] == _size(path) for path in results)
         )
 
     def others(self, results: Sequence[Path]) -> list[Path]:
@@ -86,8 +86,12 @@ class Record(NamedTuple):
         return [*said, *(["the video was another one"] if stored.get("video") != self.made_of else [])]
 
     @contextmanager
-    def kept(self, results: Sequence[Path]) -> Iterator[None]:
+    def kept(self, results: Sequence[Path], left_out: Sequence[Path] = ()) -> Iterator[None]:
         """Write the record around the making of the results; if that fails, all is as if it had not begun.
+
+        Args:
+            results: the files that are made.
+            left_out: those that cannot be, and are not there when all is done.
 
         Raises:
             AvadetError: if the record cannot be written.
@@ -101,9 +105,9 @@ class Record(NamedTuple):
             if stood == [_standing(path) for path in results]:
                 self._restore(before)
             raise
-        self._write({path.name: path.stat().st_size for path in results}, finished=True)
+        self._write({path.name: _size(path) for path in (*results, *left_out)}, finished=True)
 
-    def _write(self, sizes: dict[str, int], finished: bool) -> None:
+    def _write(self, sizes: dict[str, int | None], finished: bool) -> None:
         content = {
             "avadet": __version__,
             "finished": finished,
@@ -188,6 +192,11 @@ def _standing(path: Path) -> tuple[int, int] | None:
     """What tells a file from one that has replaced it; None where there is none."""
     stat = path.stat() if path.exists() else None
     return None if stat is None else (stat.st_ino, stat.st_mtime_ns)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    return path.stat().st_size if path.is_file() else None
 
 
 def _word(value: Any) -> str:

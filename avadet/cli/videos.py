@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import signal
 import sys
 import threading
@@ -15,58 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from avadet.errors import AvadetError
 from avadet.failures import explain
-from avadet.files import VIDEO_SUFFIXES
+from avadet.urls import without_secrets
 
 if TYPE_CHECKING:
     from avadet.types import VideoInfo
     from avadet.video.read import VideoReader
 
 Item = TypeVar("Item")
-
-
-def expand(words: Sequence[str]) -> list[Path]:
-    """The video files that arguments name.
-
-    A folder stands for the files in it, not in folders inside it, whose names end as those of videos do. A pattern of
-    `*`, `?`, `[...]` and `**` stands for every file that it matches, as it does where the shell expands it. Hidden
-    files count only where they are named. What is named twice counts once.
-
-    Args:
-        words: paths and patterns. A path that exists is no pattern; one that does not exist is given back.
-
-    Returns:
-        paths; those of one folder or pattern in order of name.
-
-    Raises:
-        AvadetError: if a folder or a pattern stands for nothing, or a camera or stream is among several words.
-    """
-    from avadet.video.live import is_live, shown_name
-
-    found: dict[Path, Path] = {}
-    for word in words:
-        if is_live(word):
-            raise AvadetError(f"{shown_name(word)} is live and runs alone, not together with other sources")
-        for path in _expanded(word):
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
-
-
-def _expanded(word: str) -> list[Path]:
-    """The video files that one argument names."""
-    path = Path(word)
-    if path.is_dir():
-        inside = [one for one in path.iterdir() if one.suffix.lower() in VIDEO_SUFFIXES and one.is_file()]
-        files = sorted(one for one in inside if not one.name.startswith("."))
-        if not files:
-            raise AvadetError(f"{path} is a folder without a video ({', '.join(VIDEO_SUFFIXES)}) directly in it")
-        return files
-    if path.exists() or not glob.has_magic(word):
-        return [path]
-    matches = glob.glob(word, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-    files = sorted(one for one in map(Path, matches) if one.is_file())
-    if not files:
-        raise AvadetError(f"no file matches {word}")
-    return files
 
 
 def try_video(video: Path, work: Callable[[Path], None], failed: dict[Path, Exception], debug: bool = False) -> bool:
@@ -78,12 +32,25 @@ def try_video(video: Path, work: Callable[[Path], None], failed: dict[Path, Exce
     except Exception as error:
         failed[video] = error
         if debug:
-            traceback.print_exception(error)
+            print(without_secrets("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     return video not in failed
 
 
-def report_failures(failed: dict[Path, Exception], total: int) -> int:
-    """Say on stderr which videos failed and why; return the exit code."""
+def report_failures(
+    failed: dict[Path, Exception], total: int, lossy: Sequence[Path] = (), passed_over: Sequence[str] = ()
+) -> int:
+    """Say on stderr what was left out, and which videos failed and why; return the exit code.
+
+    Args:
+        failed: the videos that failed.
+        total: how many there were.
+        lossy: those that were read with losses, of which each has said its own.
+        passed_over: what was not taken for a video, a line each.
+    """
+    for line in passed_over:
+        note(line)
+    if lossy and total > 1:
+        note(f"warning: {len(lossy)} of {total} videos have losses, told above: {', '.join(map(str, lossy))}")
     if not failed:
         return 0
     note(f"{len(failed)} of {total} videos failed:")
@@ -181,8 +148,14 @@ def with_progress(events: Iterator[Item], info: VideoInfo, doing: str = "") -> I
         bar.update(max((total_s or 0.0) - bar.n, 0.0))
 
 
-def warn_of_damage(reader: VideoReader, end_s: float) -> None:
-    """Say on stderr where a video is damaged or breaks off, once it has been read to `end_s`, seconds."""
+def tell_of_display(info: VideoInfo) -> None:
+    """Say on stderr what is done to show the pictures of a video, where that is out of the ordinary."""
+    for said in info.display_notes:
+        note(f"{info.path}: {said}")
+
+
+def warn_of_damage(reader: VideoReader, end_s: float) -> bool:
+    """Say on stderr what is lost of a video that has been read to `end_s`, seconds; return whether anything is."""
     if reader.damaged:
         note(
             f"warning: {reader.info.path}: {count(reader.damaged, 'damaged spot')}; pictures around the damage may be "
@@ -193,6 +166,7 @@ def warn_of_damage(reader: VideoReader, end_s: float) -> None:
             f"warning: {reader.info.path} breaks off at {end_s:.2f} s, {reader.ended_early_s:.2f} s before the end "
             "that its header gives; the results cover what came before"
         )
+    return bool(reader.damaged or reader.dropped or reader.ended_early_s)
 
 
 def listed(paths: Sequence[Path], stem: str) -> str:
@@ -207,4 +181,4 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def note(text: str) -> None:
     """Tell the user something on stderr."""
-    print(f"avadet: {text}", file=sys.stderr)
+    print(f"avadet: {without_secrets(text)}", file=sys.stderr)

@@ -2,7 +2,8 @@
 
 A clip from anywhere in a film costs the frames before it, back to the last that stands for itself: 250 in videos from
 the web. Here that is every `gop`-th one. Every frame keeps its time to a tick of the source file's clock, so a rate
-that varies still varies, and a start that is late is still late.
+that varies still varies, and a start that is late is still late. Pictures are written as a player shows them: upright,
+with square pixels, in SDR.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from av.video.stream import VideoStream
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import IntArray, UInt8Array
-from avadet.video.read import Picture, VideoReader, open_container
+from avadet.video.read import Picture, VideoReader, open_container, probe
 from avadet.video.sample import resized_hw
 
 TIME_TOLERANCE_S = 0.001
@@ -78,7 +79,9 @@ class Job:
     def facts(self) -> dict[str, Any]:
         """What decides what comes out, as plain values; written into the file."""
         span = None if self.span_s is None else [round(moment, 6) for moment in self.span_s]
-        return {"by": "avadet data prepare", **asdict(self.encoding), "span_s": span, "bytes": _size(self.source)}
+        facts = {"by": "avadet data prepare", **asdict(self.encoding), "span_s": span, "bytes": _size(self.source)}
+        display = _display_notes(self.source)
+        return facts | ({"display": display} if display else {})
 
 
 @dataclass(frozen=True)
@@ -258,6 +261,14 @@ def _inside(moments_s: Sequence[float], span_s: tuple[float, float] | None) -> l
 def _span_text(job: Job) -> str:
     first_s, last_s = job.span_s or (0.0, float("inf"))
     return f"{first_s:.3f} and {last_s:.3f} s"
+
+
+def _display_notes(path: Path) -> list[str]:
+    """What is done to show the pictures of a source; nothing for ordinary ones."""
+    try:
+        return list(probe(path).display_notes)
+    except AvadetError:
+        return []  # whoever reads it says what is wrong
 
 
 def _size(path: Path) -> int:

@@ -28,10 +28,15 @@ class StreamClock:
         edge_s: the moment of the clock (`time.monotonic`) at which the live edge was at time 0.
     """
 
-    def __init__(self, is_recording: bool = False) -> None:
-        """Begin; pictures of a recording may come faster than they were taken."""
+    def __init__(self, recorded_step_s: float | None = None) -> None:
+        """Begin.
+
+        Args:
+            recorded_step_s: seconds between the pictures of a recording, whose times have nothing to do with when they
+                come; None = the stream is live.
+        """
         self.edge_s = 0.0
-        self._ahead_s = math.inf if is_recording else AHEAD_S
+        self.recorded_step_s = recorded_step_s
         self._catch_up = _CatchUp()
         self._shift_s: float | None = None
         self._last_s: float | None = None
@@ -50,7 +55,8 @@ class StreamClock:
 
         Returns:
             the timestamp counted from the first picture's, if it is after the last picture and not ahead of the
-            clock; else as much after the last picture as the clock says. Later timestamps count on from there.
+            clock; else as much after the last picture as the clock says, or as pictures of a recording are apart.
+            Later timestamps count on from there.
         """
         if self._last_s is None:
             time_s = 0.0
@@ -58,7 +64,8 @@ class StreamClock:
         else:
             waited_s = came_s - self._came_s
             believed_s = self._believed(stamp_s, came_s)
-            time_s = self._last_s + max(waited_s, _MIN_STEP_S) if believed_s is None else believed_s
+            step_s = max(waited_s, _MIN_STEP_S) if self.recorded_step_s is None else self.recorded_step_s
+            time_s = self._last_s + step_s if believed_s is None else believed_s
             self.edge_s = min(self.edge_s + _DRIFT * max(waited_s, 0.0), came_s - time_s)
         if stamp_s is not None:
             self._shift_s = time_s - stamp_s
@@ -70,7 +77,8 @@ class StreamClock:
         if stamp_s is None or self._shift_s is None or self._last_s is None:
             return None
         time_s = stamp_s + self._shift_s
-        return time_s if self._last_s < time_s <= came_s - self.edge_s + self._ahead_s else None
+        most_s = came_s - self.edge_s + AHEAD_S if self.recorded_step_s is None else math.inf
+        return time_s if self._last_s < time_s <= most_s else None
 
     def wants(self, stamp_s: float, came_s: float, is_key: bool) -> bool:
         """Whether a packet should be decoded: not while the stream is behind and can catch up by leaving it out.

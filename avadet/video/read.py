@@ -1,4 +1,4 @@
-"""Reading a video as upright RGB frames with the times its file gives them.
+"""Reading a video as RGB frames, as a player shows them, with the times its file gives them.
 
 Three facts of real files shape this module. Timestamps, not frame counts, say when a picture is shown: rates vary,
 and headers lie about rates, counts and durations. Decoders hand pictures out in the order they are shown, so where
@@ -20,18 +20,17 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
 from avadet.types import Frame, UInt8Array, VideoInfo
+from avadet.video import refusals
+from avadet.video.display import Display
 
 SEEK_BACK_S = (0.0, 2.0, 8.0, 32.0)
 """How far before the wanted moment to seek, tried in turn: in MPEG-TS a backward seek may land after its target."""
@@ -49,7 +48,7 @@ class Picture(NamedTuple):
 
     Attributes:
         time_s: seconds after the first frame of the file.
-        image: gives it as uint8 (H, W, 3) RGB, upright.
+        image: gives it as uint8 (H, W, 3) RGB, as a player shows it.
     """
 
     time_s: float
@@ -167,7 +166,7 @@ class VideoReader:
         one = self._pass_from(start_s)
         try:
             for time_s, picture in self._increasing(one, start_s):
-                yield Picture(time_s, partial(one.image, picture, self.info.size_hw))
+                yield Picture(time_s, partial(one.display.image, picture, self.info.size_hw))
             if start_s == 0:
                 self.ended_early_s = self._missing_s(time_s + one.period_s)
         finally:
@@ -229,15 +228,16 @@ class VideoReader:
         start_s = one.first_stamp_s()
         self.tick_s = Fraction(one.stream.time_base or Fraction(1, 1_000_000))
         if math.isinf(start_s):
-            raise AvadetError(f"no picture of {self._path} could be decoded; the file is damaged or cut short")
+            raise refusals.nothing_decodes(self._path)
         return VideoInfo(
             path=self._path,
-            size_hw=one.shown_hw(),
+            size_hw=one.display.size_hw(one.first_picture()),
             fps=one.fps,
             num_frames=max(one.stream.frames, 0),
             start_s=start_s,
             duration_s=one.duration_s(start_s),
             has_audio=bool(one.container.streams.audio),
+            display_notes=one.display.notes(one.first_picture()),
         )
 
     def _missing_s(self, end_s: float) -> float:
@@ -268,7 +268,7 @@ class _Pass:
         self.fps = _frame_rate(self.stream)
         self.period_s = float(1 / self.fps)
         self.damaged = 0
-        self._reformatter = VideoReformatter()
+        self.display = Display(self.stream)
         self._begin()
 
     def _begin(self) -> None:
@@ -364,22 +364,10 @@ class _Pass:
                 errors += 1
         yield None
 
-    def shown_hw(self) -> tuple[int, int]:
-        """(height, width) of the next picture when upright."""
+    def first_picture(self) -> VideoFrame:
+        """The next picture, which is kept."""
         assert self._peeked is not None
-        picture = self._peeked[1]
-        sideways = picture.rotation // 90 % 2 == 1
-        return (picture.width, picture.height) if sideways else (picture.height, picture.width)
-
-    def image(self, picture: VideoFrame, size_hw: tuple[int, int]) -> UInt8Array:
-        """Upright RGB, uint8 (H, W, 3), of the given size."""
-        rgb = np.asarray(self._reformatter.reformat(picture, format="rgb24").to_ndarray(), np.uint8)
-        turns = picture.rotation // 90 % 4
-        if turns:
-            rgb = np.ascontiguousarray(np.rot90(rgb, turns))
-        if rgb.shape[:2] != size_hw:
-            rgb = np.asarray(cv2.resize(rgb, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-        return rgb
+        return self._peeked[1]
 
     def duration_s(self, start_s: float) -> float:
         """The header's duration of the pictures, else of the file; 0.0 if it gives none.
@@ -397,7 +385,7 @@ class _Pass:
 def open_container(path: Path) -> InputContainer:
     """Open a file, or say in one line why that cannot be."""
     if not path.exists():
-        raise AvadetError(f"no such video: {path}; check the path")
+        raise refusals.missing(path)
     if path.is_dir():
         raise AvadetError(f"{path} is a folder; give the video file itself")
     if path.is_file() and path.stat().st_size == 0:
@@ -427,8 +415,7 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     candidates = ([best] if isinstance(best, VideoStream) else []) + list(container.streams.video)
     moving = [stream for stream in candidates if not stream.disposition & Disposition.attached_pic]
     if not moving:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise AvadetError(f"{path} has no video stream, only {kinds}; give a file with moving pictures")
+        raise refusals.no_moving_pictures(container, path)
     for stream in moving:
         if getattr(stream, "codec_context", None) is not None:
             return stream

@@ -33,7 +33,9 @@ FRAGMENT_S = 2.0
 
 _FRAGMENTS = {"movflags": "+frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _X264 = {"preset": "veryfast", "crf": "23"}
-_MAX_SIDE = 16384  # px, the largest that H.264 holds
+MAX_SIDE = 16384
+"""Longest side that H.264 holds, px."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -70,8 +72,11 @@ class VideoWriter:
         """
         self._path = Path(path)
         self._size_hw = size_hw
-        if not (0 < size_hw[0] <= _MAX_SIDE and 0 < size_hw[1] <= _MAX_SIDE):
-            raise AvadetError(f"a video must be 1 to {_MAX_SIDE} px high and wide, got {size_hw[1]}x{size_hw[0]}")
+        if not (0 < size_hw[0] <= MAX_SIDE and 0 < size_hw[1] <= MAX_SIDE):
+            raise AvadetError(
+                f"cannot write {self._path}: a video must be 1 to {MAX_SIDE} px high and wide, got "
+                f"{size_hw[1]}x{size_hw[0]}; make the input smaller"
+            )
         if not Fraction(1, 1000) <= fps <= 1000:
             raise AvadetError(f"a video's frame rate must lie between 0.001 and 1000 frames per second, got {fps}")
         if self._path.suffix.lower() not in (".mp4", ".m4v", ".mov"):

@@ -14,7 +14,7 @@ import pytest
 import staged
 
 from avadet.cli import infer as infer_command
-from avadet.cli import videos
+from avadet.cli import video_files
 from avadet.cli.main import main
 from avadet.errors import AvadetError
 from avadet.inference import run as inference_run
@@ -75,15 +75,15 @@ def test_what_arguments_stand_for(
     words: list[str], found: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    assert videos.expand(words) == [Path(one) for one in found]
-    absolute = videos.expand([str(folder / word) for word in words])
+    assert video_files.expand(words) == [Path(one) for one in found]
+    absolute = video_files.expand([str(folder / word) for word in words])
     assert [path.resolve() for path in absolute] == [(folder / one).resolve() for one in found]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_itself(tmp_path: Path) -> None:
     for name in ("[ab].mp4", "a.mp4"):
         (tmp_path / name).write_bytes(b"")
-    assert videos.expand([str(tmp_path / "[ab].mp4")]) == [tmp_path / "[ab].mp4"]
+    assert video_files.expand([str(tmp_path / "[ab].mp4")]) == [tmp_path / "[ab].mp4"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_itself(tmp_path: Path) -> Non
 def test_words_that_stand_for_nothing(word: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(AvadetError, match=message):
-        videos.expand([str(tmp_path / word)])
+        video_files.expand([str(tmp_path / word)])
 
 
 def test_a_live_source_runs_alone(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

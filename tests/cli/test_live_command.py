@@ -41,7 +41,9 @@ def _no_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(url: str, out: Path, no_video: bool = True, **more: object) -> int:
-    args = argparse.Namespace(out=out, no_video=no_video, threshold=0.3, seconds=more.pop("seconds", None))
+    args = argparse.Namespace(
+        out=out, no_video=no_video, threshold=0.3, timeout=None, seconds=more.pop("seconds", None)
+    )
     setup = Setup(staged.staged_model(), staged.BrightSquare(), **more)
     return run_live(url, args, setup)
 
@@ -121,7 +123,7 @@ def test_a_slow_detector_stays_near_now(tmp_path: Path, capsys: pytest.CaptureFi
             time.sleep(0.5)
             return super().__call__(frame)
 
-    args = argparse.Namespace(out=tmp_path, no_video=True, threshold=0.3, seconds=5.0)
+    args = argparse.Namespace(out=tmp_path, no_video=True, threshold=0.3, timeout=None, seconds=5.0)
     with Sender(encoded(squares(20.0))) as sender:
         setup = Setup(staged.staged_model(), Slow(), every_s=1.0, detect_every_s=0.2)
         assert run_live(sender.url, args, setup) == 0

@@ -14,8 +14,9 @@ from served import FPS, HTTP_HEAD, Sender, Sent, encoded, squares
 
 from avadet.errors import AvadetError
 from avadet.video import live
-from avadet.video.live import QUEUE_S, LiveReader, is_live, shown_name, stem_of
+from avadet.video.live import QUEUE_S, LiveReader
 from avadet.video.live_clock import AHEAD_S, StreamClock
+from avadet.video.sources import is_live, shown_name, stem_of
 
 SECRET = "s3cr3t"
 
@@ -224,6 +225,8 @@ def test_a_recording_is_read_whole_however_slow_the_work(tmp_path: Path) -> None
 class _Passed:
     """A reader whose last frame was at a given time."""
 
+    is_recording = False
+
     def __init__(self, latest_s: float, waits: int = 0) -> None:
         self._latest_s, self._waits = latest_s, waits
 
@@ -240,6 +243,13 @@ def test_keyframes_lie_where_frames_are() -> None:
     assert next(times) == 40.0
     reader._latest_s = 41.6
     assert next(times) == 42.0
+
+
+def test_no_keyframe_of_a_recording_is_left_out() -> None:
+    reader = _Passed(40.4)
+    reader.is_recording = True
+    for times_s in (LiveReader.keyframes_s(reader, 0.1), LiveReader.looks_s(reader, 0.1)):
+        assert [next(times_s) for _ in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_looks_between_keyframes_give_way_to_slow_work() -> None:
@@ -319,8 +329,8 @@ def test_a_sender_that_paused_is_not_taken_for_a_slow_decoder() -> None:
 
 def test_times_of_any_stream_increase() -> None:
     rng = np.random.default_rng(0)
-    for is_recording in (False, True):
-        clock = StreamClock(is_recording)
+    for step_s in (None, 0.04):
+        clock = StreamClock(step_s)
         came_s = 50 + np.cumsum(rng.exponential(0.05, 300))
         stamps_s = [None if rng.random() < 0.1 else float(stamp) for stamp in rng.normal(0, 30, 300)]
         times_s = [clock.time_s(stamp_s, came) for stamp_s, came in zip(stamps_s, came_s)]
