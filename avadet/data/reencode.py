@@ -25,7 +25,8 @@ from av.video.stream import VideoStream
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import IntArray, UInt8Array
-from avadet.video.read import Picture, VideoReader, open_container
+from avadet.video.opening import open_container
+from avadet.video.read import Picture, VideoReader
 from avadet.video.sample import resized_hw
 
 TIME_TOLERANCE_S = 0.001

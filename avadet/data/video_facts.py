@@ -15,7 +15,8 @@ from avadet.annotations.ava import AvaTable
 from avadet.annotations.splits import DataSplit, DataVideo, frame_numbers
 from avadet.errors import AvadetError
 from avadet.types import IntArray, VideoInfo
-from avadet.video.read import VideoReader, open_container, probe
+from avadet.video.opening import open_container
+from avadet.video.read import VideoReader, probe
 
 _THREADS = 8
 

@@ -17,7 +17,8 @@ from av.filter import Graph
 from av.packet import Packet
 
 from avadet.errors import AvadetError
-from avadet.video.read import open_container, probe
+from avadet.video.opening import open_container
+from avadet.video.read import probe
 
 COPIED = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "mp3float"})
 """Sound formats that go into mp4 as they are and that players know there; everything else becomes AAC."""
