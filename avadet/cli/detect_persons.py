@@ -126,20 +126,24 @@ def process(
         AvadetError: if the video has no picture that decodes, or the detector fails.
     """
     from avadet.inference.pipeline import PeopleAt, find_people
+    from avadet.inference.schedule import Gap, GapCount
     from avadet.video.read import VideoReader
 
     rows: list[str] = []
-    num_keyframes, num_boxes, end_s = 0, 0, 0.0
+    num_keyframes, num_boxes, end_s, gaps = 0, 0, 0.0, GapCount()
     with VideoReader(video) as reader, closing(find_people(reader, detector, every_s)) as events:
         for event in videos.with_progress(events, reader.info):
             if isinstance(event, PeopleAt):
                 num_keyframes += 1
                 num_boxes += len(event.persons)
                 rows += rows_of(event)
+            elif isinstance(event, Gap):
+                gaps.add(event)
             else:
                 end_s = event.time_s
             check()
     videos.warn_of_damage(reader, end_s)
+    videos.warn_of_time(reader, gaps)
     file.writelines(f"{row}\n" for row in rows)
     seen = videos.count(num_keyframes, "keyframe")
     print(f"{video.name}: {seen}, {videos.count(num_boxes, 'box', 'boxes') if num_boxes else 'no people found'}")

@@ -281,9 +281,11 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
         for _ in videos.with_progress(feed(events, [summary, *sinks]), reader.info):
             check()
     videos.warn_of_damage(reader, summary.end_s)
+    videos.warn_of_time(reader, summary.gaps)
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
-        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes after its end left out")
+        where = "after its end or in a gap of the recording" if summary.gaps.number else "after its end"
+        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes {where} left out")
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
@@ -318,8 +320,8 @@ def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace) -> list[
 
 def headline(summary: Summary, took_s: float) -> str:
     """Say in one line how much was seen and how long it took."""
-    speed = summary.end_s / took_s if took_s > 0 else 0.0
-    seen = f"{summary.end_s:.1f} s of video, {videos.count(summary.num_keyframes, 'keyframe')}"
+    speed = summary.recorded_s / took_s if took_s > 0 else 0.0
+    seen = f"{summary.recorded_s:.1f} s of video, {videos.count(summary.num_keyframes, 'keyframe')}"
     if not summary.num_people:
         return f"{seen}: no people found ({took_s:.1f} s, {speed:.1f}x real time)"
     people = videos.count(len(summary.spans), "person", "people") if summary.spans else "people on no track"

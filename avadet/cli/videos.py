@@ -17,6 +17,7 @@ from avadet.errors import AvadetError
 from avadet.files import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
+    from avadet.inference.schedule import GapCount
     from avadet.types import VideoInfo
     from avadet.video.read import VideoReader
 
@@ -189,6 +190,43 @@ def warn_of_damage(reader: VideoReader, end_s: float) -> None:
             f"warning: {reader.info.path} breaks off at {end_s:.2f} s, {reader.ended_early_s:.2f} s before the end "
             "that its header gives; the results cover what came before"
         )
+
+
+def warn_of_time(reader: VideoReader, gaps: GapCount) -> None:
+    """Say on stderr where a video's times are not what they seem, once it has been read to its end."""
+    path = reader.info.path
+    if gaps.longest is not None:
+        longest = f"{lasting(gaps.longest.seconds)} after {gaps.longest.start_s:.2f} s"
+        all_of_them = f"in {gaps.number} gaps, {lasting(gaps.total_s)} together, the longest {longest}"
+        note(
+            f"warning: {path}: nothing was recorded {f'for {longest}' if gaps.number == 1 else all_of_them}; "
+            "there are no results for that time"
+        )
+    if reader.restarts:
+        note(
+            f"warning: {path}: its clock begins anew {count(reader.restarts, 'time')}, first at {reader.restart_s:.2f} "
+            "s, as where recordings were joined; no picture is left out, and times go on from there"
+        )
+    if reader.dropped:
+        note(f"warning: {path}: {count(reader.dropped, 'picture')} left out, whose times are not after those before")
+    if reader.unread_bytes:
+        note(
+            f"warning: {path}: {reader.unread_bytes:,} bytes at its end are another recording, which is not read; "
+            "cut the file there, or join the recordings by a program that writes them anew"
+        )
+    if reader.rate_is_assumed:
+        note(
+            f"warning: {path} gives neither times nor a frame rate; {float(reader.info.fps):g} frames a second assumed"
+        )
+
+
+def lasting(seconds: float) -> str:
+    """How long something lasts, in words: "90.5 s", "26 h 30 min 43 s"."""
+    if seconds < 600:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
 
 
 def listed(paths: Sequence[Path], stem: str) -> str:
