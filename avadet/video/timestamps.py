@@ -39,7 +39,7 @@ AS_STORED = {"correct_ts_overflow": "0"}
 _BEFORE, _AFTER = 8, 4  # frame intervals around a pause that tell whether it is a gap
 _REORDER = _AFTER  # pictures held back while their stamps are put in order; the deepest reordering met is 2
 _BACK_S = 1.0  # decoding stamps that fall back by more than this are a new count in any container
-_WRAP = 2**33  # stamps of MPEG streams are counted modulo this
+WRAP = 2**33  # stamps of MPEG streams are counted modulo this
 _WRAPPING = {"mpeg", "mpegts"}
 _NO_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS: what stamps such a format gives are made up, at 25 pictures a second
 _FREE_STAMPS = 0x200  # AVFMT_TS_DISCONT: a format whose stamps may go back, and whose decoding stamps tell where
@@ -85,7 +85,7 @@ class Clock:
         self.restarts = 0
         self.first_restart: int | None = None
         self._has_stamps = not is_raw(container_format)
-        self._wraps = bool(_WRAPPING & set(container_format.name.split(",")))
+        self._wraps = wraps(container_format)
         self._back = 0 if has_free_stamps(container_format) else round(_BACK_S / tick_s)
         self._steps: deque[int] = deque([max(round(1 / (fps * tick_s)), 1)], maxlen=_BEFORE)
         self._longest_step = round(GAP_S / tick_s)
@@ -150,10 +150,10 @@ class Clock:
         if packet.dts is None or packet.pts is None:
             return
         if self._decoding is not None:
-            turns = round((self._decoding - packet.dts) / _WRAP)
-            if turns and abs(packet.dts + turns * _WRAP - self._decoding) <= self._longest_step:
-                packet.dts += turns * _WRAP
-        packet.pts += round((packet.dts - packet.pts) / _WRAP) * _WRAP
+            turns = round((self._decoding - packet.dts) / WRAP)
+            if turns and abs(packet.dts + turns * WRAP - self._decoding) <= self._longest_step:
+                packet.dts += turns * WRAP
+        packet.pts += round((packet.dts - packet.pts) / WRAP) * WRAP
 
 
 class Shown(NamedTuple):
@@ -189,6 +189,11 @@ def stamp_of(picture: VideoFrame) -> float | None:
     """The stamp of a picture, seconds; None = it has none."""
     ticks = picture.pts if picture.pts is not None else picture.dts
     return None if ticks is None or picture.time_base is None else float(ticks * picture.time_base)
+
+
+def wraps(container_format: ContainerFormat) -> bool:
+    """Whether a format counts its stamps modulo `WRAP`."""
+    return bool(_WRAPPING & set(container_format.name.split(",")))
 
 
 def has_free_stamps(container_format: ContainerFormat) -> bool:
