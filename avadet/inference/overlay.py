@@ -115,6 +115,7 @@ class VideoSink(Sink):
 
     def gap(self, gap: Gap) -> None:
         """Show the last frame once more where it ends, without what was drawn into it: nobody acts through a gap."""
+        self._boxes.gap(gap)
         if self._held:
             last = self._held[-1].frame
             self._held.append(_Held(replace(last, time_s=gap.start_s), is_bare=True))
@@ -169,7 +170,12 @@ class BoxTrail:
         """Keep boxes for `hold_s` seconds after the last detection that is known."""
         self._hold_s = hold_s
         self._seen: deque[TrackedPersons] = deque()
+        self._gaps: deque[Gap] = deque()
         self.latest_s = -np.inf
+
+    def gap(self, gap: Gap) -> None:
+        """Let no box move from one side of a gap to the other, or stay over it."""
+        self._gaps.append(gap)
 
     def add(self, tracked: TrackedPersons) -> None:
         """Add the next detection in time."""
@@ -180,11 +186,15 @@ class BoxTrail:
         """Let go of detections that no frame from `time_s` on needs."""
         while len(self._seen) > 1 and self._seen[1].time_s <= time_s:
             self._seen.popleft()
+        while len(self._gaps) > 1 and self._gaps[1].is_before(time_s):
+            self._gaps.popleft()
 
     def at(self, time_s: float) -> Drawn:
         """People at a moment, seconds."""
-        before = max((one for one in self._seen if one.time_s <= time_s), key=lambda one: one.time_s, default=None)
-        after = min((one for one in self._seen if one.time_s > time_s), key=lambda one: one.time_s, default=None)
+        sides = [gap.is_before(time_s) for gap in self._gaps]
+        here = [one for one in self._seen if [gap.is_before(one.time_s) for gap in self._gaps] == sides]
+        before = max((one for one in here if one.time_s <= time_s), key=lambda one: one.time_s, default=None)
+        after = min((one for one in here if one.time_s > time_s), key=lambda one: one.time_s, default=None)
         if before is not None and after is not None:
             return _between(before, after, (time_s - before.time_s) / (after.time_s - before.time_s))
         only = before or after
