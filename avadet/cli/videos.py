@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+PATIENCE_S = 2.0
+"""A signal waits for this long for a moment at which nothing is half done, seconds."""
+
 
 def expand(words: Sequence[str]) -> list[Path]:
     """The video files that arguments name.
@@ -109,13 +112,16 @@ def check_video(video: Path) -> None:
 
 @contextmanager
 def held_signals() -> Iterator[Callable[[], None]]:
-    """Hold back Ctrl-C and SIGTERM until a moment at which nothing is half done; a second one comes through at once.
+    """Hold back Ctrl-C and SIGTERM until a moment at which nothing is half done.
+
+    A second one comes through at once, and so does the first if no such moment comes within `PATIENCE_S`.
 
     Yields:
         a function to call at such moments: it does what the signal would have done, if one came.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     held: list[int] = []
+    timers: list[threading.Timer] = []
 
     def restore() -> None:
         for number, handler in before.items():
@@ -124,6 +130,13 @@ def held_signals() -> Iterator[Callable[[], None]]:
     def hold(number: int, frame: FrameType | None) -> None:
         held.append(number)
         restore()
+        timers.append(threading.Timer(PATIENCE_S, insist))
+        timers[-1].daemon = True
+        timers[-1].start()
+
+    def insist() -> None:
+        if held:
+            signal.pthread_kill(main_thread, held[0])
 
     def check() -> None:
         if held:
@@ -132,7 +145,8 @@ def held_signals() -> Iterator[Callable[[], None]]:
             assert callable(handler)
             handler(number, None)
 
-    if threading.current_thread() is not threading.main_thread():
+    main_thread = threading.main_thread().ident
+    if main_thread is None or threading.get_ident() != main_thread:
         yield check
         return
     for number, handler in before.items():
@@ -142,6 +156,8 @@ def held_signals() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         restore()
+        for timer in timers:
+            timer.cancel()
 
 
 @contextmanager
