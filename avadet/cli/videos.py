@@ -119,45 +119,54 @@ def held_signals() -> Iterator[Callable[[], None]]:
     Yields:
         a function to call at such moments: it does what the signal would have done, if one came.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    held: list[int] = []
-    timers: list[threading.Timer] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    signals = _HeldSignals()
+    try:
+        yield signals.check
+    finally:
+        signals.release()
 
-    def restore() -> None:
-        for number, handler in before.items():
+
+class _HeldSignals:
+    """Ctrl-C and SIGTERM, held back in the main thread from the start on."""
+
+    def __init__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._held: list[int] = []
+        self._main = threading.get_ident()
+        self._timer = threading.Timer(PATIENCE_S, self._insist)
+        self._timer.daemon = True
+        for number, handler in self._before.items():
+            if callable(handler):
+                signal.signal(number, self._hold)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        self._held.append(number)
+        self._restore()
+        self._timer.start()
+
+    def _insist(self) -> None:
+        if self._held:
+            signal.pthread_kill(self._main, self._held[0])
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def hold(number: int, frame: FrameType | None) -> None:
-        held.append(number)
-        restore()
-        timers.append(threading.Timer(PATIENCE_S, insist))
-        timers[-1].daemon = True
-        timers[-1].start()
-
-    def insist() -> None:
-        if held:
-            signal.pthread_kill(main_thread, held[0])
-
-    def check() -> None:
-        if held:
-            number = held.pop()
-            handler = before[signal.Signals(number)]
+    def check(self) -> None:
+        """Do what a held signal would have done."""
+        if self._held:
+            number = self._held.pop()
+            handler = self._before[signal.Signals(number)]
             assert callable(handler)
             handler(number, None)
 
-    main_thread = threading.main_thread().ident
-    if main_thread is None or threading.get_ident() != main_thread:
-        yield check
-        return
-    for number, handler in before.items():
-        if callable(handler):
-            signal.signal(number, hold)
-    try:
-        yield check
-    finally:
-        restore()
-        for timer in timers:
-            timer.cancel()
+    def release(self) -> None:
+        """Let signals come through again; one that is still held is dropped."""
+        self._timer.cancel()
+        self._restore()
 
 
 @contextmanager

@@ -31,7 +31,8 @@ class VideoFacts:
         problem: why it cannot be read.
         last_s: up to where there are pictures for certain, seconds of the file: the last keyframe where the video goes
             on after it, else the last picture.
-        duration_s: by the header, else by counting, seconds.
+        duration_s: of the pictures, seconds: where they end if that is known, else by the header or by counting, but no
+            less than `last_s`.
         num_frames: counted; 0 where keyframes are times.
     """
 
@@ -132,10 +133,14 @@ def _look(video: DataVideo, last_s: float | None) -> VideoFacts:
             info = reader.info
             named = video.numbered_fps is not None
             count = _count_pictures(video.path) if named or info.duration_s <= 0 else 0
-            reached_s = 0.0 if named or last_s is None else _reach(reader, max(last_s - video.starts_at_s, 0.0))
+            wanted_s = 0.0 if named or last_s is None else max(last_s - video.starts_at_s, 0.0)
+            reached_s = 0.0 if named or last_s is None else _reach(reader, wanted_s)
     except AvadetError as error:
         return VideoFacts(video, problem=str(error))
-    return VideoFacts(video, info, "", reached_s, info.duration_s or count / float(info.fps), count)
+    promised_s = info.duration_s or count / float(info.fps)
+    ends = reached_s < wanted_s  # the header may promise more, or less: pictures decide
+    duration_s = reached_s + 1 / float(info.fps) if ends else max(promised_s, reached_s)
+    return VideoFacts(video, info, "", reached_s, duration_s, count)
 
 
 def _reach(reader: VideoReader, time_s: float) -> float:
