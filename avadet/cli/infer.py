@@ -348,4 +348,5 @@ def _spans_line(spans: Sequence[Span]) -> str:
 
 
 def _period(start_s: float, end_s: float) -> str:
-    return f"at {start_s:.4g} s" if start_s == end_s else f"{start_s:.4g}-{end_s:.4g} s"
+    start, end = (f"{round(time_s, 2):.10g}" for time_s in (start_s, end_s))
+    return f"at {start} s" if start_s == end_s else f"{start}-{end} s"

@@ -19,10 +19,13 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
 from av.format import ContainerFormat
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from avadet.types import Float64Array
 
 GAP_S = 1.0
 """No pause up to this long is a gap, seconds: everything in it is within half a second of a picture."""
@@ -62,6 +65,31 @@ class Gaps:
         typical_s = typical([*self._before, interval_s, *following_s])
         self._before.append(interval_s)
         return interval_s > max(GAP_S, GAP_INTERVALS * typical_s)
+
+
+def near_s(interval_s: float) -> float:
+    """How far from a picture a moment may be to have it, seconds: half the longest pause that is no gap.
+
+    Args:
+        interval_s: how far apart the pictures are there.
+    """
+    return max(GAP_S, GAP_INTERVALS * interval_s) / 2
+
+
+def gaps_between(times_s: Float64Array) -> Float64Array:
+    """Gaps in the times of a whole video.
+
+    Args:
+        times_s: float64 (n,) seconds, increasing.
+
+    Returns:
+        float64 (m, 2): of each gap the times of the pictures before and after it.
+    """
+    rule, intervals_s = Gaps(), np.diff(times_s)
+    long = [
+        rule.is_gap(one, intervals_s[index + 1 : index + 1 + _AFTER].tolist()) for index, one in enumerate(intervals_s)
+    ]
+    return np.stack([times_s[:-1][long], times_s[1:][long]], axis=1) if len(long) else np.zeros((0, 2))
 
 
 def typical(intervals_s: Sequence[float]) -> float:
@@ -229,9 +257,9 @@ def seen_rate(stream: VideoStream, interval_s: float) -> Fraction:
         interval_s: typical time between its first pictures, seconds; 0.0 = not known.
     """
     own = own_rate(stream) or DEFAULT_FPS
-    if interval_s <= 0 or is_raw(stream.container.format) or 1 / GAP_INTERVALS < own * interval_s < GAP_INTERVALS:
+    if interval_s <= 0 or is_raw(stream.container.format) or 2 / 3 < own * interval_s < 3 / 2:
         return own
     guessed = stream.guessed_rate
-    if guessed and 0.5 < guessed * interval_s < 2:
+    if guessed and 0.9 < guessed * interval_s < 1.1:
         return Fraction(guessed)
-    return Fraction(1 / interval_s).limit_denominator(1001)
+    return own if 1 / 4 < own * interval_s < 4 else Fraction(1 / interval_s).limit_denominator(1001)
