@@ -43,6 +43,7 @@ from av.video.stream import VideoStream
 from avadet.errors import AvadetError
 from avadet.types import Frame, UInt8Array, VideoInfo
 from avadet.video.live_clock import StreamClock
+from avadet.video.timestamps import GAP_S, Gaps
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp")
 QUEUE_S = 2.0
@@ -59,8 +60,8 @@ RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 STABLE_S = 10.0
 """A connection that lasted this long has all tries again."""
 
-NEAR_S = 0.5
-"""A moment is covered by a frame at most this far from it."""
+NEAR_S = GAP_S / 2
+"""A moment is covered by a frame at most this far from it, seconds."""
 
 LONGEST_PAUSE_S = 8.0
 """Without time for it, people are looked for between keyframes this seldom in the end, seconds."""
@@ -102,11 +103,12 @@ def stem_of(source: str, began: datetime) -> str:
 
 
 class _Waiting(NamedTuple):
-    """A picture in the queue: its time, seconds after the first one, and its memory, bytes."""
+    """A picture in the queue: its time, seconds after the first one, its memory, bytes; `after_gap` as of a frame."""
 
     picture: VideoFrame
     time_s: float
     size_bytes: int
+    after_gap: bool
 
 
 class LiveReader:
@@ -155,6 +157,8 @@ class LiveReader:
         self._latest_s = -math.inf
         self._gaps: deque[tuple[float, float]] = deque(maxlen=_KEPT_GAPS)
         self._tries = 0
+        self._pauses = Gaps()
+        self._arrived_s: float | None = None
         self._reformatter = VideoReformatter()
         connection = _Connection(source)
         try:
@@ -199,7 +203,8 @@ class LiveReader:
             if waiting.time_s - self._latest_s > 2 * NEAR_S and index:
                 self._gaps.append((self._latest_s, waiting.time_s))
             self._latest_s = waiting.time_s
-            yield Frame(_rgb(waiting.picture, self.info.size_hw, self._reformatter), waiting.time_s, index)
+            image = _rgb(waiting.picture, self.info.size_hw, self._reformatter)
+            yield Frame(image, waiting.time_s, index, waiting.after_gap and index > 0)
             del waiting
             index += 1
 
@@ -254,6 +259,7 @@ class LiveReader:
                 self._changed.wait(_POLL_S)
             if self._is_full(waiting):
                 self.dropped += len(self._queue)
+                waiting = waiting._replace(after_gap=any(one.after_gap for one in [*self._queue, waiting]))
                 self._queue.clear()
                 self._queue_bytes = 0
             self._queue.append(waiting)
@@ -291,12 +297,20 @@ class LiveReader:
                     self._sleep(self._clock.edge_s + time_s - time.monotonic())
                 self.arrived += 1
                 self.damaged += bool(picture.is_corrupt)
-                self._put(_Waiting(picture, time_s, sum(plane.buffer_size for plane in picture.planes)))
+                size_bytes = sum(plane.buffer_size for plane in picture.planes)
+                self._put(_Waiting(picture, time_s, size_bytes, self._is_after_gap(time_s)))
         except (FFmpegError, OSError) as error:
             return _reason(error)
         finally:
             self.damaged += connection.damaged
         return "the sender ended it"
+
+    def _is_after_gap(self, time_s: float) -> bool:
+        """Whether nothing was sent before a picture; what was sent and let go is no gap."""
+        before_s, self._arrived_s = self._arrived_s, time_s
+        if before_s is None:
+            return False
+        return self._pauses.is_gap(time_s - before_s)
 
     def _wants(self, stamp_s: float | None, came_s: float, is_key: bool) -> bool:
         """Whether a packet is worth decoding."""
@@ -304,6 +318,7 @@ class LiveReader:
             return True
         self.arrived += 1
         self.dropped += 1
+        self._arrived_s = None
         return False
 
     def _reconnect(self, reason: str, fresh: bool) -> _Connection | None:
