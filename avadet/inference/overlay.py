@@ -104,14 +104,14 @@ class VideoSink(Sink):
         """Write what is still held and finish the file; on an error or Ctrl-C, remove it."""
         with self._stack:
             while kind is None and self._held:
-                self._write(*self._held.popleft())
+                self._let_go(self._held.popleft())
             return self._stack.pop_all().__exit__(kind, error, trace)
 
     def frame(self, frame: Frame) -> None:
         """Hold the frame; write those that are done waiting."""
         self._held.append(_Held(frame))
         while self._may_go(self._held[0].frame):
-            self._write(*self._held.popleft())
+            self._let_go(self._held.popleft())
 
     def gap(self, gap: Gap) -> None:
         """Show the last frame once more where it ends, without what was drawn into it: nobody acts through a gap."""
@@ -136,10 +136,16 @@ class VideoSink(Sink):
         waited = self._held[-1].frame.time_s - first.time_s >= self._timing.wait_s
         return known or waited or len(self._held) * first.image.nbytes > MAX_HELD_BYTES
 
-    def _write(self, frame: Frame, is_bare: bool) -> None:
+    def _let_go(self, held: _Held) -> None:
+        if held.is_bare:
+            self._writer.write(held.frame.image, held.frame.time_s)
+        else:
+            self._write(held.frame)
+
+    def _write(self, frame: Frame) -> None:
         people = self._boxes.at(frame.time_s)
         image = frame.image
-        if len(people.boxes_px) and not is_bare:
+        if len(people.boxes_px):
             height, width = image.shape[:2]
             boxes_norm = boxes.to_norm(people.boxes_px, (height, width))
             captions = [

@@ -1,7 +1,8 @@
 """When to look for persons and actions: moments of the clock, where there are pictures.
 
-Keyframes lie at 0, `every`, 2 `every`, ... seconds, each served by the frame nearest to it, and no frame serves two. A
-video shorter than `every` gets its middle. In a gap (`video.timestamps`) there is none; a stretch between two gaps that
+Keyframes lie at 0, `every`, 2 `every`, ... seconds, each served by the frame nearest to it. Where frames are more than
+a second apart, as in a time-lapse, a frame serves the nearest alone and not all those that nobody recorded. A video
+shorter than `every` gets its middle. In a gap (`video.timestamps`) there is none; a stretch between two gaps that
 would be left without one gets its last frame. Only pictures decide: not what a header says of their number or of the
 end. Whatever the stamps do, the work from one frame to the next is the same.
 """
@@ -21,13 +22,14 @@ import numpy as np
 from avadet.errors import AvadetError
 from avadet.types import Frame, VideoInfo
 from avadet.video.sample import nearest_indices
-from avadet.video.timestamps import typical
+from avadet.video.timestamps import GAP_S, typical
 
 if TYPE_CHECKING:
     from avadet.video.read import VideoReader
 
 _ROUNDING_S = 0.00075  # files may store times in whole milliseconds, so the end of one may seem this much later
 _SAME_S = 1e-6
+_NEAR_S = 0.6 * GAP_S  # every moment of a second between two frames is nearer than this to the one that serves it
 _KNOWN = 8  # intervals that tell how long the last frame is on show
 
 
@@ -180,7 +182,7 @@ class Moments(Schedule):
 
 
 class Steps(Schedule):
-    """0, `step_s`, 2 `step_s`, ...: of those that are due at a frame the nearest, so that none serves two."""
+    """0, `step_s`, 2 `step_s`, ...: at a frame those that are due and near it, or of those further off the nearest."""
 
     def __init__(self, step_s: float, at_end: bool = False) -> None:
         """Set the step, seconds, and whether a moment at the very end counts as one before it."""
@@ -197,15 +199,18 @@ class Steps(Schedule):
         self._move_to(max(self._count, math.ceil(until_s / self._step_s)))
 
     def _take(self, seen: Seen) -> list[float]:
-        time_s = seen.frame.time_s
+        time_s, step_s = seen.frame.time_s, self._step_s
         last_s = time_s + seen.interval_s - self._before_end_s if seen.ends else seen.next_s
-        last = math.floor(last_s / self._step_s)
-        nearest = max(self._count, min(round(time_s / self._step_s), last))
-        for count in (nearest, nearest - 1):  # where a frame is off the step, the one before may be due as well
-            moment_s = count * self._step_s
-            if count >= self._count and moment_s <= last_s and seen.serves(moment_s):
-                self._move_to(count + 1)
-                return [moment_s]
+        reach_s = seen.interval_s if _NEAR_S < seen.interval_s <= GAP_S else _NEAR_S
+        first = max(self._count, math.ceil((time_s - reach_s) / step_s))
+        last = math.floor(min(last_s, time_s + reach_s) / step_s)
+        nearest = max(self._count, min(round(time_s / step_s), math.floor(last_s / step_s)))
+        for counts in (range(first, last + 1), (nearest,), (nearest - 1,)):
+            due = [count for count in counts if count >= self._count and count * step_s <= last_s]
+            due = [count for count in due if seen.serves(count * step_s)]
+            if due:
+                self._move_to(due[-1] + 1)
+                return [count * step_s for count in due]
         return []
 
 

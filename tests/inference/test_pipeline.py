@@ -189,7 +189,7 @@ def test_nothing_is_said_of_a_gap_and_tracks_end_there() -> None:
 def test_a_jump_of_26_hours_costs_what_its_frames_cost() -> None:
     people = StagedPeople(ONE)
     began_s = time.monotonic()
-    found = keyframes(stream(gap_video(26 * 3600.0), staged_model(), people, every_s=0.001, detect_every_s=0.0001))
+    found = keyframes(stream(gap_video(26 * 3600.0), staged_model(), people, every_s=0.1, detect_every_s=0.001))
     assert len(people.seen) == 33 and len(found) == 33
     assert len(list(stream(gap_video(1e12), staged_model(), StagedPeople(ONE)))) < 50
     assert time.monotonic() - began_s < 20

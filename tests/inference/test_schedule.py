@@ -32,11 +32,14 @@ def test_keyframes_lie_at_steps_before_the_end() -> None:
     assert steps(1.0, np.round(np.arange(180) / 60, 3)) == [0.0, 1.0, 2.0]
 
 
-def test_a_frame_serves_the_nearest_of_the_steps_due() -> None:
+def test_a_frame_serves_the_steps_around_it_and_none_that_nobody_recorded() -> None:
     assert steps(1.0, [0.0, 0.4, 0.9, 1.3, 1.8, 2.2]) == [0.0, 1.0, 2.0]
     assert steps(1.0, [0.2, 1.1, 1.2, 1.3]) == [0.0, 1.0]  # 1.0 is nearer to 1.1 than to 0.2
-    assert steps(0.1, np.arange(4) / 2) == [0.0, 0.5, 1.0, 1.5]
-    assert steps(0.3, np.arange(5)) == pytest.approx([0.0, 0.9, 2.1, 3.0, 3.9])
+    assert steps(0.25, np.arange(4) / 2) == pytest.approx(np.arange(8) / 4)
+    assert steps(0.3, np.arange(5)) == pytest.approx(0.3 * np.arange(17))
+    assert steps(1.0, 10.0 * np.arange(5)) == [0.0, 10.0, 20.0, 30.0, 40.0]
+    assert steps(0.3, 10.0 * np.arange(3)) == pytest.approx([0.0, 0.3, 9.6, 9.9, 10.2, 10.5, 19.5, 19.8, 20.1, 20.4])
+    assert steps(7.0, 10.0 * np.arange(5)) == [0.0, 7.0, 21.0, 28.0, 42.0]
 
 
 @pytest.mark.parametrize("seed", range(8))
