@@ -173,8 +173,8 @@ class VideoReader:
                 yield picture
             if start_s == 0:
                 self.unread_bytes = bytes_behind(self._path, one.position)
-            if start_s == 0 and not one.clock.restarts:  # a header says nothing of what was joined to its recording
-                self.ended_early_s = self._missing_s(picture.time_s + float(1 / self.info.fps))
+                if not one.clock.restarts:  # a header says nothing of what was joined to its recording
+                    self.ended_early_s = self._missing_s(picture.time_s + float(1 / self.info.fps))
         finally:
             self._note_restarts(one)
             self._park(one)
@@ -267,8 +267,7 @@ class VideoReader:
 
     def _missing_s(self, end_s: float) -> float:
         """How much earlier the pictures ended than the header said; small differences are rounding or sound."""
-        own = self._own_duration
-        slack_s = 0.5 if own else 2.0
+        slack_s = 0.5 if self._own_duration else 2.0
         missing_s = self.info.duration_s - end_s
         return missing_s if missing_s > slack_s else 0.0
 

@@ -38,7 +38,8 @@ def test_a_frame_serves_the_steps_around_it_and_none_that_nobody_recorded() -> N
     assert steps(0.25, np.arange(4) / 2) == pytest.approx(np.arange(8) / 4)
     assert steps(0.3, np.arange(5)) == pytest.approx(0.3 * np.arange(17))
     assert steps(1.0, 10.0 * np.arange(5)) == [0.0, 10.0, 20.0, 30.0, 40.0]
-    assert steps(0.3, 10.0 * np.arange(3)) == pytest.approx([0.0, 0.3, 9.6, 9.9, 10.2, 10.5, 19.5, 19.8, 20.1, 20.4])
+    rare = steps(0.3, 10.0 * np.arange(3))  # up to 0.6 s beside a picture
+    assert rare == pytest.approx([0.0, 0.3, 0.6, 9.6, 9.9, 10.2, 10.5, 19.5, 19.8, 20.1, 20.4])
     assert steps(7.0, 10.0 * np.arange(5)) == [0.0, 7.0, 21.0, 28.0, 42.0]
 
 
