@@ -89,7 +89,7 @@ class VideoInfo:
     Attributes:
         path: the file.
         size_hw: (height, width) px of the frames as a player shows them: turned, and with square pixels.
-        fps: average frame rate, frames per second.
+        fps: frame rate, frames per second: the header's average, unless the first frames come at quite another.
         num_frames: the header's count, 0 if it gives none.
         start_s: timestamp of the first frame in the container, seconds.
         duration_s: the header's duration, seconds, 0.0 if it gives none.
@@ -115,11 +115,13 @@ class Frame:
         image: uint8 (H, W, 3) RGB, as a player shows it.
         time_s: seconds after the first frame of the file.
         index: 0-based position in decoding order.
+        after_gap: whether nothing was recorded between the frame before and this one (`video.timestamps`).
     """
 
     image: UInt8Array
     time_s: float
     index: int
+    after_gap: bool = False
 
     def __post_init__(self) -> None:
         _check_shape("image", self.image, (None, None, 3), np.uint8)

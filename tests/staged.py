@@ -15,6 +15,8 @@ from avadet.models.cards import make_card
 from avadet.models.weights import save_model
 from avadet.models.zoo import LoadedModel
 from avadet.types import ClipSpec, Frame, LabelMap, PersonBoxes, UInt8Array, VideoInfo
+from avadet.video.read import Picture
+from avadet.video.timestamps import Gaps
 from avadet.video.write import VideoWriter
 
 SIZE_HW = (48, 64)
@@ -39,8 +41,18 @@ class StagedVideo:
 
     def frames(self) -> Iterator[Frame]:
         self.walks += 1
+        for index, (time_s, after_gap) in enumerate(self._times()):
+            yield Frame(np.full((*self.info.size_hw, 3), index % 256, np.uint8), time_s, index, after_gap)
+
+    def pictures(self) -> Iterator[Picture]:
+        for time_s, after_gap in self._times():
+            yield Picture(time_s, lambda: np.zeros((*self.info.size_hw, 3), np.uint8), after_gap)
+
+    def _times(self) -> Iterator[tuple[float, bool]]:
+        gaps, intervals_s = Gaps(), np.diff(self._times_s).tolist()
         for index, time_s in enumerate(self._times_s):
-            yield Frame(np.full((*self.info.size_hw, 3), index % 256, np.uint8), float(time_s), index)
+            known = intervals_s[index : index + 4]
+            yield float(time_s), index > 0 and gaps.is_gap(intervals_s[index - 1], known)
 
 
 def staged_video(seconds: float, fps: float = 10.0) -> StagedVideo:

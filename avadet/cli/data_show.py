@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from avadet.video.read import Picture
 
 _SAME_S = 1e-6
-_BESIDE_S = 0.5  # no frame within this of a keyframe: the keyframe has none
 _SHEET = "sheet.png"
 
 
@@ -142,17 +141,20 @@ def _frame(files: OpenVideos, video: DataVideo, key: _Key) -> UInt8Array:
     """
     import numpy as np
 
+    from avadet.data.clip_reader import existing
     from avadet.video.sample import SNAP_S, nearest_indices
+    from avadet.video.timestamps import near_s
 
     time_s = files.keyframe_s(video, key.time_s)
     near: list[Picture] = []
-    for picture in files.reader(video.path).pictures(max(time_s - SNAP_S, 0.0)):  # type: ignore[arg-type]
+    reader = files.reader(existing(video))
+    for picture in reader.pictures(max(time_s - SNAP_S, 0.0)):
         near = [*near[-1:], picture]
         if picture.time_s >= time_s:
             break
     times_s = np.array([picture.time_s for picture in near])
     picture = near[int(nearest_indices(times_s, np.array([time_s]))[0])]
-    if abs(picture.time_s - time_s) > _BESIDE_S:
+    if abs(picture.time_s - time_s) > near_s(1 / float(reader.info.fps)):
         ends = f"the nearest is at {picture.time_s:.3f} s of the file"
         raise AvadetError(f"{video.path} has no frame at {time_s:.3f} s (keyframe {key.time_s:g}); {ends}")
     return picture.image()

@@ -14,6 +14,7 @@ from avadet.files import check_target, whole_file
 
 if TYPE_CHECKING:
     from avadet.inference.pipeline import PeopleAt
+    from avadet.inference.schedule import GapCount
     from avadet.types import PersonDetector
     from avadet.video.read import VideoReader
 
@@ -190,8 +191,9 @@ def process(
     from avadet.video.read import VideoReader
 
     with VideoReader(video) as reader:
-        end_s = write_rows(reader, video.name, detector, every_s, file, check)
+        end_s, gaps = write_rows(reader, video.name, detector, every_s, file, check)
     videos.tell_of_display(reader.info)
+    videos.warn_of_time(reader, gaps)
     return videos.warn_of_damage(reader, end_s)
 
 
@@ -202,25 +204,32 @@ def write_rows(
     every_s: float,
     file: TextIO,
     check: Callable[[], None] = lambda: None,
-) -> float:
-    """Write the rows of a video or recording and say how many; return the time of its last picture, seconds."""
+) -> tuple[float, GapCount]:
+    """Write the rows of a video or recording and say how many.
+
+    Returns:
+        the time of its last picture, seconds, and the gaps in it.
+    """
     from avadet.inference.pipeline import PeopleAt, find_people
+    from avadet.inference.schedule import Gap, GapCount
 
     rows: list[str] = []
-    num_keyframes, num_boxes, end_s = 0, 0, 0.0
+    num_keyframes, num_boxes, end_s, gaps = 0, 0, 0.0, GapCount()
     with closing(find_people(reader, detector, every_s)) as events:
         for event in videos.with_progress(events, reader.info):
             if isinstance(event, PeopleAt):
                 num_keyframes += 1
                 num_boxes += len(event.persons)
                 rows += rows_of(event)
+            elif isinstance(event, Gap):
+                gaps.add(event)
             else:
                 end_s = event.time_s
             check()
     file.writelines(f"{row}\n" for row in rows)
     seen = videos.count(num_keyframes, "keyframe")
     print(f"{name}: {seen}, {videos.count(num_boxes, 'box', 'boxes') if num_boxes else 'no people found'}")
-    return end_s
+    return end_s, gaps
 
 
 def rows_of(people: PeopleAt) -> list[str]:

@@ -292,8 +292,10 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
             check()
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
-        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes after its end left out")
+        where = "after its end or in a gap of the recording" if summary.gaps.number else "after its end"
+        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes {where} left out")
     videos.tell_of_display(reader.info)
+    videos.warn_of_time(reader, summary.gaps)
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
@@ -347,8 +349,8 @@ def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace, paths: S
 
 def headline(summary: Summary, took_s: float) -> str:
     """Say in one line how much was seen and how long it took."""
-    speed = summary.end_s / took_s if took_s > 0 else 0.0
-    seen = f"{summary.end_s:.1f} s of video, {videos.count(summary.num_keyframes, 'keyframe')}"
+    speed = summary.recorded_s / took_s if took_s > 0 else 0.0
+    seen = f"{summary.recorded_s:.1f} s of video, {videos.count(summary.num_keyframes, 'keyframe')}"
     if not summary.num_people:
         return f"{seen}: no people found ({took_s:.1f} s, {speed:.1f}x real time)"
     people = videos.count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
@@ -375,4 +377,5 @@ def _spans_line(spans: Sequence[Span]) -> str:
 
 
 def _period(start_s: float, end_s: float) -> str:
-    return f"at {start_s:.4g} s" if start_s == end_s else f"{start_s:.4g}-{end_s:.4g} s"
+    start, end = (f"{round(time_s, 2):.10g}" for time_s in (start_s, end_s))
+    return f"at {start} s" if start_s == end_s else f"{start}-{end} s"

@@ -21,6 +21,7 @@ from avadet.errors import AvadetError
 if TYPE_CHECKING:
     from avadet.inference.pipeline import Event
     from avadet.inference.run import Setup
+    from avadet.inference.schedule import GapCount
     from avadet.inference.sinks import Sink
     from avadet.persons.tracking import PersonTracker
     from avadet.types import ActionDetections
@@ -189,6 +190,12 @@ def until_told_to_stop(reader: LiveReader) -> Iterator[None]:
         restore()
 
 
+def _no_gaps() -> GapCount:
+    from avadet.inference.schedule import GapCount
+
+    return GapCount()
+
+
 @dataclass
 class LiveState:
     """Counts of a live run, and the line that is shown of them every few seconds.
@@ -200,6 +207,7 @@ class LiveState:
         tracks: people so far, as the tracker tells them apart.
         latency_s: of the last result.
         end_s: time of the last frame, seconds.
+        gaps: of the stream.
     """
 
     reader: LiveReader
@@ -208,6 +216,7 @@ class LiveState:
     tracks: int = 0
     latency_s: float = 0.0
     end_s: float = 0.0
+    gaps: GapCount = field(default_factory=_no_gaps)
     _latency_sum_s: float = 0.0
     _latency_max_s: float = 0.0
     _shown_s: float = field(default_factory=time.monotonic)
@@ -215,10 +224,13 @@ class LiveState:
 
     def see(self, event: Event) -> None:
         """Count an event; show the line when it is time."""
+        from avadet.inference.schedule import Gap
         from avadet.types import ActionDetections, Frame
 
         if isinstance(event, Frame):
             self.end_s = event.time_s
+        elif isinstance(event, Gap):
+            self.gaps.add(event)
         elif isinstance(event, ActionDetections):
             self._count(event)
         passed_s = time.monotonic() - self._shown_s
@@ -252,6 +264,9 @@ class LiveState:
         if self.keyframes and not self.reader.is_recording:
             mean_s = self._latency_sum_s / self.keyframes
             parts.append(f"latency {mean_s:.2f} s, at most {self._latency_max_s:.2f} s")
+        if self.gaps.number:
+            gaps = videos.count(self.gaps.number, "gap")
+            parts.append(f"{gaps} of {videos.lasting(self.gaps.total_s)} in which nothing came")
         if self.reader.damaged:
             parts.append(videos.count(self.reader.damaged, "damaged spot"))
         return ", ".join(parts)

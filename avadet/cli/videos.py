@@ -17,10 +17,14 @@ from avadet.failures import explain
 from avadet.urls import without_secrets
 
 if TYPE_CHECKING:
+    from avadet.inference.schedule import GapCount
     from avadet.types import VideoInfo
     from avadet.video.read import VideoReader
 
 Item = TypeVar("Item")
+
+PATIENCE_S = 2.0
+"""A signal waits for this long for a moment at which nothing is half done, seconds."""
 
 
 def try_video(video: Path, work: Callable[[Path], None], failed: dict[Path, Exception], debug: bool = False) -> bool:
@@ -79,39 +83,61 @@ def check_video(video: Path) -> None:
 
 @contextmanager
 def held_signals() -> Iterator[Callable[[], None]]:
-    """Hold back Ctrl-C, SIGTERM and SIGHUP until nothing is half done; a second one comes through at once.
+    """Hold back Ctrl-C, SIGTERM and SIGHUP until a moment at which nothing is half done.
+
+    A second one comes through at once, and so does the first if no such moment comes within `PATIENCE_S`.
 
     Yields:
         a function to call at such moments: it does what the signal would have done, if one came.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    held: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    signals = _HeldSignals()
+    try:
+        yield signals.check
+    finally:
+        signals.release()
 
-    def restore() -> None:
-        for number, handler in before.items():
+
+class _HeldSignals:
+    """Ctrl-C, SIGTERM and SIGHUP, held back in the main thread from the start on."""
+
+    def __init__(self) -> None:
+        self._before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        self._held: list[int] = []
+        self._main = threading.get_ident()
+        self._timer = threading.Timer(PATIENCE_S, self._insist)
+        self._timer.daemon = True
+        for number, handler in self._before.items():
+            if callable(handler):
+                signal.signal(number, self._hold)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        self._held.append(number)
+        self._restore()
+        self._timer.start()
+
+    def _insist(self) -> None:
+        if self._held:
+            signal.pthread_kill(self._main, self._held[0])
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def hold(number: int, frame: FrameType | None) -> None:
-        held.append(number)
-        restore()
-
-    def check() -> None:
-        if held:
-            number = held.pop()
-            handler = before[signal.Signals(number)]
+    def check(self) -> None:
+        """Do what a held signal would have done."""
+        if self._held:
+            number = self._held.pop()
+            handler = self._before[signal.Signals(number)]
             assert callable(handler)
             handler(number, None)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield check
-        return
-    for number, handler in before.items():
-        if callable(handler):
-            signal.signal(number, hold)
-    try:
-        yield check
-    finally:
-        restore()
+    def release(self) -> None:
+        """Let signals come through again; one that is still held is dropped."""
+        self._timer.cancel()
+        self._restore()
 
 
 @contextmanager
@@ -167,6 +193,43 @@ def warn_of_damage(reader: VideoReader, end_s: float) -> bool:
             "that its header gives; the results cover what came before"
         )
     return bool(reader.damaged or reader.dropped or reader.ended_early_s)
+
+
+def warn_of_time(reader: VideoReader, gaps: GapCount) -> None:
+    """Say on stderr where a video's times are not what they seem, once it has been read to its end."""
+    path = reader.info.path
+    if gaps.longest is not None:
+        longest = f"{lasting(gaps.longest.seconds)} after {gaps.longest.start_s:.2f} s"
+        all_of_them = f"in {gaps.number} gaps, {lasting(gaps.total_s)} together, the longest {longest}"
+        note(
+            f"warning: {path}: nothing was recorded {f'for {longest}' if gaps.number == 1 else all_of_them}; "
+            "there are no results for that time"
+        )
+    if reader.restarts:
+        note(
+            f"warning: {path}: its clock begins anew {count(reader.restarts, 'time')}, first at {reader.restart_s:.2f} "
+            "s, as where recordings were joined; no picture is left out, and times go on from there"
+        )
+    if reader.dropped:
+        note(f"warning: {path}: {count(reader.dropped, 'picture')} left out, whose times are not after those before")
+    if reader.unread_bytes:
+        note(
+            f"warning: {path}: {reader.unread_bytes:,} bytes at its end are another recording, which is not read; "
+            "cut the file there, or join the recordings by a program that writes them anew"
+        )
+    if reader.rate_is_assumed:
+        note(
+            f"warning: {path} gives neither times nor a frame rate; {float(reader.info.fps):g} frames a second assumed"
+        )
+
+
+def lasting(seconds: float) -> str:
+    """How long something lasts, in words: "90.5 s", "26 h 30 min 43 s"."""
+    if seconds < 600:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
 
 
 def listed(paths: Sequence[Path], stem: str) -> str:

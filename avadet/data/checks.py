@@ -14,7 +14,8 @@ from avadet.annotations.specs import DataSet, VideosSpec
 from avadet.annotations.splits import DataVideo, find_videos
 from avadet.data.video_facts import VideoFacts
 from avadet.files import VIDEO_SUFFIXES
-from avadet.types import Float64Array, IntArray
+from avadet.types import BoolArray, Float64Array, IntArray
+from avadet.video.timestamps import near_s
 
 AVA_CUT_S = 900.0
 """Where the field cuts AVA's films: from the 15th to the 30th minute."""
@@ -251,6 +252,25 @@ def _check_ends(reporter: Reporter, rows: SplitRows, facts: Mapping[str, VideoFa
         "they have no picture" if few else "is the file cut short, or the clock another?"
     )
     reporter.add_rows("keyframes-past-end", message, after, rowed, warn=bool(few))
+    reporter.add_rows(
+        "keyframes-in-gap",
+        "{rows} a keyframe in a gap of its video, of which nothing was recorded; leave them out",
+        known & _in_gap(table.times_s, codes, names, facts),
+        rowed,
+    )
+
+
+def _in_gap(times_s: Float64Array, codes: IntArray, names: Sequence[str], facts: Mapping[str, VideoFacts]) -> BoolArray:
+    """Which rows' moments are in a gap of their video, too far from a picture on either side to have it; (n,)."""
+    inside = np.zeros(len(times_s), np.bool_)
+    for index, name in enumerate(names):
+        one = facts.get(name)
+        if one is None or one.info is None:
+            continue
+        beside_s = near_s(1 / float(one.info.fps))
+        for before_s, after_s in one.gaps_s + one.video.starts_at_s:
+            inside |= (codes == index) & (times_s > before_s + beside_s) & (times_s < after_s - beside_s)
+    return inside
 
 
 def _bounds(

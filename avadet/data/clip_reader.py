@@ -19,10 +19,9 @@ from avadet.errors import AvadetError
 from avadet.types import ClipSpec, Float64Array, UInt8Array
 from avadet.video.read import Picture, VideoReader
 from avadet.video.sample import SNAP_S, nearest_indices
+from avadet.video.timestamps import near_s
 
 Shape = Callable[[UInt8Array], UInt8Array]
-
-_BESIDE_S = 0.5  # a keyframe further than this (and than two frames) from any frame has no frame
 
 
 class OpenVideos:
@@ -136,7 +135,7 @@ def read_frames(reader: VideoReader, time_s: float, spec: ClipSpec, shape: Shape
     path = reader.info.path
     if reader.damaged > damaged:
         raise AvadetError(f"{path} is damaged near {time_s:.3f} s: {reader.damaged - damaged} pictures do not decode")
-    if abs(choice.nearest_s - time_s) > max(_BESIDE_S, 2 * period_s):
+    if abs(choice.nearest_s - time_s) > near_s(period_s):
         raise AvadetError(
             f"{path} has no frame at {time_s:.3f} s, the nearest is at {choice.nearest_s:.3f} s; "
             "is the file cut short, or the keyframes' clock another (videos.starts_at_s)?"

@@ -26,7 +26,8 @@ from av.video.stream import VideoStream
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import IntArray, UInt8Array
-from avadet.video.read import Picture, VideoReader, open_container, probe
+from avadet.video.opening import open_container
+from avadet.video.read import Picture, VideoReader, probe
 from avadet.video.sample import resized_hw
 
 TIME_TOLERANCE_S = 0.001
@@ -34,6 +35,8 @@ GREY_TOLERANCE = 8.0
 """Mean difference of a picture from its source's, grey levels, that is put down to compression; crf 20 gives 0 to 4."""
 
 _FINEST = 1_000_000  # ticks a second that mp4 is trusted with
+_LONGEST = 2**31 - 1  # ticks from one frame to the next that mp4 can hold
+_COARSE_S = Fraction(1, 1000)
 _LEGAL_HW = 2  # px, H.264 in 4:2:0 needs even sides
 
 
@@ -211,8 +214,9 @@ def _add_stream(
 
 
 def _clock(reader: VideoReader) -> Fraction:
-    """What the encoded file counts time in: the source's tick, unless it is too fine for mp4."""
-    return reader.tick_s if reader.tick_s.denominator <= _FINEST else Fraction(1, _FINEST)
+    """What the encoded file counts time in: the source's tick, unless that is too fine for mp4 or a long pause."""
+    tick_s = reader.tick_s if reader.tick_s.denominator <= _FINEST else Fraction(1, _FINEST)
+    return tick_s if reader.info.duration_s / tick_s <= _LONGEST else max(tick_s, _COARSE_S)
 
 
 def encoded_hw(size_hw: tuple[int, int], short_side: int) -> tuple[int, int]:

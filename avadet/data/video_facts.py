@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,14 @@ from av.error import FFmpegError
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.splits import DataSplit, DataVideo, frame_numbers
 from avadet.errors import AvadetError
-from avadet.types import IntArray, VideoInfo
-from avadet.video.read import VideoReader, open_container, probe
+from avadet.types import Float64Array, IntArray, VideoInfo
+from avadet.video.opening import open_container, opened
+from avadet.video.read import VideoReader, probe
+from avadet.video.seeking import readable
+from avadet.video.timestamps import gaps_between
 
 _THREADS = 8
+_WHOLE = 0.9  # of the frames that duration and rate make; with fewer there may be gaps
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,11 @@ class VideoFacts:
         problem: why it cannot be read.
         last_s: up to where there are pictures for certain, seconds of the file: the last keyframe where the video goes
             on after it, else the last picture.
-        duration_s: by the header, else by counting, seconds.
+        duration_s: of the pictures, seconds: where they end if that is known, else by the header or by counting, but no
+            less than `last_s`.
         num_frames: counted; 0 where keyframes are times.
+        gaps_s: of the recording, float64 (n, 2), between which pictures, seconds of the file; looked for where the
+            header counts fewer frames than its duration and rate make.
     """
 
     video: DataVideo
@@ -40,6 +47,7 @@ class VideoFacts:
     last_s: float = 0.0
     duration_s: float = 0.0
     num_frames: int = 0
+    gaps_s: Float64Array = field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def slack_s(self) -> float:
@@ -131,10 +139,27 @@ def _look(video: DataVideo, last_s: float | None) -> VideoFacts:
             info = reader.info
             named = video.numbered_fps is not None
             count = _count_pictures(video.path) if named or info.duration_s <= 0 else 0
-            reached_s = 0.0 if named or last_s is None else _reach(reader, max(last_s - video.starts_at_s, 0.0))
+            wanted_s = 0.0 if named or last_s is None else max(last_s - video.starts_at_s, 0.0)
+            reached_s = 0.0 if named or last_s is None else _reach(reader, wanted_s)
     except AvadetError as error:
         return VideoFacts(video, problem=str(error))
-    return VideoFacts(video, info, "", reached_s, info.duration_s or count / float(info.fps), count)
+    promised_s = info.duration_s or count / float(info.fps)
+    ends = reached_s < wanted_s  # the header may promise more, or less: pictures decide
+    duration_s = reached_s + 1 / float(info.fps) if ends else max(promised_s, reached_s)
+    sparse = 0 < info.num_frames < _WHOLE * info.duration_s * float(info.fps)
+    gaps_s = _gaps(video.path, info) if sparse and not named else np.zeros((0, 2))
+    return VideoFacts(video, info, "", reached_s, duration_s, count, gaps_s)
+
+
+def _gaps(path: Path, info: VideoInfo) -> Float64Array:
+    """Gaps of a file that it takes no decoding to see, (n, 2) seconds."""
+    container, stream = opened(path)
+    try:
+        stamps = [packet.pts for packet in readable(container.demux(stream)) if packet.pts is not None]
+        tick_s = float(stream.time_base or 0)
+    finally:
+        container.close()
+    return gaps_between(np.unique(np.array(stamps, np.float64)) * tick_s - info.start_s)
 
 
 def _reach(reader: VideoReader, time_s: float) -> float:

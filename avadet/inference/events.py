@@ -11,7 +11,8 @@ The rules, of which `EventRules` holds the numbers:
    Where a person does exactly one of the classes (`LabelMap.exclusive`), only the best class of a keyframe counts,
    and events of one person never overlap.
 3. **Gaps.** One keyframe on which the track is not seen does not end an event; two in a row do. A keyframe on which
-   the person is seen and the score is low ends it, and so does a stretch of time that no keyframe's evidence covers.
+   the person is seen and the score is low ends it, and so does a stretch of time that no keyframe's evidence covers,
+   such as a gap of the recording (`schedule.Gap`), into which none reaches.
 4. **Short events are dropped**: those under `shortest_s`, unless the beginning or the end of the video cuts them off.
 
 The two thresholds are those of Canny's edges (1986), applied in one direction of time. People on no track have no
@@ -20,6 +21,7 @@ events.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +31,8 @@ import numpy as np
 
 from avadet.annotations.ava import csv_line, format_time
 from avadet.errors import AvadetError
-from avadet.inference.sinks import TextSink, track_id_of
+from avadet.inference.schedule import Gap
+from avadet.inference.sinks import LastPicture, TextSink, track_id_of
 from avadet.types import ActionDetections, Float32Array, Frame, LabelMap
 
 COLUMNS = (
@@ -126,6 +129,7 @@ class EventFinder:
         self._waiting: ActionDetections | None = None
         self._step_s: float | None = None
         self._covered_s = 0.0
+        self._gaps: deque[Gap] = deque()
 
     def add(self, detections: ActionDetections) -> list[ActionEvent]:
         """Take the next keyframe in time.
@@ -140,6 +144,10 @@ class EventFinder:
             self._step_s = step_s
         self._waiting = detections
         return over
+
+    def gap(self, gap: Gap) -> None:
+        """Take a gap before the keyframe after it is added; those before it may still be added as well."""
+        self._gaps.append(gap)
 
     def finish(self, end_s: float) -> list[ActionEvent]:
         """Take the end of the video, seconds.
@@ -161,7 +169,10 @@ class EventFinder:
         back_s = _open_side(time_s, after_s) if before_s is None else before_s / 2
         ahead_s = _open_side(video_end_s - time_s, before_s) if after_s is None else after_s / 2
         reach_s = self._rules.reach_s
-        return _Cell(max(time_s - min(back_s, reach_s), 0.0), min(time_s + min(ahead_s, reach_s), video_end_s))
+        start_s, end_s = max(time_s - min(back_s, reach_s), 0.0), min(time_s + min(ahead_s, reach_s), video_end_s)
+        while self._gaps and self._gaps[0].is_before(time_s):
+            start_s = max(start_s, self._gaps.popleft().end_s)
+        return _Cell(start_s, min(end_s, self._gaps[0].start_s) if self._gaps else end_s)
 
     def _take(self, detections: ActionDetections, cell: _Cell) -> list[ActionEvent]:
         """Go on with, begin and end events by what a keyframe says."""
@@ -239,7 +250,7 @@ class EventsSink(TextSink):
         super().__init__(path)
         self._labels = labels
         self._finder = EventFinder(labels, threshold, rules)
-        self._end_s = self._frame_s = 0.0
+        self._last = LastPicture()
 
     def __enter__(self) -> Self:
         """Open the file under a temporary name and write the header."""
@@ -253,13 +264,16 @@ class EventsSink(TextSink):
         """Write what is still open and finish the file; on an error or Ctrl-C, remove it."""
         with self._stack:
             if kind is None:
-                self._write(self._finder.finish(self._end_s))
+                self._write(self._finder.finish(self._last.end_s))
             return self._stack.pop_all().__exit__(kind, error, trace)
 
     def frame(self, frame: Frame) -> None:
-        """Remember where the video ends: the last frame is shown as long as the one before."""
-        self._end_s = 2 * frame.time_s - self._frame_s
-        self._frame_s = frame.time_s
+        """Remember where the video ends."""
+        self._last.add(frame)
+
+    def gap(self, gap: Gap) -> None:
+        """End events there."""
+        self._finder.gap(gap)
 
     def keyframe(self, detections: ActionDetections) -> None:
         """Write the events that are over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -14,6 +14,7 @@ import numpy as np
 
 from avadet import boxes
 from avadet.inference.pipeline import TrackedPersons
+from avadet.inference.schedule import Gap
 from avadet.inference.sinks import Sink, named_actions
 from avadet.types import ActionDetections, Float32Array, Frame, IntArray, LabelMap, PersonBoxes, VideoInfo
 from avadet.video.draw import draw_people
@@ -53,6 +54,13 @@ class OverlayTiming:
         return cls(wait_s=reach_s + clip_after_s, hold_box_s=reach_s, hold_caption_s=min(max(every_s, 1.0), 2.0))
 
 
+class _Held(NamedTuple):
+    """A frame that waits; nothing is drawn into a bare one."""
+
+    frame: Frame
+    is_bare: bool = False
+
+
 class VideoSink(Sink):
     """STEM.mp4: the video with boxes, track ids and the best actions of each person; sound kept.
 
@@ -77,7 +85,7 @@ class VideoSink(Sink):
         self._info = info
         self._timing = timing
         self._fragmented = fragmented
-        self._held: deque[Frame] = deque()
+        self._held: deque[_Held] = deque()
         self._boxes = BoxTrail(timing.hold_box_s)
         self._captions = CaptionTrail(labels, threshold, timing.hold_caption_s)
         self._stack = ExitStack()
@@ -96,14 +104,21 @@ class VideoSink(Sink):
         """Write what is still held and finish the file; on an error or Ctrl-C, remove it."""
         with self._stack:
             while kind is None and self._held:
-                self._write(self._held.popleft())
+                self._let_go(self._held.popleft())
             return self._stack.pop_all().__exit__(kind, error, trace)
 
     def frame(self, frame: Frame) -> None:
         """Hold the frame; write those that are done waiting."""
-        self._held.append(frame)
-        while self._may_go(self._held[0]):
-            self._write(self._held.popleft())
+        self._held.append(_Held(frame))
+        while self._may_go(self._held[0].frame):
+            self._let_go(self._held.popleft())
+
+    def gap(self, gap: Gap) -> None:
+        """Show the last frame once more where it ends, without what was drawn into it: nobody acts through a gap."""
+        self._boxes.gap(gap)
+        if self._held:
+            last = self._held[-1].frame
+            self._held.append(_Held(replace(last, time_s=gap.start_s), is_bare=True))
 
     def persons(self, tracked: TrackedPersons) -> None:
         """Remember where people are."""
@@ -118,8 +133,14 @@ class VideoSink(Sink):
         if len(self._held) < 2:
             return False
         known = min(self._boxes.latest_s, self._captions.latest_s) >= first.time_s
-        waited = self._held[-1].time_s - first.time_s >= self._timing.wait_s
+        waited = self._held[-1].frame.time_s - first.time_s >= self._timing.wait_s
         return known or waited or len(self._held) * first.image.nbytes > MAX_HELD_BYTES
+
+    def _let_go(self, held: _Held) -> None:
+        if held.is_bare:
+            self._writer.write(held.frame.image, held.frame.time_s)
+        else:
+            self._write(held.frame)
 
     def _write(self, frame: Frame) -> None:
         people = self._boxes.at(frame.time_s)
@@ -155,7 +176,12 @@ class BoxTrail:
         """Keep boxes for `hold_s` seconds after the last detection that is known."""
         self._hold_s = hold_s
         self._seen: deque[TrackedPersons] = deque()
+        self._gaps: deque[Gap] = deque()
         self.latest_s = -np.inf
+
+    def gap(self, gap: Gap) -> None:
+        """Let no box move from one side of a gap to the other, or stay over it."""
+        self._gaps.append(gap)
 
     def add(self, tracked: TrackedPersons) -> None:
         """Add the next detection in time."""
@@ -166,11 +192,15 @@ class BoxTrail:
         """Let go of detections that no frame from `time_s` on needs."""
         while len(self._seen) > 1 and self._seen[1].time_s <= time_s:
             self._seen.popleft()
+        while len(self._gaps) > 1 and self._gaps[1].is_before(time_s):
+            self._gaps.popleft()
 
     def at(self, time_s: float) -> Drawn:
         """People at a moment, seconds."""
-        before = max((one for one in self._seen if one.time_s <= time_s), key=lambda one: one.time_s, default=None)
-        after = min((one for one in self._seen if one.time_s > time_s), key=lambda one: one.time_s, default=None)
+        sides = [gap.is_before(time_s) for gap in self._gaps]
+        here = [one for one in self._seen if [gap.is_before(one.time_s) for gap in self._gaps] == sides]
+        before = max((one for one in here if one.time_s <= time_s), key=lambda one: one.time_s, default=None)
+        after = min((one for one in here if one.time_s > time_s), key=lambda one: one.time_s, default=None)
         if before is not None and after is not None:
             return _between(before, after, (time_s - before.time_s) / (after.time_s - before.time_s))
         only = before or after

@@ -1,7 +1,7 @@
 """One pass over a video: frames in, people and their actions out, in order of time.
 
-Every frame is decoded once. The pass looks one frame ahead, because only the next frame tells which frame is the
-nearest to a keyframe's time. Memory is bounded by the clip that the model wants to see, not by the video.
+The pass looks one frame ahead, because only the next frame tells which frame is the nearest to a keyframe's time
+(`schedule`). Memory is bounded by the clip that the model wants to see, not by the video.
 
 The pass is a chain of generators: decode, find people, recognise actions, and whoever takes the events. Each runs ahead
 of the next in a thread of its own (`video.ahead`), so all work at the same time, while what comes out and in which
@@ -25,6 +25,7 @@ import torch
 
 from avadet import boxes
 from avadet.errors import AvadetError
+from avadet.inference.schedule import Gap, Moments, Schedule, Seen, Steps, keyframe_steps, look_ahead
 from avadet.models.lfb import BankWindow, FeatureBank, bank_window
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
@@ -39,11 +40,10 @@ from avadet.types import (
     PersonBoxes,
     PersonDetector,
     UInt8Array,
-    VideoInfo,
 )
 from avadet.video.ahead import ahead
 from avadet.video.read import VideoReader
-from avadet.video.sample import ClipBuffer, keyframe_times, nearest_indices
+from avadet.video.sample import ClipBuffer
 
 if TYPE_CHECKING:
     from avadet.persons.tracking import PersonTracker
@@ -65,7 +65,7 @@ class TrackedPersons:
 SMALL_PARAMETERS = 5_000_000
 """An action model with fewer parameters is small."""
 
-Event = Frame | TrackedPersons | ActionDetections
+Event = Frame | TrackedPersons | ActionDetections | Gap
 _Item = TypeVar("_Item")
 
 
@@ -90,7 +90,7 @@ def stream(
         model: the action model with its clip specification and label map.
         persons: a detector, or boxes known beforehand. People of a keyframe are those of the very frame that is
             nearest to it in time (the earlier one of two that are equally near).
-        every_s: seconds between keyframes; 0, every_s, 2 every_s, ... A video shorter than that gets its middle.
+        every_s: seconds between keyframes, which `schedule` sets.
         detect_every_s: seconds between the frames, besides the keyframes, on which people are detected as well, so
             that tracks hold and boxes follow people; None = on keyframes only.
         tracker: gives people their track ids; None = people keep the ids they come with, if any.
@@ -104,18 +104,20 @@ def stream(
             model sees `bank_window_s` around each keyframe; None = the model looks at its clips alone.
 
     Yields:
-        every Frame in order; after a frame on which people were looked for, one TrackedPersons; and one
-        ActionDetections per keyframe, in order of time, as soon as the frames of its clip have been seen. Clips repeat
-        the video's first and last frame beyond its ends. A keyframe after the end of the video is left out, but
-        if that leaves none at all, the last frame becomes the keyframe.
+        every Frame in order, and between two frames the Gap that lies there; after a frame on which people were
+        looked for, one TrackedPersons; and one ActionDetections per keyframe, in order of time, as soon as the frames
+        of its clip have been seen. Clips repeat the video's first and last frame beyond its ends. Given keyframes
+        that lie after the end or in a gap are left out.
 
     Raises:
         AvadetError: if not a single frame can be decoded, all known boxes lie beyond the video's end, or the model does
             not read such a bank.
     """
-    keyframes = _Schedule(keyframe_times(video.info, every_s) if keyframes_s is None else keyframes_s)
-    looks_s = _multiples(detect_every_s) if detections_s is None else detections_s
-    detections = _Schedule(() if isinstance(persons, PrecomputedBoxes) else looks_s)
+    keyframes = keyframe_steps(video, every_s) if keyframes_s is None else Moments(keyframes_s)
+    if isinstance(persons, PrecomputedBoxes) or (detect_every_s is None and detections_s is None):
+        detections: Schedule = Moments(())
+    else:
+        detections = Steps(detect_every_s or every_s, at_end=True) if detections_s is None else Moments(detections_s)
     cores = torch.get_num_threads()
     on_cores = 1 if _is_small(model) else cores
     apart = overlap and _leaves_cores_free(model, on_cores)
@@ -163,11 +165,11 @@ def _find_all(
     video: VideoReader,
     persons: PersonDetector | PrecomputedBoxes,
     tracker: PersonTracker | None,
-    keyframes: _Schedule,
-    detections: _Schedule,
+    keyframes: Schedule,
+    detections: Schedule,
     collector: _ClipCollector,
     overlap: bool,
-) -> Generator[Frame | TrackedPersons | _Batch, None, None]:
+) -> Generator[Frame | TrackedPersons | Gap | _Batch, None, None]:
     """All of the pass but the action model: its batches come where its results belong."""
     video_id = video.info.path.stem
     with closing(_maybe_ahead(video.frames(), overlap)) as frames:
@@ -182,7 +184,11 @@ def _find_all(
                 yield TrackedPersons(look.time_s, people)
                 collector.expect([FrameKey(video_id, time_s) for time_s in look.keyframes_s], people)
             yield from collector.batches(at_end=seen.is_last)
-            collector.forget_before(keyframes.next_s if keyframes.any_taken else min(frame.time_s, keyframes.next_s))
+            collector.forget_before(keyframes.next_s if keyframes.taken_here else min(frame.time_s, keyframes.next_s))
+            if seen.gap_after:
+                if tracker is not None:
+                    tracker.pause(seen.gap.seconds)
+                yield seen.gap
 
 
 def _maybe_ahead(items: Iterator[_Item], overlap: bool) -> Generator[_Item, None, None]:
@@ -208,7 +214,7 @@ class PeopleAt(NamedTuple):
 
 def find_people(
     video: VideoReader, detector: PersonDetector, every_s: float = 1.0
-) -> Generator[Frame | PeopleAt, None, None]:
+) -> Generator[Frame | PeopleAt | Gap, None, None]:
     """Run people detection alone over a video: the keyframes of `stream`, and the people that it finds there.
 
     Args:
@@ -217,61 +223,34 @@ def find_people(
         every_s: seconds between keyframes.
 
     Yields:
-        every Frame in order, and after it one PeopleAt per keyframe that it serves.
+        every Frame in order, after it a PeopleAt if it serves a keyframe, and the Gap that follows it if there is one.
 
     Raises:
         AvadetError: if not a single frame can be decoded.
     """
-    keyframes = _Schedule(keyframe_times(video.info, every_s))
+    keyframes = keyframe_steps(video, every_s)
     with closing(_maybe_ahead(video.frames(), True)) as frames:
         for seen, times_s in _walk(frames, video, keyframes, detector):
             yield seen.frame
             if times_s:
                 persons = detector(seen.frame.image)
                 yield from (PeopleAt(FrameKey(video.info.path.stem, time_s), persons) for time_s in times_s)
-
-
-class _Seen(NamedTuple):
-    """A frame, the time of the next one (inf after the last), and how long a frame lasts on average."""
-
-    frame: Frame
-    next_s: float
-    interval_s: float
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the video ends here."""
-        return self.next_s == np.inf
-
-    def serves(self, time_s: float) -> bool:
-        """Whether no later frame is nearer to a moment, by the rule that centres clips; the last lasts one interval."""
-        if self.is_last:
-            return time_s <= self.frame.time_s + self.interval_s
-        both_s = np.array([self.frame.time_s, self.next_s])
-        return time_s < self.next_s and int(nearest_indices(both_s, np.array([time_s]))[0]) == 0
-
-
-def _look_ahead(frames: Iterator[Frame], info: VideoInfo) -> Iterator[_Seen]:
-    """Give every frame once the next one is known."""
-    interval_s = 1.0 / float(info.fps)
-    previous = next(frames, None)
-    for frame in frames:
-        assert previous is not None
-        yield _Seen(previous, frame.time_s, interval_s)
-        previous = frame
-    if previous is not None:
-        yield _Seen(previous, np.inf, interval_s)
+            if seen.gap_after:
+                yield seen.gap
 
 
 def _walk(
-    frames: Iterator[Frame], video: VideoReader, keyframes: _Schedule, persons: PersonDetector | PrecomputedBoxes
-) -> Iterator[tuple[_Seen, list[float]]]:
-    """Give every frame with the keyframes, seconds, that it serves; if there are none at all, the last frame is one."""
+    frames: Iterator[Frame], video: VideoReader, keyframes: Schedule, persons: PersonDetector | PrecomputedBoxes
+) -> Iterator[tuple[Seen, list[float]]]:
+    """Give every frame with the keyframes, seconds, that it serves."""
     seen = None
-    for seen in _look_ahead(frames, video.info):
+    for seen in look_ahead(frames, video.info):
         times_s = keyframes.take(seen)
-        if seen.is_last and not keyframes.any_taken:
-            times_s = [_last_resort(persons, video.info.path.stem, seen.frame)]
+        if isinstance(persons, PrecomputedBoxes):
+            if seen.is_last and not keyframes.any_taken:
+                raise _none_fits(persons, video.info.path.stem, seen.frame)
+        elif seen.ends and not keyframes.taken_here:
+            times_s = [seen.frame.time_s]
         yield seen, times_s
     if seen is None:
         raise AvadetError(
@@ -279,36 +258,16 @@ def _walk(
         )
 
 
-class _Schedule:
-    """Increasing times that are taken one after the other."""
-
-    def __init__(self, times_s: Iterable[float]) -> None:
-        self._times = iter(times_s)
-        self.next_s = next(self._times, np.inf)
-        self.any_taken = False
-
-    def take(self, seen: _Seen) -> list[float]:
-        """Take the times, seconds, that this frame serves."""
-        taken = []
-        while self.next_s < np.inf and seen.serves(self.next_s):
-            taken.append(self.next_s)
-            self.next_s = next(self._times, np.inf)
-        self.any_taken = self.any_taken or bool(taken)
-        return taken
-
-
-def _multiples(step_s: float | None) -> Iterator[float]:
-    """0, step, 2 * step, ...; nothing for None."""
-    return iter(()) if step_s is None else (step_s * index for index in itertools.count())
-
-
-def _last_resort(persons: PersonDetector | PrecomputedBoxes, video_id: str, last: Frame) -> float:
-    """Return the keyframe's time, seconds, of a video that ended before its first keyframe."""
-    if not isinstance(persons, PrecomputedBoxes):
-        return last.time_s
-    first_s = float(persons.times_s(video_id)[0])
-    raise AvadetError(
-        f"the boxes of video '{video_id}' begin at {first_s:g} s, but its last frame is at {last.time_s:.3f} s; "
+def _none_fits(persons: PrecomputedBoxes, video_id: str, last: Frame) -> AvadetError:
+    """What to say of a video that has no picture for any of its boxes."""
+    times_s = persons.times_s(video_id)
+    if times_s[0] < last.time_s:
+        return AvadetError(
+            f"the boxes of video '{video_id}' are at {times_s[0]:g} to {times_s[-1]:g} s, of which it has no picture; "
+            "times must count from the first frame of the file"
+        )
+    return AvadetError(
+        f"the boxes of video '{video_id}' begin at {times_s[0]:g} s, but its last frame is at {last.time_s:.3f} s; "
         "times must count from the first frame of the file"
     )
 
@@ -396,7 +355,7 @@ class _ClipCollector:
 
 
 def _recognise(
-    items: Generator[Frame | TrackedPersons | _Batch, None, None],
+    items: Generator[Frame | TrackedPersons | Gap | _Batch, None, None],
     model: LoadedModel,
     bank: FeatureBank | None,
     cores: int,

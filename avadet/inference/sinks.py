@@ -16,6 +16,7 @@ from avadet import boxes
 from avadet.annotations.ava import detection_rows
 from avadet.files import whole_file
 from avadet.inference.pipeline import Event, TrackedPersons
+from avadet.inference.schedule import Gap
 from avadet.types import ActionDetections, Float32Array, Frame, LabelMap
 
 AVA_CSV_FLOOR = 0.002
@@ -73,6 +74,29 @@ class Sink(AbstractContextManager["Sink"]):
     def keyframe(self, detections: ActionDetections) -> None:
         """Take the next keyframe's results."""
 
+    def gap(self, gap: Gap) -> None:
+        """Take the gap after the frame that came last; results of keyframes before it may still come."""
+
+
+class LastPicture:
+    """Until when the last frame so far is on show: as long as the one before it, seconds."""
+
+    def __init__(self, first_s: float = 0.0) -> None:
+        """Let a single frame last for `first_s` seconds."""
+        self._interval_s = first_s
+        self._time_s: float | None = None
+
+    @property
+    def end_s(self) -> float:
+        """The end, seconds; 0.0 before the first frame."""
+        return 0.0 if self._time_s is None else self._time_s + self._interval_s
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame."""
+        if self._time_s is not None and not frame.after_gap:
+            self._interval_s = frame.time_s - self._time_s
+        self._time_s = frame.time_s
+
 
 def feed(events: Iterable[Event], sinks: Sequence[Sink]) -> Iterator[Event]:
     """Hand every event to every sink, then pass it on."""
@@ -82,6 +106,8 @@ def feed(events: Iterable[Event], sinks: Sequence[Sink]) -> Iterator[Event]:
                 sink.frame(event)
             elif isinstance(event, TrackedPersons):
                 sink.persons(event)
+            elif isinstance(event, Gap):
+                sink.gap(event)
             else:
                 sink.keyframe(event)
         yield event

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
+from avadet.inference.schedule import Gap, GapCount
 from avadet.inference.sinks import Sink, named_actions, track_id_of
 from avadet.types import ActionDetections, Frame, LabelMap
 
@@ -33,6 +35,7 @@ class Summary(Sink):
         labels: the model's classes.
         threshold: lowest score of an action that counts.
         end_s: time of the last frame seen, seconds.
+        gaps: of the recording.
         num_frames: frames seen.
         num_keyframes: keyframes seen.
         num_people: people found on keyframes, all keyframes together.
@@ -46,8 +49,15 @@ class Summary(Sink):
     num_keyframes: int = 0
     num_people: int = 0
     spans: dict[int, list[Span]] = field(default_factory=dict)
+    gaps: GapCount = field(default_factory=GapCount)
     _last_seen_s: dict[int, float] = field(default_factory=dict)
+    _gaps: deque[Gap] = field(default_factory=deque)
     _last_keyframe_s: float = -1.0
+
+    @property
+    def recorded_s(self) -> float:
+        """Time of the last frame seen less the gaps before it, seconds."""
+        return self.end_s - self.gaps.total_s
 
     def frame(self, frame: Frame) -> None:
         """Count."""
@@ -57,6 +67,9 @@ class Summary(Sink):
     def keyframe(self, detections: ActionDetections) -> None:
         """Lengthen or begin the stretch of every person."""
         time_s = detections.key.time_s
+        while self._gaps and self._gaps[0].is_before(time_s):
+            self._gaps.popleft()
+            self._last_seen_s.clear()
         self.num_keyframes += 1
         self.num_people += len(detections)
         for person in range(len(detections)):
@@ -65,6 +78,11 @@ class Summary(Sink):
             if track is not None:
                 self._extend(track, time_s, *((actions[0].name, actions[0].score) if actions else ("", 0.0)))
         self._last_keyframe_s = time_s
+
+    def gap(self, gap: Gap) -> None:
+        """Count, and end every stretch."""
+        self.gaps.add(gap)
+        self._gaps.append(gap)
 
     def _extend(self, track: int, time_s: float, action: str, score: float) -> None:
         spans = self.spans.setdefault(track, [])

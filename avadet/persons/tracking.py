@@ -66,6 +66,7 @@ class PersonTracker:
         from trackers import BIoU, ByteTrackTracker
 
         self._new_track_score = new_track_score
+        self._memory_s = memory_s
         self._tracker = ByteTrackTracker(
             lost_track_buffer=round(memory_s * PACKAGE_RATE),
             frame_rate=RATE,
@@ -88,6 +89,11 @@ class PersonTracker:
         """Whoever comes next is new; ids go on counting."""
         self._tracker.reset()
         self._numbers: dict[int, int] = {}
+
+    def pause(self, seconds: float) -> None:
+        """Say that nothing was recorded for a while: if it is longer than `memory_s`, whoever comes next is new."""
+        if seconds > self._memory_s:
+            self._forget_people()
 
     def watch(self, image: UInt8Array) -> None:
         """Look for cuts: whoever is seen after one gets a new number. Show every frame, before its people.

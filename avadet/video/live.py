@@ -38,6 +38,7 @@ from avadet.video.connection import TIMEOUT_S, Connection
 from avadet.video.display import Display
 from avadet.video.live_clock import StreamClock
 from avadet.video.sources import shown_name
+from avadet.video.timestamps import GAP_S, Gaps
 
 QUEUE_S = 2.0
 """Pictures wait for at most this long, in seconds of the stream."""
@@ -51,8 +52,8 @@ RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 STABLE_S = 10.0
 """A connection that lasted this long has all tries again."""
 
-NEAR_S = 0.5
-"""A moment is covered by a frame at most this far from it."""
+NEAR_S = GAP_S / 2
+"""A moment is covered by a frame at most this far from it, seconds."""
 
 LONGEST_PAUSE_S = 8.0
 """Without time for it, people are looked for between keyframes this seldom in the end, seconds."""
@@ -66,12 +67,15 @@ _POLL_S = 0.1
 
 
 class _Waiting(NamedTuple):
-    """A picture in the queue, who shows it, its time, seconds after the first one, and its memory, bytes."""
+    """A picture in the queue: who shows it, its time, seconds after the first one, its memory, bytes, and `after_gap`
+    as of a frame.
+    """
 
     picture: VideoFrame
     display: Display
     time_s: float
     size_bytes: int
+    after_gap: bool
 
 
 class LiveReader:
@@ -126,6 +130,8 @@ class LiveReader:
         self._gaps: deque[tuple[float, float]] = deque(maxlen=_KEPT_GAPS)
         self._tries = 0
         self._timeout_s = timeout_s
+        self._pauses = Gaps()
+        self._arrived_s: float | None = None
         connection = Connection(source, timeout_s)
         try:
             first = connection.first_picture()
@@ -182,7 +188,8 @@ class LiveReader:
             if waiting.time_s - self._latest_s > 2 * NEAR_S and index:
                 self._gaps.append((self._latest_s, waiting.time_s))
             self._latest_s = waiting.time_s
-            yield Frame(waiting.display.image(waiting.picture, self.info.size_hw), waiting.time_s, index)
+            image = waiting.display.image(waiting.picture, self.info.size_hw)
+            yield Frame(image, waiting.time_s, index, waiting.after_gap and index > 0)
             del waiting
             index += 1
 
@@ -241,6 +248,7 @@ class LiveReader:
                 self._changed.wait(_POLL_S)
             if self._is_full(waiting):
                 self.dropped += len(self._queue)
+                waiting = waiting._replace(after_gap=any(one.after_gap for one in [*self._queue, waiting]))
                 self._queue.clear()
                 self._queue_bytes = 0
             self._queue.append(waiting)
@@ -281,7 +289,8 @@ class LiveReader:
                 self.arrived += 1
                 self.damaged += bool(picture.is_corrupt)
                 size_bytes = sum(plane.buffer_size for plane in picture.planes)
-                self._put(_Waiting(picture, connection.display, time_s, size_bytes))
+                after_gap = self._is_after_gap(time_s)
+                self._put(_Waiting(picture, connection.display, time_s, size_bytes, after_gap))
                 self._last_s = time_s
         except (FFmpegError, OSError) as error:
             return connection.reason(error)
@@ -304,12 +313,20 @@ class LiveReader:
         elif not connection.duration_s:
             self.lost += "; it gives no length, so whether this is all cannot be told"
 
+    def _is_after_gap(self, time_s: float) -> bool:
+        """Whether nothing was sent before a picture; what was sent and let go is no gap."""
+        before_s, self._arrived_s = self._arrived_s, time_s
+        if before_s is None:
+            return False
+        return self._pauses.is_gap(time_s - before_s)
+
     def _wants(self, stamp_s: float | None, came_s: float, is_key: bool) -> bool:
         """Whether a packet is worth decoding."""
         if self.is_recording or stamp_s is None or self._clock.wants(stamp_s, came_s, is_key):
             return True
         self.arrived += 1
         self.dropped += 1
+        self._arrived_s = None
         return False
 
     def _reconnect(self, reason: str, fresh: bool) -> Connection | None:

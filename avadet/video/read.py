@@ -1,17 +1,15 @@
 """Reading a video as RGB frames, as a player shows them, with the times its file gives them.
 
-Three facts of real files shape this module. Timestamps, not frame counts, say when a picture is shown: rates vary,
-and headers lie about rates, counts and durations. Decoders hand pictures out in the order they are shown, so where
-the timestamps disagree with that order the timestamps are wrong (AVI files with B-frames). And a file may break
-anywhere: every packet is decoded on its own, so that one bad packet costs a few pictures and not the rest.
+Two facts of real files shape this module. Timestamps, not frame counts, say when a picture is shown: rates vary, and
+headers lie about rates, counts and durations; `timestamps` has the rules by which they make one clock. And a file may
+break anywhere: every packet is decoded on its own, so that one bad packet costs a few pictures and not the rest.
 """
 
 from __future__ import annotations
 
-import heapq
+import itertools
 import math
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -20,27 +18,23 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import av
-from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from avadet.errors import AvadetError
 from avadet.types import Frame, UInt8Array, VideoInfo
 from avadet.video import refusals
 from avadet.video.display import Display
+from avadet.video.opening import header_duration_s, opened
+from avadet.video.seeking import Place, bytes_behind, clock_of, places_of
+from avadet.video.timestamps import DEFAULT_FPS, Gaps, Shown, in_order, is_raw, own_rate, seen_rate, stamp_of, typical
 
 SEEK_BACK_S = (0.0, 2.0, 8.0, 32.0)
-"""How far before the wanted moment to seek, tried in turn: in MPEG-TS a backward seek may land after its target."""
+"""How far before the wanted moment to seek, tried in turn: a backward seek may land after its target."""
 
-_REORDER = 4  # pictures held back while their timestamps are put in order; the deepest reordering met is 2
-_RESET_S = 1.0  # a timestamp this far behind its forerunners starts a new count, e.g. where recordings were joined
 _SAME_S = 1e-6  # moments closer than this are one
 _GIVE_UP = 8  # read errors in a row; after one or two some containers find their way back
-_TEXT_ART = {"adf", "bin", "idf", "tty", "xbin"}  # FFmpeg would draw any .txt file as a video of its letters
-_DEFAULT_FPS = Fraction(25)
 
 
 class Picture(NamedTuple):
@@ -49,10 +43,12 @@ class Picture(NamedTuple):
     Attributes:
         time_s: seconds after the first frame of the file.
         image: gives it as uint8 (H, W, 3) RGB, as a player shows it.
+        after_gap: as of `types.Frame`.
     """
 
     time_s: float
     image: Callable[[], UInt8Array]
+    after_gap: bool = False
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -78,6 +74,11 @@ class VideoReader:
         damaged: decode errors and pictures marked as damaged so far, over all walks. Pictures after a damaged spot
             are given all the same; they may be patched from their neighbours.
         dropped: pictures left out so far because no time after the last one's was left for them.
+        restarts: how often the file's clock began anew in the walk that met most; times go on (`timestamps`).
+        restart_s: when it first did, seconds after the first frame; infinite = never.
+        rate_is_assumed: whether nothing in the file gives times or a rate, so that `DEFAULT_FPS` stands in.
+        unread_bytes: of another recording that is joined behind the end of this one, where FFmpeg does not read it;
+            known after a whole walk from the start.
         ended_early_s: seconds missing at the end against what the header promised, known after a whole walk from
             the start; 0.0 before that, or where nothing to speak of is missing, or the header promises nothing.
     """
@@ -94,7 +95,8 @@ class VideoReader:
         """
         self._path = Path(path)
         self._threads = threads
-        self.dropped = 0
+        self.dropped = self.restarts = self.unread_bytes = 0
+        self.restart_s = math.inf
         self.ended_early_s = 0.0
         self._walks: WeakSet[Generator[Any, None, None]] = WeakSet()
         self._damaged_before = 0
@@ -157,7 +159,7 @@ class VideoReader:
         walk = self._lazy_walk(start_s)
         try:
             for picture in walk:
-                yield Frame(picture.image(), picture.time_s, index)
+                yield Frame(picture.image(), picture.time_s, index, picture.after_gap)
                 index += 1
         finally:
             walk.close()
@@ -165,45 +167,61 @@ class VideoReader:
     def _lazy_walk(self, start_s: float) -> Generator[Picture, None, None]:
         one = self._pass_from(start_s)
         try:
-            for time_s, picture in self._increasing(one, start_s):
-                yield Picture(time_s, partial(one.display.image, picture, self.info.size_hw))
+            for picture in self._increasing(one, start_s):
+                yield picture
             if start_s == 0:
-                self.ended_early_s = self._missing_s(time_s + one.period_s)
+                self.unread_bytes = bytes_behind(self._path, one.position)
+                if not one.clock.restarts:  # a header says nothing of what was joined to its recording
+                    self.ended_early_s = self._missing_s(picture.time_s + float(1 / self.info.fps))
         finally:
+            self._note_restarts(one)
             self._park(one)
 
-    def _increasing(self, one: _Pass, start_s: float) -> Iterator[tuple[float, VideoFrame]]:
+    def _increasing(self, one: _Pass, start_s: float) -> Iterator[Picture]:
         """Pictures of a pass with increasing times, from the one on show at `start_s` on."""
-        on_show: tuple[float, VideoFrame] | None = None
-        last_s = -math.inf
-        for stamp_s, picture in one.stamped():
+        on_show: Picture | None = None
+        last_s, gaps = -math.inf, Gaps()
+        for stamp_s, following_s, picture in one.shown():
             time_s = max(stamp_s - self.info.start_s, 0.0)
             if time_s <= last_s:
                 self.dropped += 1
                 continue
+            after_gap = on_show is not None and gaps.is_gap(time_s - last_s, _intervals([stamp_s, *following_s]))
             last_s = time_s
             if on_show is not None and time_s > start_s + _SAME_S:
                 yield on_show
-            on_show = (time_s, picture)
+            on_show = Picture(time_s, partial(one.display.image, picture, self.info.size_hw), after_gap)
         if on_show is not None:
             yield on_show
 
     def _pass_from(self, start_s: float) -> _Pass:
-        """A pass whose first picture is at or before `start_s`, by the seek ladder."""
+        """A pass whose first picture is at or before `start_s`."""
         begun, self._begun = self._begun, None
         if start_s == 0:
             return begun or self._open()
         if begun is None:
             begun, self._parked = self._parked, None
         one = begun or self._open()
+        if not one.is_raw and self._goes_to(one, start_s):
+            return one
+        self._retire(one)
+        return self._open()
+
+    def _goes_to(self, one: _Pass, start_s: float) -> bool:
+        """Whether a pass could be brought to a picture at or before `start_s`; else it is anywhere."""
         goal_s = self.info.start_s + start_s
+        places = places_of(self._path, lambda: opened(self._path))
+        for place in places.before((goal_s + _SAME_S) / float(self.tick_s)):
+            if one.enter(place, places.ahead) and one.first_stamp_s() <= goal_s + _SAME_S:
+                return True
+        if places.restarts or len(places.stamps):
+            return False  # stamps do not tell where the pictures are
         for back_s in SEEK_BACK_S:
             if back_s >= start_s:
                 break
             if one.seek(goal_s - back_s) and one.first_stamp_s() <= goal_s + _SAME_S:
-                return one
-        self._retire(one)
-        return self._open()
+                return True
+        return False
 
     def _open(self) -> _Pass:
         one = _Pass(self._path, self._threads)
@@ -224,26 +242,31 @@ class VideoReader:
             self._damaged_before += one.damaged
             one.close()
 
+    def _note_restarts(self, one: _Pass) -> None:
+        self.restarts = max(self.restarts, one.clock.restarts)
+        if one.clock.first_restart is not None:
+            self.restart_s = min(self.restart_s, one.clock.first_restart * float(self.tick_s) - self.info.start_s)
+
     def _first_look(self, one: _Pass) -> VideoInfo:
         start_s = one.first_stamp_s()
         self.tick_s = Fraction(one.stream.time_base or Fraction(1, 1_000_000))
+        self.rate_is_assumed = own_rate(one.stream) is None and one.guessed
         if math.isinf(start_s):
             raise refusals.nothing_decodes(self._path)
         return VideoInfo(
             path=self._path,
             size_hw=one.display.size_hw(one.first_picture()),
-            fps=one.fps,
+            fps=seen_rate(one.stream, one.first_interval_s()),
             num_frames=max(one.stream.frames, 0),
             start_s=start_s,
-            duration_s=one.duration_s(start_s),
+            duration_s=header_duration_s(one.container, one.stream, start_s),
             has_audio=bool(one.container.streams.audio),
             display_notes=one.display.notes(one.first_picture()),
         )
 
     def _missing_s(self, end_s: float) -> float:
         """How much earlier the pictures ended than the header said; small differences are rounding or sound."""
-        own = self._own_duration
-        slack_s = 0.5 if own else 2.0
+        slack_s = 0.5 if self._own_duration else 2.0
         missing_s = self.info.duration_s - end_s
         return missing_s if missing_s > slack_s else 0.0
 
@@ -257,26 +280,22 @@ class _Pass:
     """One walk through an open file: packets, pictures, timestamps in order."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self.container = open_container(path)
-        try:
-            self.stream = _video_stream(self.container, path)
-        except AvadetError:
-            self.container.close()
-            raise
+        self.container, self.stream = opened(path)
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = threads
-        self.fps = _frame_rate(self.stream)
-        self.period_s = float(1 / self.fps)
+        self.period_s = float(1 / (own_rate(self.stream) or DEFAULT_FPS))
+        self.is_raw = is_raw(self.container.format)
+        self.clock = clock_of(self.container, self.stream)
         self.damaged = 0
         self.display = Display(self.stream)
         self._begin()
 
     def _begin(self) -> None:
-        self._shift_s = 0.0
-        self._latest_s = -math.inf
-        self._peeked: tuple[float, VideoFrame] | None = None
-        self._rest = self._in_order()
         self.guessed = False
+        self._peeked: Shown | None = None
+        self._entry: int | None = None
+        self.position = -1
+        self._rest = in_order(self._pictures(), self.period_s)
 
     def stop(self) -> None:
         self._rest.close()
@@ -288,53 +307,40 @@ class _Pass:
 
     def seek(self, stamp_s: float) -> bool:
         """Go to the keyframe before a moment of the container's own clock; False if the file cannot seek."""
+        return self._go(round(stamp_s / (self.stream.time_base or 1)), stream=self.stream)
+
+    def enter(self, place: Place, ahead: Mapping[int, int]) -> bool:
+        """Go to a key packet of known position; False if the format does not lead there."""
+        return self._go(place.position, place, ahead, unsupported_byte_offset=True)
+
+    def _go(self, offset: int, place: Place | None = None, ahead: Mapping[int, int] | None = None, **how: Any) -> bool:
         try:
-            self.container.seek(round(stamp_s / (self.stream.time_base or 1)), stream=self.stream)
+            self.container.seek(offset, **how)
         except FFmpegError:
             return False
         self._rest.close()
         self._begin()
+        self._entry = place.position if place is not None else None
+        self.clock.jump(place.shift if place is not None else 0, ahead or {})
         return not math.isinf(self.first_stamp_s()) and not self.guessed
 
     def first_stamp_s(self) -> float:
         """Timestamp of the next picture, which is kept; infinite if there is none."""
         if self._peeked is None:
             self._peeked = next(self._rest, None)
-        return self._peeked[0] if self._peeked else math.inf
+        return self._peeked.stamp_s if self._peeked else math.inf
 
-    def stamped(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Timestamps, in seconds of the container's clock, and pictures, in the order they are shown."""
+    def first_interval_s(self) -> float:
+        """Typical time between the next pictures, seconds; 0.0 = not known."""
+        known = [] if self._peeked is None else _intervals([self._peeked.stamp_s, *self._peeked.following_s])
+        return typical(known) if known else 0.0
+
+    def shown(self) -> Iterator[Shown]:
+        """Pictures in the order they are shown, with their timestamps on one clock."""
         if self._peeked is not None:
             peeked, self._peeked = self._peeked, None
             yield peeked
         yield from self._rest
-
-    def _in_order(self) -> Generator[tuple[float, VideoFrame], None, None]:
-        """Pictures as the decoder gives them, each with the earliest of the timestamps at hand."""
-        stamps: list[float] = []
-        waiting: deque[VideoFrame] = deque()
-        for picture in self._pictures():
-            heapq.heappush(stamps, self._stamp(picture))
-            waiting.append(picture)
-            if len(waiting) > _REORDER:
-                yield heapq.heappop(stamps), waiting.popleft()
-        while waiting:
-            yield heapq.heappop(stamps), waiting.popleft()
-
-    def _stamp(self, picture: VideoFrame) -> float:
-        """Timestamp in seconds; where there is none, one frame after the last; a new count goes on from the old."""
-        ticks = picture.pts if picture.pts is not None else picture.dts
-        follows_s = self._latest_s + self.period_s if self._latest_s > -math.inf else 0.0
-        if ticks is None or picture.time_base is None:
-            self.guessed = True
-            stamp_s = follows_s
-        else:
-            stamp_s = float(ticks * picture.time_base) + self._shift_s
-        if stamp_s < self._latest_s - _RESET_S:
-            self._shift_s += follows_s - stamp_s
-            stamp_s = follows_s
-        self._latest_s = max(self._latest_s, stamp_s)
-        return stamp_s
 
     def _pictures(self) -> Iterator[VideoFrame]:
         """Every picture that decodes; errors are counted and passed over."""
@@ -348,6 +354,7 @@ class _Pass:
                 continue
             for picture in pictures:
                 self.damaged += bool(picture.is_corrupt)
+                self.guessed = self.guessed or stamp_of(picture) is None
                 yield picture
 
     def _packets(self) -> Iterator[Packet[VideoStream] | None]:
@@ -357,6 +364,11 @@ class _Pass:
             try:
                 for packet in self.container.demux(self.stream):
                     errors = 0
+                    if self._entry not in (None, packet.pos):
+                        return  # elsewhere than meant to
+                    self._entry = None
+                    self.position = packet.pos if packet.size and packet.pos is not None else self.position
+                    self.clock.mend(packet)
                     yield packet
                 return
             except FFmpegError:
@@ -367,64 +379,9 @@ class _Pass:
     def first_picture(self) -> VideoFrame:
         """The next picture, which is kept."""
         assert self._peeked is not None
-        return self._peeked[1]
-
-    def duration_s(self, start_s: float) -> float:
-        """The header's duration of the pictures, else of the file; 0.0 if it gives none.
-
-        Matroska counts from zero and not from the first frame, so a late start is taken off.
-        """
-        if self.stream.duration and self.stream.time_base:
-            return float(self.stream.duration * self.stream.time_base)
-        whole_s = (self.container.duration or 0) / av.time_base
-        if "matroska" in self.container.format.name and 0 < start_s < whole_s:
-            whole_s -= start_s
-        return max(whole_s, 0.0)
+        return self._peeked.picture
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a file, or say in one line why that cannot be."""
-    if not path.exists():
-        raise refusals.missing(path)
-    if path.is_dir():
-        raise AvadetError(f"{path} is a folder; give the video file itself")
-    if path.is_file() and path.stat().st_size == 0:
-        raise AvadetError(f"{path} is empty (0 bytes); fetch or copy the video again")
-    try:
-        container = av.open(f"file:{path}", metadata_errors="replace")
-    except PermissionError as error:
-        raise AvadetError(f"{path} may not be read: permission denied; change its permissions") from error
-    except (FFmpegError, OSError) as error:
-        raise AvadetError(
-            f"{path} is not a video that can be read ({_reason(error)}); it is damaged, cut short, or something else"
-        ) from error
-    if container.format.name in _TEXT_ART:
-        container.close()
-        raise AvadetError(f"{path} is not a video but text; give a video file")
-    return container
-
-
-def _reason(error: BaseException) -> str:
-    """The short reason of an FFmpeg or system error."""
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The best stream of moving pictures."""
-    best = container.streams.best("video")
-    candidates = ([best] if isinstance(best, VideoStream) else []) + list(container.streams.video)
-    moving = [stream for stream in candidates if not stream.disposition & Disposition.attached_pic]
-    if not moving:
-        raise refusals.no_moving_pictures(container, path)
-    for stream in moving:
-        if getattr(stream, "codec_context", None) is not None:
-            return stream
-    raise AvadetError(f"no decoder for the video stream of {path}; convert it, for example to H.264")
-
-
-def _frame_rate(stream: VideoStream) -> Fraction:
-    """Average frame rate, else the best guess; 25 where the file gives nothing believable."""
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate and Fraction(1, 1000) <= rate <= 1000:
-            return Fraction(rate)
-    return _DEFAULT_FPS
+def _intervals(stamps_s: Sequence[float]) -> list[float]:
+    """The times between stamps in order, seconds; none between equal ones."""
+    return [after - before for before, after in itertools.pairwise(stamps_s) if after > before]

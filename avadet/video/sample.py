@@ -1,4 +1,4 @@
-"""From frames to the clips that models look at: when to look, which frames to take, how large.
+"""From frames to the clips that models look at: which frames to take, how large.
 
 A clip is sampled in time, not by counting frames, so that a model trained at 30 fps sees the same motion in a video
 of any rate. For a video of constant rate equal to the spec's this gives PySlowFast's indices
@@ -7,15 +7,13 @@ of any rate. For a video of constant rate equal to the spec's this gives PySlowF
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from avadet.errors import AvadetError
-from avadet.types import Clip, ClipSpec, Float64Array, Frame, IntArray, UInt8Array, VideoInfo
+from avadet.types import Clip, ClipSpec, Float64Array, Frame, IntArray, UInt8Array
 from avadet.video.read import VideoReader
 
 SNAP_S = 0.25
@@ -51,25 +49,6 @@ def resized_hw(size_hw: tuple[int, int], short_side: int, long_side: int = 0) ->
     if long_side and new_long > long_side:
         new_short, new_long = max(math.floor(short / long * long_side), 1), long_side
     return (new_short, new_long) if size_hw[0] <= size_hw[1] else (new_long, new_short)
-
-
-def keyframe_times(info: VideoInfo, every_s: float) -> Iterator[float]:
-    """Moments at which to look for people and actions, seconds after the first frame.
-
-    0, `every_s`, 2 * `every_s`, ... below the header's duration; without end if the header gives none, so stop where
-    the frames do. A video shorter than `every_s` gets its middle only.
-
-    Raises:
-        AvadetError: if `every_s` is not a positive number.
-    """
-    if not (every_s > 0 and math.isfinite(every_s)):
-        raise AvadetError(f"the time between keyframes must be a positive number of seconds, got {every_s}")
-    if 0 < info.duration_s < every_s:
-        return iter([info.duration_s / 2])
-    times = (index * every_s for index in itertools.count())
-    if info.duration_s <= 0:
-        return times
-    return itertools.takewhile(lambda time_s: time_s < info.duration_s, times)
 
 
 def nearest_indices(times_s: Float64Array, wanted_s: Float64Array) -> IntArray:

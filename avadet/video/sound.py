@@ -17,12 +17,17 @@ from av.filter import Graph
 from av.packet import Packet
 
 from avadet.errors import AvadetError
-from avadet.video.read import open_container, probe
+from avadet.video.opening import open_container
+from avadet.video.read import probe
+from avadet.video.timestamps import WRAP, wraps
 
 COPIED = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "mp3float"})
 """Sound formats that go into mp4 as they are and that players know there; everything else becomes AAC."""
 
 _RATE_HZ = 48000  # of sound that is encoded anew
+_NEW_COUNT_S = 1.0  # sound whose stamps fall back by more has a new count, of which the pictures' clock knows more
+_LONGEST_PAUSE_S = 3600.0  # of sound; mp4 cannot hold 12 h without
+_FILLED_S = 5.0  # gaps up to this long are filled with silence where sound is encoded anew
 _TRIED_PACKETS = 50  # without one decoded sample in so many packets the sound counts as broken
 
 AudioPacket: TypeAlias = "Packet[AudioStream]"
@@ -55,6 +60,7 @@ class Sound:
         self._incoming: Iterator[AudioPacket] = source.demux(stream)
         self._held: AudioPacket | None = None
         self._maker: _Maker | None = None
+        self._last_s: float | None = None
 
     @classmethod
     def of(cls, path: Path) -> Sound | None:
@@ -87,7 +93,11 @@ class Sound:
         self._start_s += time_s
 
     def packets(self, until_s: float, last: bool = False) -> Iterator[AudioPacket]:
-        """Packets for the output that begin before `until_s` of the output's time; with `last` everything else too."""
+        """Packets for the output that begin before `until_s` of the output's time; with `last` everything else too.
+
+        Raises:
+            AvadetError: where the sound's clock begins anew, or the sound pauses for too long.
+        """
         if self._maker is None:
             return
         for packet in self._before(until_s):
@@ -108,10 +118,30 @@ class Sound:
                 return
             if packet.pts is None:
                 continue
-            if float(packet.pts * packet.time_base) - self._start_s >= until_s:
+            self._unwrap(packet)
+            time_s = float(packet.pts * packet.time_base)
+            if time_s - self._start_s >= until_s:
                 self._held = packet
                 return
+            self._check_step(time_s)
             yield packet
+
+    def _unwrap(self, packet: AudioPacket) -> None:
+        """Undo the overflow of stamps of 33 bits since the last packet."""
+        if self._last_s is None or packet.pts is None or not wraps(self._source.format):
+            return
+        turns = round((self._last_s / packet.time_base - packet.pts) / WRAP)
+        packet.pts += turns * WRAP
+        packet.dts = None if packet.dts is None else packet.dts + turns * WRAP
+
+    def _check_step(self, time_s: float) -> None:
+        """Raise where the pictures' clock may be another than that of the sound from here on."""
+        step_s = 0.0 if self._last_s is None else time_s - self._last_s
+        if step_s < -_NEW_COUNT_S:
+            raise AvadetError("its clock begins anew, as where recordings were joined")
+        if step_s > _LONGEST_PAUSE_S:
+            raise AvadetError(f"it pauses for {step_s / 3600:.1f} h")
+        self._last_s = time_s
 
 
 class _Copier:
@@ -138,12 +168,13 @@ class _Copier:
 
 
 class _Encoder:
-    """Decodes, brings to stereo at one rate without gaps, and encodes to AAC."""
+    """Decodes, brings to stereo at one rate with short gaps filled, and encodes to AAC."""
 
     def __init__(self, source: AudioStream, output: AudioStream) -> None:
         self._source = source
         self._output = output
         self._graph: Graph | None = None
+        self._end_s = 0.0
 
     def make(self, packet: AudioPacket, start_s: float) -> Iterator[AudioPacket]:
         try:
@@ -154,15 +185,24 @@ class _Encoder:
             if frame.pts is None or frame.time_base is None:
                 continue
             frame.pts -= round(Fraction(start_s) / frame.time_base)
-            self._graph = self._graph or _leveller(frame)
+            time_s = float(frame.pts * frame.time_base)
+            if self._graph is not None and time_s - self._end_s > _FILLED_S:
+                yield from self._finished()
+            self._graph = self._graph or _leveller(frame, time_s if self._end_s > 0 else 0.0)
+            self._end_s = time_s + frame.samples / frame.sample_rate
             self._graph.push(frame)
             yield from self._encoded()
 
     def rest(self) -> Iterator[AudioPacket]:
+        yield from self._finished()
+        yield from self._output.encode(None)
+
+    def _finished(self) -> Iterator[AudioPacket]:
+        """What the graph still holds; then there is none."""
         if self._graph is not None:
             self._graph.push(None)
             yield from self._encoded()
-        yield from self._output.encode(None)
+        self._graph = None
 
     def _encoded(self) -> Iterator[AudioPacket]:
         """AAC packets of everything that the graph has ready."""
@@ -175,13 +215,13 @@ class _Encoder:
             yield from self._output.encode(frame)
 
 
-def _leveller(frame: AudioFrame) -> Graph:
-    """Filters that start at time zero, fill gaps with silence, and give stereo frames as AAC wants them."""
+def _leveller(frame: AudioFrame, start_s: float) -> Graph:
+    """Filters that start at a moment, fill gaps with silence, and give stereo frames as AAC wants them."""
     graph = Graph()
     source = graph.add_abuffer(
         sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
     )
-    resample = graph.add("aresample", f"{_RATE_HZ}:async=1:first_pts=0")
+    resample = graph.add("aresample", f"{_RATE_HZ}:async=1:first_pts={round(start_s * _RATE_HZ)}")
     shape = graph.add("aformat", f"sample_fmts=fltp:channel_layouts=stereo:sample_rates={_RATE_HZ}")
     graph.link_nodes(source, resample, shape, graph.add("abuffersink")).configure()
     graph.set_audio_frame_size(1024)

@@ -28,6 +28,12 @@ ENCODERS = ("libx264", "libopenh264", "mpeg4")
 CLOCK = Fraction(1, 60000)
 """Tick of the written timestamps, seconds: whole ticks for 25, 30 and 29.97 fps; MPEG-4 allows no finer ones."""
 
+LONGEST_STILL_S = 3600.0
+"""A frame that stays on show for longer is written once more after each such time; mp4 cannot hold 10 h in one."""
+
+MOST_STILLS = 100
+"""A frame is written so many times at most; what is left of a pause is cut out of the video."""
+
 FRAGMENT_S = 2.0
 """Length of the parts of a fragmented video, seconds."""
 
@@ -42,7 +48,8 @@ _LOG = logging.getLogger(__name__)
 class VideoWriter:
     """A video file in the making; a context manager that leaves a whole file or none.
 
-    Frames are shown at the times they are written with, counted from the first one. H.264 in yuv420p needs even
+    Frames are shown at the times they are written with, counted from the first one; only pauses of more than
+    `MOST_STILLS * LONGEST_STILL_S` are cut, with a warning. H.264 in yuv420p needs even
     sizes: an odd frame gets one more column at the right or row at the bottom, a copy of its last one.
 
     Sound is taken from the picture's first moment to its last: copied if mp4 holds its format, else encoded to AAC.
@@ -87,6 +94,7 @@ class VideoWriter:
         self._sound: Sound | None = None
         self._first_s = 0.0
         self._last_tick = -1
+        self._last_frame: av.VideoFrame | None = None
 
     def __enter__(self) -> VideoWriter:
         """Open the file.
@@ -120,12 +128,34 @@ class VideoWriter:
             height, width = self._size_hw
             raise AvadetError(f"frames of this video are uint8 ({height}, {width}, 3), got {image.dtype} {image.shape}")
         frame = av.VideoFrame.from_ndarray(_yuv420(image), format="yuv420p")
-        frame.pts, frame.time_base = self._tick(time_s), CLOCK
         try:
-            self._output.mux(self._stream.encode(frame))
-            self._add_sound(self._last_tick * CLOCK)
+            self._bridge(time_s)
+            self._encode(frame, self._tick(time_s))
         except (FFmpegError, OSError) as error:
             raise self._failure(error) from error
+
+    def _encode(self, frame: av.VideoFrame, tick: int) -> None:
+        frame.pts, frame.time_base = tick, CLOCK
+        self._output.mux(self._stream.encode(frame))
+        self._add_sound(tick * CLOCK)
+        self._last_frame = frame
+
+    def _bridge(self, time_s: float) -> None:
+        """Write the last frame again where the next one comes much later."""
+        still = round(LONGEST_STILL_S / CLOCK)
+        stills = (round((time_s - self._first_s) / CLOCK) - self._last_tick - 1) // still
+        if self._last_frame is None or stills < 1:
+            return
+        if stills > MOST_STILLS:
+            cut_s = (stills - MOST_STILLS) * LONGEST_STILL_S
+            self._first_s += cut_s
+            _LOG.warning(
+                "%s: %.0f h of a pause are cut out of it; its times are not the source's", self._path, cut_s / 3600
+            )
+            self._lose_sound(AvadetError("the pictures pause for too long"))
+        for _ in range(min(stills, MOST_STILLS)):
+            self._last_tick += still
+            self._encode(self._last_frame, self._last_tick)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -223,7 +253,7 @@ class VideoWriter:
         while True:
             try:
                 packet = next(packets, None)
-            except (FFmpegError, OSError, ValueError) as error:
+            except (AvadetError, FFmpegError, OSError, ValueError) as error:
                 self._lose_sound(error)
                 return
             if packet is None:
@@ -231,8 +261,10 @@ class VideoWriter:
             yield packet
 
     def _lose_sound(self, error: Exception) -> None:
+        if self._audio_from is not None:
+            where = f" from {float(self._last_tick * CLOCK):.2f} s on" if self._last_tick > 0 else ""
+            _LOG.warning("the sound of %s is left out of %s%s: %s", self._audio_from, self._path, where, _reason(error))
         self._sound = None
-        _LOG.warning("the sound of %s is left out of %s: %s", self._audio_from, self._path, _reason(error))
 
     def _failure(self, error: Exception) -> AvadetError:
         return AvadetError(f"cannot write {self._path}: {_reason(error)}; is the disk full or the folder protected?")

@@ -371,6 +371,17 @@ def test_keyframes_past_the_end(root: Path) -> None:
     assert "is the file cut short, or the clock another?" in finding.message
 
 
+def test_keyframes_in_a_gap(root: Path) -> None:
+    """Pictures of 0 to 1.1 s and of 5 to 7 s; all keyframes of val_walk at 2 s have none."""
+    with VideoWriter(root / "videos/val_walk.mp4", (48, 64), 10) as writer:
+        for index in range(33):
+            writer.write(np.full((48, 64, 3), 90, np.uint8), index / 10 + (3.8 if index >= 12 else 0.0))
+    found = [finding for finding in findings(root) if finding.check == "keyframes-in-gap"]
+    rows = [n for n, row in enumerate(lines_of(root / "val.csv"), 1) if row.startswith("val_walk,2,")]
+    assert [finding.count for finding in found] == [len(rows)]
+    assert found[0].examples[0].startswith(f"{root / 'val.csv'}:{rows[0]}: val_walk,2,")
+
+
 def test_a_keyframe_with_nobody_counts_too(root: Path) -> None:
     more(root / "val.csv", "val_walk,2.9", "val_walk,9")
     finding = the_one(root, "keyframes-past-end", "keyframes.last_s=null", "keyframes.every_s=null")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -312,3 +313,24 @@ def test_files_outside_the_folder_are_brought_in(spec: Path, tmp_path: Path) -> 
     report = prepare(open_data_set(folder / "mine.yaml"), tmp_path / "new", ["val"], SMALL)
     assert yaml.safe_load(report.spec.read_text())["splits"]["val"]["annotations"] == "annotations/val.csv"
     _assert_alike(_clips(open_data_set(spec), "val"), _clips(open_data_set(report.spec), "val"))
+
+
+@pytest.mark.parametrize("jump_s", [600.0, 10 * 3600.0, 26.5 * 3600])
+def test_a_pause_keeps_its_length_and_costs_nothing(tmp_path: Path, jump_s: float) -> None:
+    """Also where its 90,000 ticks a second are more than mp4 holds from one frame to the next."""
+    times_s = [index / 25 for index in range(20)] + [jump_s + index / 25 for index in range(20)]
+    with av.open(str(tmp_path / "film.nut"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        for index, time_s in enumerate(times_s):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * index, np.uint8), "rgb24")
+            frame.pts, frame.time_base = round(90000 * time_s), Fraction(1, 90000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    moments_s = (0.4, jump_s + 0.4)
+    job = Job("film", tmp_path / "film.nut", tmp_path / "film.mp4", Encoding(short_side=48), checked_s=moments_s)
+    done = prepare_video(job)
+    assert done.frames == 40
+    with VideoReader(tmp_path / "film.mp4") as reader:
+        np.testing.assert_allclose([picture.time_s for picture in reader.pictures()], times_s, atol=0.0011)

@@ -13,6 +13,7 @@ import staged
 
 from avadet.errors import AvadetError
 from avadet.inference.events import COLUMNS, ActionEvent, EventFinder, EventRules, EventsSink
+from avadet.inference.schedule import Gap
 from avadet.types import ActionDetections, Frame, FrameKey, LabelMap
 
 LABELS = staged.labels("sit", "talk")
@@ -216,3 +217,14 @@ def test_a_broken_run_leaves_the_old_file_whole(tmp_path: Path, error: type[Base
 def test_rules_that_make_no_sense_are_refused(rules: dict[str, float], message: str) -> None:
     with pytest.raises(AvadetError, match=message):
         EventRules(**rules)
+
+
+def test_no_event_reaches_into_a_gap() -> None:
+    """Pictures of 0 to 2.4 s, 600.3 to 602.3 s and one at 700 s; keyframes come late."""
+    finder, found = EventFinder(LABELS, 0.5), []
+    gaps = {1.0: Gap(2.4, 600.3), 601.0: Gap(602.3, 700.0)}  # told before the keyframes at 2 and 602 s come
+    for time_s in (0.0, 1.0, 2.0, 601.0, 602.0, 700.0):
+        found += finder.add(keyframe(time_s, {1: (0.9, 0.0)}))
+        if time_s in gaps:
+            finder.gap(gaps[time_s])
+    assert spans(found + finder.finish(700.1)) == [(0.0, 2.4), (600.3, 602.3), (700.0, 700.1)]

@@ -12,6 +12,7 @@ import staged
 from avadet.inference import overlay
 from avadet.inference.overlay import BoxTrail, CaptionTrail, OverlayTiming, VideoSink
 from avadet.inference.pipeline import TrackedPersons
+from avadet.inference.schedule import Gap
 from avadet.types import ActionDetections, Frame, FrameKey, PersonBoxes, VideoInfo
 from avadet.video.read import VideoReader
 
@@ -168,3 +169,26 @@ def test_an_error_leaves_no_video(tmp_path: Path, info: VideoInfo) -> None:
 def test_rare_keyframes_do_not_make_frames_wait_for_long() -> None:
     assert OverlayTiming.of(60.0, 0.5) == OverlayTiming(wait_s=1.5, hold_box_s=1.0, hold_caption_s=2.0)
     assert OverlayTiming.of(0.25, 0.5) == OverlayTiming(wait_s=0.75, hold_box_s=0.25, hold_caption_s=1.0)
+
+
+def test_boxes_neither_move_nor_stay_over_a_gap() -> None:
+    trail = BoxTrail(hold_s=1.0)
+    trail.add(seen(1.0, (1, 0)))
+    trail.gap(Gap(1.3, 3.0))
+    trail.add(seen(3.5, (1, 40)))
+    assert lefts(trail, 1.2) == {1: 0} and lefts(trail, 3.0) == {1: 40}
+    trail.forget_before(3.5)
+    assert lefts(trail, 4.0) == {1: 40}
+
+
+def test_a_picture_is_bare_while_a_gap_lasts(tmp_path: Path) -> None:
+    info = VideoInfo(tmp_path / "source.mp4", (48, 64), Fraction(10), 0, 0.0, 0.0)
+    with VideoSink(tmp_path / "gap.mp4", info, LABELS, 0.5, OverlayTiming.of(1.0, 0.2)) as sink:
+        for index, time_s in enumerate([0.0, 0.1, 0.2, 600.0, 600.1]):
+            sink.frame(Frame(np.full((48, 64, 3), 128, np.uint8), time_s, index, index == 3))
+            sink.persons(seen(time_s, (1, 20)))
+            if index == 2:
+                sink.gap(Gap(0.3, 600.0))
+    with VideoReader(tmp_path / "gap.mp4") as reader:
+        drawn = {round(frame.time_s, 3): bool(np.ptp(frame.image) > 60) for frame in reader.frames()}
+    assert drawn == {0.0: True, 0.1: True, 0.2: True, 0.3: False, 600.0: True, 600.1: True}

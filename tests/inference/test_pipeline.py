@@ -17,6 +17,7 @@ from avadet.annotations.ava import read_boxes
 from avadet.errors import AvadetError
 from avadet.inference import pipeline
 from avadet.inference.pipeline import Event, TrackedPersons, stream
+from avadet.inference.schedule import Gap
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tracking import PersonTracker
 from avadet.types import ActionDetections, ClipSpec, Frame, PersonBoxes
@@ -143,17 +144,77 @@ def test_a_keyframe_after_the_end_is_left_out() -> None:
     assert times(stream(cut, staged_model(), StagedPeople(ONE))) == [0.0, 1.0]
 
 
-def test_without_any_keyframe_in_reach_the_last_frame_serves() -> None:
+@pytest.mark.parametrize("promised_s", [0.0, 0.5, 1.6, 20.0, 1e6])
+def test_a_short_video_gets_its_middle_whatever_its_header_promises(promised_s: float) -> None:
     model, people = staged_model(), StagedPeople(ONE)
-    cut = StagedVideo([index / 10 for index in range(16)], duration_s=20.0)
-    assert times(stream(cut, model, people, every_s=30.0)) == [1.5]
-    assert people.seen == [15]
-    assert model.model.clips[0][0, 0, :, 0, 0].tolist() == [11, 13, 15, 15]
+    cut = StagedVideo([index / 10 for index in range(16)], duration_s=promised_s)
+    assert times(stream(cut, model, people, every_s=30.0)) == pytest.approx([0.8])
+    assert people.seen == [8]
+    assert model.model.clips[0][0, 0, :, 0, 0].tolist() == [4, 6, 8, 10]
 
 
-@pytest.mark.parametrize(("duration_s", "expected"), [(0.04, 0.02), (0.0, 0.0)])
-def test_a_video_of_one_frame(duration_s: float, expected: float) -> None:
-    assert times(stream(StagedVideo([0.0], duration_s), staged_model(), StagedPeople(ONE))) == [expected]
+@pytest.mark.parametrize("promised_s", [0.0, 1.0, 4.0, 40.0])
+def test_pictures_decide_on_keyframes_and_not_a_header(promised_s: float) -> None:
+    video = StagedVideo([index / 10 for index in range(40)], duration_s=promised_s)
+    assert times(stream(video, staged_model(), StagedPeople(ONE))) == [0.0, 1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("promised_s", [0.0, 0.04])
+def test_a_video_of_one_frame(promised_s: float) -> None:
+    assert times(stream(StagedVideo([0.0], promised_s), staged_model(), StagedPeople(ONE))) == [0.05]
+
+
+def gap_video(gap_s: float) -> StagedVideo:
+    """Two seconds at 10 frames a second, a gap, and 1.3 s more."""
+    return StagedVideo([*(np.arange(20) / 10), *(np.arange(13) / 10 + 1.9 + gap_s)], 0.0)
+
+
+def test_nothing_is_said_of_a_gap_and_tracks_end_there() -> None:
+    events = list(
+        stream(gap_video(600.0), staged_model(), StagedPeople(ONE), detect_every_s=0.5, tracker=PersonTracker())
+    )
+    assert times(events) == [0.0, 1.0, 602.0, 603.0]
+    assert [detections.track_ids.tolist() for detections in keyframes(events)] == [[1], [1], [2], [2]]
+    looked = [event.time_s for event in events if isinstance(event, TrackedPersons)]
+    assert looked == pytest.approx([0.0, 0.5, 1.0, 1.5, 1.9, 602.0, 602.5, 603.0])
+    assert [event for event in events if isinstance(event, Gap)] == [(pytest.approx(2.0), pytest.approx(601.9))]
+    place = next(index for index, event in enumerate(events) if isinstance(event, Gap))
+    assert [event.index for event in events[:place] if isinstance(event, Frame)] == list(range(20))
+    tracker = PersonTracker()
+    short = list(stream(gap_video(1.5), staged_model(), StagedPeople(ONE), detect_every_s=0.5, tracker=tracker))
+    assert times(short) == [0.0, 1.0, 4.0]
+    assert {int(detections.track_ids[0]) for detections in keyframes(short)} == {1}  # unseen for less than 2.5 s
+
+
+def test_a_jump_of_26_hours_costs_what_its_frames_cost() -> None:
+    people = StagedPeople(ONE)
+    began_s = time.monotonic()
+    found = keyframes(stream(gap_video(26 * 3600.0), staged_model(), people, every_s=0.1, detect_every_s=0.001))
+    assert len(people.seen) == 33 and len(found) == 33
+    assert len(list(stream(gap_video(1e12), staged_model(), StagedPeople(ONE)))) < 50
+    assert time.monotonic() - began_s < 20
+
+
+def test_a_stretch_between_gaps_has_a_keyframe() -> None:
+    bursts = [start_s + index / 10 for start_s in (0.0, 100.3, 200.2) for index in range(5)]
+    assert times(stream(StagedVideo(bursts, 0.0), staged_model(), StagedPeople(ONE))) == pytest.approx(
+        [0, 100.7, 200.6]
+    )
+
+
+def test_a_time_lapse_has_a_keyframe_a_picture_and_no_gap() -> None:
+    events = list(stream(StagedVideo([0.0, 10.0, 20.0, 30.0, 40.0], 50.0), staged_model(), StagedPeople(ONE)))
+    assert times(events) == [0.0, 10.0, 20.0, 30.0, 40.0]
+    assert not [event for event in events if isinstance(event, Gap)]
+
+
+def test_known_boxes_in_a_gap_are_left_out(tmp_path) -> None:
+    known = known_boxes(tmp_path, *(f"staged,{time_s},0.25,0.25,0.5,0.5" for time_s in (1.0, 2.0, 300.0, 601.89, 603)))
+    moments = [1.0, 2.0, 300.0, 601.89, 603.0]
+    assert times(stream(gap_video(600.0), staged_model(), known, keyframes_s=moments)) == [1.0, 2.0, 601.89, 603.0]
+    known = known_boxes(tmp_path, "staged,300,0.25,0.25,0.5,0.5", "staged,400,0.25,0.25,0.5,0.5")
+    with pytest.raises(AvadetError, match="are at 300 to 400 s, of which it has no picture"):
+        list(stream(gap_video(600.0), staged_model(), known, keyframes_s=[300.0, 400.0]))
 
 
 def test_a_video_of_no_frame_is_an_error() -> None:

@@ -26,8 +26,10 @@ from avadet.inference.events import EventFinder
 from avadet.inference.pipeline import TrackedPersons
 from avadet.inference.report.server import make_server
 from avadet.inference.report.sink import ReportSink
+from avadet.inference.schedule import Gap
 from avadet.types import ActionDetections, Frame, VideoInfo
 from avadet.video.read import VideoReader
+from avadet.video.write import VideoWriter
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
 
@@ -365,3 +367,48 @@ def test_an_hour_of_six_people_stays_quick(browser: Browser, tmp_path: Path) -> 
     assert browser.value(took_ms % "drawChart()") < 1000
     assert browser.value(took_ms % "filter.min = 0.2; apply()") < 15_000
     assert browser.value("tracks.size") > 300
+
+
+def motion_page(folder: Path, gap_s: float) -> Path:
+    """Two seconds, a gap and two more; person 1 acts before the gap and person 1 again after it, seen every half."""
+    times_s = [*(np.arange(20) / 10), *(np.arange(20) / 10 + 1.9 + gap_s)]
+    video, page = folder / "motion.mp4", folder / "motion.html"
+    with VideoWriter(video, (100, 200), 10) as writer:
+        for index, time_s in enumerate(times_s):
+            writer.write(np.full((100, 200, 3), 5 * index, np.uint8), time_s)
+    box = [[0.1, 0.1, 0.4, 0.9]]
+    with VideoReader(video) as reader, ReportSink(page, reader.info, LABELS, 0.3, TIMING) as sink:
+        for index, time_s in enumerate(times_s):
+            if index == 20:
+                sink.gap(Gap(2.0, time_s))
+            sink.frame(Frame(np.zeros((2, 2, 3), np.uint8), time_s, index, index == 20))
+            if index % 5 == 0:
+                sink.persons(look(time_s, box, [1]))
+                sink.keyframe(keyframe(time_s, box, [1], [[0.9, 0.1, 0.1]]))
+    return page
+
+
+@pytest.mark.parametrize("gap_s", [600.0, 26.5 * 3600])
+def test_a_gap_takes_no_room_and_nobody_acts_through_it(browser: Browser, tmp_path: Path, gap_s: float) -> None:
+    browser.open(motion_page(tmp_path, gap_s).as_uri())
+    browser.wait(READY)
+    again_s = 1.9 + gap_s
+    assert browser.value("boxesAt(1.95).length") == 1 and browser.value(f"boxesAt({again_s}).length") == 1
+    assert [browser.value(f"boxesAt({time_s}).length") for time_s in (2.1, 300.0, again_s - 0.1)] == [0, 0, 0]
+    spans = [[event["start"], event["end"]] for event in browser.value("events")]
+    np.testing.assert_allclose(spans, [[0.0, 2.0], [again_s, again_s + 2.0]], atol=1e-3)
+    assert browser.value("END") < 4.5  # of the timeline: four seconds of pictures and a sliver
+    middle_s = 2.0 + (gap_s - 0.1) / 2
+    assert browser.value(f"stretched(squeezed({middle_s}))") == pytest.approx(middle_s)
+    for place in np.linspace(0.0, 3.9, 40).tolist():
+        assert browser.value(f"squeezed(stretched({place}))") == pytest.approx(place, abs=1e-6)
+    browser.value("seek(1.5)")
+    browser.wait("!video.seeking && Math.abs(clock.time - 1.5) < 0.06")
+    browser.key(" ", "Space")
+    browser.wait(f"clock.time > {again_s + 0.2}")  # within seconds, not ten minutes
+    browser.key(" ", "Space")
+    browser.value("seek(1.9)")
+    browser.wait("!video.seeking && Math.abs(clock.time - 1.9) < 0.06")
+    browser.value("stepFrame(1)")
+    browser.wait(f"!video.seeking && Math.abs(clock.time - {again_s}) < 0.06")
+    assert browser.errors == []

@@ -17,6 +17,7 @@ from avadet.video import live
 from avadet.video.live import QUEUE_S, LiveReader
 from avadet.video.live_clock import AHEAD_S, StreamClock
 from avadet.video.sources import is_live, shown_name, stem_of
+from avadet.video.write import VideoWriter
 
 SECRET = "s3cr3t"
 
@@ -220,6 +221,19 @@ def test_a_recording_is_read_whole_however_slow_the_work(tmp_path: Path) -> None
                 time.sleep(0.5)
         assert (reader.dropped, reader.lost) == (0, "")
     np.testing.assert_allclose(times_s, np.arange(120) / 30, atol=1e-4)
+
+
+def test_a_gap_of_a_recording_is_one_of_its_frames(tmp_path: Path) -> None:
+    times_s = [*(np.arange(30) / 30), *(600 + np.arange(30) / 30)]
+    with VideoWriter(tmp_path / "gap.mp4", (48, 64), 30) as writer:
+        for time_s in times_s:
+            writer.write(np.full((48, 64, 3), 90, np.uint8), time_s)
+    data = (tmp_path / "gap.mp4").read_bytes()
+    head = f"HTTP/1.0 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+    with Sender([Sent(0.0, data)], head=head) as sender, LiveReader(sender.http_url) as reader:
+        frames = [(frame.time_s, frame.after_gap) for frame in reader.frames()]
+    np.testing.assert_allclose([time_s for time_s, _ in frames], times_s, atol=1e-4)
+    assert [index for index, (_, after_gap) in enumerate(frames) if after_gap] == [30]
 
 
 class _Passed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ import pytest
 from barcode_videos import barcode, cfr, make_video, number_of
 
 from avadet.errors import AvadetError
-from avadet.types import ClipSpec, Frame, VideoInfo
+from avadet.types import ClipSpec, Frame
 from avadet.video.read import VideoReader
 from avadet.video.sample import (
     ClipBuffer,
     clip_indices,
-    keyframe_times,
     nearest_indices,
     read_clip,
     resize_short,
@@ -31,10 +29,6 @@ NTSC = Fraction(30000, 1001)
 
 def spec_of(num_frames: int, stride: int, fps: float = 30.0, short_side: int = 32) -> ClipSpec:
     return ClipSpec(num_frames, stride, fps, short_side, (0.45,) * 3, (0.225,) * 3)
-
-
-def info_of(duration_s: float) -> VideoInfo:
-    return VideoInfo(Path("video.mp4"), (240, 320), Fraction(30), 0, 0.0, duration_s)
 
 
 def reference_indices(centre: int, spec: ClipSpec, count: int) -> np.ndarray:
@@ -93,20 +87,6 @@ def test_sampling_follows_time_where_the_rate_varies() -> None:
     wanted_s = times_s[centre] + spec.offsets_s()
     assert np.abs(times_s[indices] - wanted_s)[4:].max() <= 0.0101
     assert indices[:4].tolist() == [10, 10, 11, 11]  # a pause: the nearer of its two ends
-
-
-def test_keyframe_times() -> None:
-    assert list(keyframe_times(info_of(3.5), 1.0)) == [0.0, 1.0, 2.0, 3.0]
-    assert list(keyframe_times(info_of(3.0), 1.0)) == [0.0, 1.0, 2.0]
-    assert list(keyframe_times(info_of(0.8), 1.0)) == [0.4]
-    assert list(keyframe_times(info_of(1.0), 0.1)) == [index * 0.1 for index in range(10)]
-    assert list(itertools.islice(keyframe_times(info_of(0.0), 0.5), 3)) == [0.0, 0.5, 1.0]
-
-
-@pytest.mark.parametrize("every_s", [0.0, -1.0, float("nan"), float("inf")])
-def test_keyframe_times_refuse_what_is_no_interval(every_s: float) -> None:
-    with pytest.raises(AvadetError, match="positive number of seconds"):
-        keyframe_times(info_of(3.0), every_s)
 
 
 def test_resize_short_by_hand() -> None:

@@ -296,3 +296,75 @@ def loudness(path: Path) -> np.ndarray:
                 sums[step] += np.square(frame.to_ndarray().astype(np.float64)).mean()
                 counts[step] += 1
     return np.sqrt(sums[counts > 0] / counts[counts > 0])
+
+
+def stamps_of(path: Path) -> list[float]:
+    with VideoReader(path) as reader:
+        return [picture.time_s for picture in reader.pictures()]
+
+
+def test_a_pause_of_26_hours_keeps_its_times_and_costs_nothing(tmp_path: Path) -> None:
+    times_s = [0.0, 0.04, 0.08, *(26.5 * 3600 + index / 25 for index in range(12))]
+    path = tmp_path / "pause.mp4"
+    with VideoWriter(path, SIZE_HW, 25) as writer:
+        for index, time_s in enumerate(times_s):
+            writer.write(barcode(index), time_s)
+    written_s = stamps_of(path)
+    stills = [0.08 + 3600 * hour for hour in range(1, 27)]
+    np.testing.assert_allclose(written_s, sorted([*times_s, *stills]), atol=1e-4)
+    assert path.stat().st_size < 50_000
+
+
+def test_a_pause_that_no_mp4_should_hold_is_cut_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pause.mp4"
+    with VideoWriter(path, SIZE_HW, 25) as writer:
+        for index, time_s in enumerate([0.0, 0.04, 1e9, 1e9 + 0.04]):
+            writer.write(barcode(index), time_s)
+    written_s = stamps_of(path)
+    assert len(written_s) == 4 + 100 and written_s[-1] < 101 * 3600
+    assert written_s[-1] - written_s[-2] == pytest.approx(0.04, abs=1e-3)
+    assert "of a pause are cut out of it" in caplog.text
+
+
+@pytest.mark.parametrize("codec", ["aac", "libopus"])
+def test_sound_is_kept_in_step_over_a_pause_of_both(tmp_path: Path, codec: str) -> None:
+    """Ten minutes without sound are no ten minutes of encoded silence."""
+    first = make_talkie(tmp_path / "first.mkv", codec, seconds=2.0, flash_s=9.0)
+    late = make_talkie(tmp_path / "late.mkv", codec, seconds=2.0, flash_s=1.0)
+    source = joined_late(tmp_path / "source.mkv", first, late, 600.0)
+    path = tmp_path / "out.mp4"
+    with VideoReader(source) as reader, VideoWriter(path, reader.info.size_hw, 25, source) as writer:
+        for frame in reader.frames():
+            writer.write(frame.image, frame.time_s)
+    assert beep_onset_s(path) == pytest.approx(601.0, abs=0.06)
+    with av.open(str(path)) as container:
+        sound = container.streams.audio[0]
+        assert sum(packet.duration * packet.time_base for packet in container.demux(sound) if packet.size) < 700
+        assert path.stat().st_size < 200_000
+
+
+def joined_late(path: Path, first: Path, second: Path, late_s: float) -> Path:
+    """Two files of equal streams in one, the second so many seconds later."""
+    with av.open(str(path), "w") as output, av.open(str(first)) as one, av.open(str(second)) as other:
+        streams = [output.add_stream_from_template(stream) for stream in one.streams]
+        for source, shift_s in ((one, 0.0), (other, late_s)):
+            for packet in source.demux():
+                if packet.dts is None:
+                    continue
+                shift = round(shift_s / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = streams[packet.stream.index]
+                output.mux(packet)
+    return path
+
+
+def test_sound_whose_clock_begins_anew_ends_there_and_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    part = make_talkie(tmp_path / "part.ts", "aac", seconds=2.0)
+    source = tmp_path / "joined.ts"
+    source.write_bytes(part.read_bytes() * 2)
+    path = tmp_path / "out.mp4"
+    with VideoReader(source) as reader, VideoWriter(path, reader.info.size_hw, 25, source) as writer:
+        for frame in reader.frames():
+            writer.write(frame.image, frame.time_s)
+    assert len(stamps_of(path)) == 100
+    assert "its clock begins anew" in caplog.text and " s on: " in caplog.text

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from avadet.types import ActionDetections, Float32Array, IntArray, PersonBoxes
 
 TICK_S = 1e-4
-"""Unit of the times in the page, seconds: 32 bits of it last five days."""
+"""Unit of the times in the page, seconds."""
 
 SCORE_UNITS = 10_000
 """Scores 0-1 are whole numbers of this many parts."""
@@ -28,11 +28,11 @@ BOX_UNITS = 65_535
 """Coordinates 0-1 are whole numbers of this many parts."""
 
 _TYPES = {
-    "look_ticks": "<u4",
+    "look_ticks": "<f8",
     "look_people": "<u2",
     "box_track": "<i4",
     "box_corners": "<u2",
-    "key_ticks": "<u4",
+    "key_ticks": "<f8",
     "key_people": "<u2",
     "person_track": "<i4",
     "person_corners": "<u2",
@@ -53,7 +53,7 @@ class Look(NamedTuple):
 
 
 class Columns:
-    """What a page shows, as columns of little-endian integers, each in a temporary file once it is large.
+    """What a page shows, as columns of little-endian numbers, each in a temporary file once it is large.
 
     A look (detection) has `look_people` boxes, a keyframe `key_people` people, a person `person_actions` actions.
     Times are in `TICK_S`, corners (x1, y1, x2, y2) in 1 / `BOX_UNITS` of the frame, scores in 1 / `SCORE_UNITS`.
@@ -118,7 +118,7 @@ def track_ids_of(people: ActionDetections | PersonBoxes) -> IntArray:
 
 
 def _ticks(time_s: float) -> int:
-    return min(max(round(time_s / TICK_S), 0), 2**32 - 1)
+    return max(round(time_s / TICK_S), 0)
 
 
 def _corners(boxes_norm: Float32Array) -> NDArray[np.floating]:

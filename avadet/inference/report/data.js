@@ -20,11 +20,11 @@ const firstOf = (counts) => {
   return first;
 };
 
-const lookTimes = secondsOf(column("look_ticks", Uint32Array));
+const lookTimes = secondsOf(column("look_ticks", Float64Array));
 const lookFirst = firstOf(column("look_people", Uint16Array));
 const boxTrack = column("box_track", Int32Array);
 const boxCorners = column("box_corners", Uint16Array);
-const keyTimes = secondsOf(column("key_ticks", Uint32Array));
+const keyTimes = secondsOf(column("key_ticks", Float64Array));
 const keyFirst = firstOf(column("key_people", Uint16Array));
 const personTrack = column("person_track", Int32Array);
 const personCorners = column("person_corners", Uint16Array);
@@ -53,19 +53,50 @@ const iou = (a, b) => {
   return both > 0 ? (wide * tall) / both : 0;
 };
 
+// Gaps: [start, end] of what was not recorded. The bar and the timeline show each as a sliver of what was.
+const gaps = report.gaps;
+const gapStarts = gaps.map(([start]) => start);
+const gapMiddles = gaps.map(([start, end]) => (start + end) / 2);
+const recorded = gaps.reduce((left, [start, end]) => left - (end - start), report.end_s);
+const sliver = recorded * Math.min(0.02, 0.5 / Math.max(gaps.length, 1));
+const gapWidths = gaps.map(([start, end]) => Math.min(end - start, sliver));
+const cuts = [0]; // time that is not shown before each gap, and before the end
+gaps.forEach(([start, end], gap) => cuts.push(cuts[gap] + end - start - gapWidths[gap]));
+const squeezedStarts = gapStarts.map((start, gap) => start - cuts[gap]);
+const squeezed = (time) => {
+  const gap = lastAt(gapStarts, time);
+  if (gap < 0 || time >= gaps[gap][1]) return time - cuts[gap + 1];
+  return squeezedStarts[gap] + ((time - gapStarts[gap]) / (gaps[gap][1] - gapStarts[gap])) * gapWidths[gap];
+};
+const stretched = (place) => {
+  const gap = lastAt(squeezedStarts, place);
+  if (gap < 0 || place >= squeezedStarts[gap] + gapWidths[gap]) return place + cuts[gap + 1];
+  return gapStarts[gap] + ((place - squeezedStarts[gap]) / gapWidths[gap]) * (gaps[gap][1] - gapStarts[gap]);
+};
+const gapAt = (time) => {
+  const gap = lastAt(gapStarts, time);
+  return gap >= 0 && time < gaps[gap][1] - TOLERANCE_S ? gaps[gap] : null;
+};
+// The stretch between two gaps that a moment with a picture lies in: its number and bounds.
+const stretchOf = (time) => {
+  const number = lastAt(gapMiddles, time) + 1;
+  return { number, from: number ? gaps[number - 1][1] : 0, to: number < gaps.length ? gaps[number][0] : report.end_s };
+};
+
 // Tracks: on which keyframes a person was seen, and from when to when without a miss.
 const tracks = new Map();
 const trackOf = (id) => {
-  if (!tracks.has(id)) tracks.set(id, { id, people: [], seen: [], lastLook: -2 });
+  if (!tracks.has(id)) tracks.set(id, { id, people: [], seen: [], lastLook: -2, stretch: 0 });
   return tracks.get(id);
 };
 lookTimes.forEach((time, look) => {
+  const stretch = stretchOf(time).number;
   for (let i = lookFirst[look]; i < lookFirst[look + 1]; i++) {
     const track = trackOf(boxTrack[i]);
     if (track.lastLook === look) continue;
-    if (track.lastLook === look - 1) track.seen.at(-1)[1] = time;
+    if (track.lastLook === look - 1 && track.stretch === stretch) track.seen.at(-1)[1] = time;
     else track.seen.push([time, time]);
-    track.lastLook = look;
+    Object.assign(track, { lastLook: look, stretch });
   }
 });
 personTrack.forEach((id, person) => trackOf(id).people.push(person));
@@ -75,8 +106,11 @@ const personName = (id) => (id === NO_TRACK ? "no track" : `#${id}`);
 // Where people are at a moment: a box moves in a straight line between two looks that both have its track; a person
 // whom only one of them has is shown on that one's half of the time between. The annotated video does the same.
 const boxesAt = (time) => {
-  const before = lastAt(lookTimes, time);
-  const after = before + 1 < lookTimes.length ? before + 1 : -1;
+  if (gapAt(time)) return [];
+  const { number } = stretchOf(time);
+  const here = (look) => (lookTimes[look] !== undefined && stretchOf(lookTimes[look]).number === number ? look : -1);
+  const last = lastAt(lookTimes, time);
+  const [before, after] = [here(last), here(last + 1)];
   const of = (look) => {
     const people = [];
     for (let i = lookFirst[look]; i < lookFirst[look + 1]; i++) people.push({ track: boxTrack[i], box: corners(boxCorners, i) });
@@ -135,7 +169,8 @@ const cells = Array.from(keyTimes, (time, key) => {
   const back = before === undefined ? openSide(time, after) : before / 2;
   const ahead = after === undefined ? openSide(report.end_s - time, before) : after / 2;
   const reach = report.rules.reach_s;
-  return [Math.max(time - Math.min(back, reach), 0), Math.min(time + Math.min(ahead, reach), report.end_s)];
+  const { from, to } = stretchOf(time);
+  return [Math.max(time - Math.min(back, reach), from), Math.min(time + Math.min(ahead, reach), to)];
 });
 const gapBefore = cells.map(([start], key) => key > 0 && start > cells[key - 1][1] + TOLERANCE_S);
 

@@ -47,7 +47,7 @@ const meter = (action, score) => {
 const sayTime = () => {
   const decimals = report.fps > 10 ? 2 : 1;
   byId("time").textContent = `${clockText(clock.time, decimals)} / ${clockText(report.end_s, decimals)}`;
-  if (document.activeElement !== seekBar || !seekBar.matches(":active")) seekBar.value = clock.time;
+  if (document.activeElement !== seekBar || !seekBar.matches(":active")) seekBar.value = squeezed(clock.time);
 };
 const sayPlaying = () => {
   const paused = video.paused;
@@ -70,8 +70,8 @@ listeners.frame.push(sayNow, sayTime, follow);
 listeners.source.push(saySource);
 for (const what of ["play", "pause", "ended"]) video.addEventListener(what, sayPlaying);
 byId("play").addEventListener("click", togglePlay);
-seekBar.max = report.end_s;
-seekBar.addEventListener("input", () => seek(Number(seekBar.value)));
+seekBar.max = END;
+seekBar.addEventListener("input", () => seek(stretched(Number(seekBar.value))));
 byId("speed").addEventListener("change", ({ target }) => (video.playbackRate = Number(target.value)));
 byId("mute").addEventListener("change", ({ target }) => (video.muted = target.checked));
 const toggleBoxes = () => {
@@ -220,7 +220,7 @@ byId("earlier").addEventListener("click", () => stepKeyframe(-1));
 byId("later").addEventListener("click", () => stepKeyframe(1));
 byId("zoom-in").addEventListener("click", () => zoom(0.5));
 byId("zoom-out").addEventListener("click", () => zoom(2));
-byId("zoom-all").addEventListener("click", () => setView(0, report.end_s));
+byId("zoom-all").addEventListener("click", () => setView(0, END));
 
 const KEYS = {
   " ": togglePlay,
@@ -237,7 +237,7 @@ const KEYS = {
   "+": () => zoom(0.5),
   "=": () => zoom(0.5),
   "-": () => zoom(2),
-  0: () => setView(0, report.end_s),
+  0: () => setView(0, END),
   b: toggleBoxes,
   m: () => (byId("mute").checked = video.muted = !video.muted),
   f: () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen().catch(() => {})),
@@ -267,6 +267,6 @@ byId("facts").textContent = [
 ].join(" · ");
 if (matchMedia("(pointer: coarse)").matches) byId("keys").open = false;
 sayPlaying();
-setView(0, report.end_s);
+setView(0, END);
 apply();
 tryNext();

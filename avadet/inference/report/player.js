@@ -81,10 +81,20 @@ video.addEventListener("loadeddata", () => {
   setTimeout(begin, callsBack ? FIRST_FRAME_PATIENCE_MS : 0); // a page in the background gets no frame
 });
 
+// In a gap the last picture stays: nothing is drawn into it, and what plays goes on behind the gap.
+video.addEventListener("timeupdate", () => {
+  const time = source.ready ? video.currentTime - source.offset : 0;
+  const gap = gapAt(time - FRAME_S / 2);
+  if (!gap || video.seeking) return;
+  show(time);
+  if (!video.paused) seek(gap[1]);
+});
+
 // Seeking: to the frame that is nearest to a moment; while one seek is under way, only the last wish counts.
 let wish = null;
 const seek = (time) => {
-  const goal = Math.min(Math.max(time, 0), clock.end);
+  const gap = gapAt(time);
+  const goal = Math.min(Math.max(gap && time > clock.time ? gap[1] : time, 0), clock.end); // on over a gap, not into it
   if (!source.ready) {
     show(goal);
     return;

@@ -26,7 +26,8 @@ from avadet.inference.overlay import OverlayTiming
 from avadet.inference.pipeline import TrackedPersons
 from avadet.inference.report.columns import BOX_UNITS, SCORE_UNITS, TICK_S, Columns, Look, track_ids_of
 from avadet.inference.report.page import APPLICATION, environment, policy_hash, resource, script_json
-from avadet.inference.sinks import Sink
+from avadet.inference.schedule import Gap
+from avadet.inference.sinks import LastPicture, Sink
 from avadet.types import ActionDetections, Frame, LabelMap, VideoInfo
 
 FLOOR = 0.05
@@ -63,7 +64,8 @@ class ReportSink(Sink):
         self._threshold = threshold
         self._timing = timing
         self._annotated = annotated
-        self._last_s = self._end_s = 0.0
+        self._last = LastPicture(float(1 / info.fps))
+        self._gaps: list[Gap] = []
         self._stack = ExitStack()
         self._columns = Columns(min(threshold, FLOOR))
 
@@ -85,9 +87,12 @@ class ReportSink(Sink):
             return self._stack.pop_all().__exit__(kind, error, trace)
 
     def frame(self, frame: Frame) -> None:
-        """Remember where the video ends: the last frame is shown as long as the one before."""
-        self._end_s = 2 * frame.time_s - self._last_s or float(1 / self._info.fps)
-        self._last_s = frame.time_s
+        """Remember where the video ends."""
+        self._last.add(frame)
+
+    def gap(self, gap: Gap) -> None:
+        """Remember of what nothing was recorded."""
+        self._gaps.append(gap)
 
     def persons(self, tracked: TrackedPersons) -> None:
         """Take where people are."""
@@ -131,7 +136,8 @@ class ReportSink(Sink):
             "sources": self._sources(),
             "size_hw": list(self._info.size_hw),
             "fps": float(self._info.fps),
-            "end_s": round(self._end_s, 4),
+            "end_s": round(self._last.end_s, 4),
+            "gaps": [[round(gap.start_s, 4), round(gap.end_s, 4)] for gap in self._gaps],
             "threshold": self._threshold,
             "floor": min(self._threshold, FLOOR),
             "hold_box_s": self._timing.hold_box_s,

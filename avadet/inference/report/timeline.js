@@ -7,14 +7,17 @@ const tip = byId("tip");
 const ROW_PX = 20;
 const AXIS_PX = 22;
 const MIN_VIEW_S = 2;
-const view = { from: 0, to: report.end_s };
+const END = squeezed(report.end_s);
+const view = { from: 0, to: END }; // in squeezed seconds: gaps take next to no room
 let groups = []; // what passes the filters: a track and its actions
 let rows = []; // of it what the view shows
 let events = [];
 
 const gutter = () => (scroller.clientWidth < 600 ? 118 : 216);
-const xOf = (time) => gutter() + ((time - view.from) / (view.to - view.from)) * (scroller.clientWidth - gutter());
-const timeOf = (x) => view.from + ((x - gutter()) / (scroller.clientWidth - gutter())) * (view.to - view.from);
+const placeOf = (x) => view.from + ((x - gutter()) / (scroller.clientWidth - gutter())) * (view.to - view.from);
+const xOf = (time) => gutter() + ((squeezed(time) - view.from) / (view.to - view.from)) * (scroller.clientWidth - gutter());
+const timeOf = (x) => stretched(placeOf(x));
+const inView = ([start, end]) => squeezed(end) >= view.from && squeezed(start) <= view.to;
 
 const rebuild = () => {
   groups = [];
@@ -37,7 +40,6 @@ const rebuild = () => {
 };
 const choose = () => {
   // Rows for those alone who are seen in the time shown: closer in, a long video has few.
-  const inView = ([start, end]) => end >= view.from && start <= view.to;
   const scored = ({ track, action }) => {
     const { people, scores } = track.rows.get(action);
     return people.some((person, i) => scores[i] >= filter.min - 1e-9 && inView(cells[personKey[person]]));
@@ -95,14 +97,28 @@ const drawAxis = (brush, colour, width, height) => {
   const step = STEPS_S.find((each) => each >= least) ?? 21600;
   brush.font = "12px system-ui, sans-serif";
   brush.textAlign = "center";
-  for (let tick = Math.ceil(view.from / step - 1e-9); tick * step <= view.to + 1e-9; tick++) {
-    const x = Math.round(xOf(tick * step)) + 0.5;
-    brush.fillStyle = colour.line;
-    brush.fillRect(x, AXIS_PX - 5, 1, height);
-    brush.fillStyle = colour.quiet;
-    const text = clockText(tick * step, step < 1 ? 1 : 0);
-    const half = brush.measureText(text).width / 2;
-    brush.fillText(text, Math.min(Math.max(x, gutter() + half), width - half), AXIS_PX / 2 - 1);
+  const [from, to] = [stretched(view.from), stretched(view.to)];
+  const first = stretchOf(from).number;
+  const last = stretchOf(to).number;
+  let labelled = -Infinity;
+  for (let number = first; number <= last; number++) {
+    const start = number > first ? gaps[number - 1][1] : from;
+    const end = number < last ? gaps[number][0] : to;
+    if (number > first) {
+      brush.fillStyle = colour.line;
+      brush.fillRect(xOf(gaps[number - 1][0]), 0, Math.max(xOf(start) - xOf(gaps[number - 1][0]), 1), height);
+    }
+    for (let tick = Math.ceil(start / step - 1e-9); tick * step <= end + 1e-9; tick++) {
+      const x = Math.round(xOf(tick * step)) + 0.5;
+      brush.fillStyle = colour.line;
+      brush.fillRect(x, AXIS_PX - 5, 1, height);
+      if (x - labelled < 60) continue; // stretches may be short
+      labelled = x;
+      brush.fillStyle = colour.quiet;
+      const text = clockText(tick * step, step < 1 ? 1 : 0);
+      const half = brush.measureText(text).width / 2;
+      brush.fillText(text, Math.min(Math.max(x, gutter() + half), width - half), AXIS_PX / 2 - 1);
+    }
   }
 };
 const drawRow = (brush, colour, row, y, width) => {
@@ -136,7 +152,7 @@ const drawRow = (brush, colour, row, y, width) => {
 const drawSeen = (brush, track, y) => {
   brush.fillStyle = trackColour(track.id);
   for (const [from, to] of track.seen) {
-    if (to < view.from || from > view.to) continue;
+    if (!inView([from, to])) continue;
     brush.fillRect(xOf(from), y + ROW_PX / 2 - 1.5, Math.max(xOf(to) - xOf(from), 2), 3);
   }
 };
@@ -146,7 +162,7 @@ const drawScores = (brush, { track, action, events: found }, y) => {
   let until = -Infinity;
   people.forEach((person, i) => {
     const [from, to] = cells[personKey[person]];
-    if (scores[i] < filter.min * report.rules.leave_share || to < view.from || from > view.to) return;
+    if (scores[i] < filter.min * report.rules.leave_share || !inView([from, to])) return;
     const x = Math.max(xOf(from), until);
     const end = Math.max(xOf(to), xOf(from) + 1);
     if (end - x < 0.5) return; // less than half a pixel: what is drawn there already stands for it
@@ -156,7 +172,7 @@ const drawScores = (brush, { track, action, events: found }, y) => {
   });
   brush.globalAlpha = 1;
   for (const { start, end } of found) {
-    if (end < view.from || start > view.to) continue;
+    if (!inView([start, end])) continue;
     brush.fillRect(xOf(start), y + ROW_PX - 4, Math.max(xOf(end) - xOf(start), 1), 2);
   }
 };
@@ -167,20 +183,21 @@ const moveNeedle = () => {
   needle.style.transform = `translateX(${x}px)`;
 };
 const follow = () => {
-  if (clock.time < view.from || clock.time > view.to) {
+  const place = squeezed(clock.time);
+  if (place < view.from || place > view.to) {
     const length = view.to - view.from;
-    setView(clock.time - 0.1 * length, length);
+    setView(place - 0.1 * length, length);
   } else moveNeedle();
 };
 const setView = (from, length) => {
-  const whole = Math.max(report.end_s, FRAME_S);
+  const whole = Math.max(END, FRAME_S);
   const kept = Math.min(Math.max(length, Math.min(MIN_VIEW_S, whole)), whole);
   view.from = Math.min(Math.max(from, 0), whole - kept);
   view.to = view.from + kept;
-  byId("view").textContent = kept < whole - 1e-6 ? `${clockText(view.from)} to ${clockText(view.to)}` : "";
+  byId("view").textContent = kept < whole - 1e-6 ? `${clockText(stretched(view.from))} to ${clockText(stretched(view.to))}` : "";
   choose();
 };
-const zoom = (factor, around = clock.time) => {
+const zoom = (factor, around = squeezed(clock.time)) => {
   const middle = Math.min(Math.max(around, view.from), view.to);
   const length = (view.to - view.from) * factor;
   setView(middle - (middle - view.from) * factor, length);
@@ -202,7 +219,8 @@ scroller.addEventListener("pointermove", (event) => {
   const time = timeOf(x);
   tip.hidden = x < gutter() || event.pointerType === "touch";
   if (tip.hidden) return;
-  tip.textContent = row ? `${clockText(time)}  ${hint(row, time)}` : clockText(time);
+  const said = row && !gapAt(time) ? hint(row, time) : "";
+  tip.textContent = `${clockText(time)}  ${gapAt(time) ? "nothing recorded" : said}`;
   const frame = timeline.getBoundingClientRect();
   tip.style.left = `${Math.min(x + 12, frame.width - tip.offsetWidth - 4)}px`;
   tip.style.top = `${event.clientY - frame.top + 16}px`;
@@ -217,8 +235,8 @@ const hint = ({ track, action }, time) => {
 scroller.addEventListener(
   "wheel",
   (event) => {
-    if (event.ctrlKey || event.metaKey) zoom(event.deltaY > 0 ? 1.25 : 0.8, timeOf(rowAt(event).x));
-    else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) && view.to - view.from < report.end_s)
+    if (event.ctrlKey || event.metaKey) zoom(event.deltaY > 0 ? 1.25 : 0.8, placeOf(rowAt(event).x));
+    else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) && view.to - view.from < END)
       setView(view.from + ((view.to - view.from) * event.deltaX) / scroller.clientWidth, view.to - view.from);
     else return;
     event.preventDefault();
