@@ -1,0 +1,248 @@
+"""When two times are the same keyframe, for every file and every command alike, and keyframes as numbers.
+
+A keyframe is a time. Two files rarely write it with the same digits: 0.366666, 0.366667 and 0.37 are all frame 11 of a
+video with 30 frames per second. The rule:
+
+- Times of two files are the same keyframe when they are nearer than half a frame of that video, 10 ms where its rate is
+  not known.
+- Keyframes of two files pair one to one, each with the nearest. What is near a keyframe that another one of its file is
+  nearer to stays a keyframe of its own.
+- Times of one file that are less than 1 ms apart are one keyframe written twice; no others of one file are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avadet.types import Float64Array, IntArray
+
+UNKNOWN_RATE_S = 0.01
+"""Times nearer than this are the same keyframe where the video's frame rate is not known, seconds."""
+
+ROUNDING_S = 1e-3
+"""Times of one file nearer than this are one keyframe, seconds: it is written with another last digit."""
+
+Rates = float | Mapping[str, float] | None
+"""Frames per second: of every video, of each by its name, or not known."""
+
+_MICROSECONDS = 1e6
+_FARTHEST = 1e15  # microseconds, thirty years; int64 has room for the sum of thousands of videos
+
+
+def tolerance_s(fps: float | None) -> float:
+    """How near two times must be to be the same keyframe: nearer than this, seconds.
+
+    Args:
+        fps: frames per second of the video; None = not known.
+    """
+    return UNKNOWN_RATE_S if fps is None else 0.5 / fps
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Keyframes of several tables as numbers.
+
+    Attributes:
+        numbers: of each table int64 (n,), from 0 without gaps, in order of first appearance.
+        near: keyframes that joined one of another table although their times differ by more than a microsecond.
+        farthest_s: by how much at most, seconds.
+        crowded: keyframes that are near enough to one of another table, but stay alone since another is nearer.
+    """
+
+    numbers: list[IntArray]
+    near: int = 0
+    farthest_s: float = 0.0
+    crowded: int = 0
+
+    def notes(self, of: str = "the ground truth") -> list[str]:
+        """What a reader of the numbers should know, one line each; rounding is not worth one."""
+        said = []
+        if self.near and self.farthest_s >= ROUNDING_S:
+            said.append(
+                f"{self.near} keyframes are up to {1000 * self.farthest_s:.3g} ms off those of {of}; they "
+                "count as the same"
+            )
+        if self.crowded:
+            said.append(
+                f"{self.crowded} keyframes lie near one of {of} that another is nearer to; they count as "
+                "keyframes of their own"
+            )
+        return said
+
+
+def join_keyframes(
+    tables: Sequence[tuple[NDArray[Any], Float64Array]], fps: Rates = None, reference: int = 0
+) -> Joined:
+    """Give every keyframe a number, the same in every table.
+
+    Args:
+        tables: of each table the video ids (n,) and the times (n,) in seconds.
+        fps: frames per second of the videos.
+        reference: the table whose keyframes those of the others join; then the others in order.
+    """
+    names: dict[str, int] = {}
+    runs = [_runs(ids, times, names) for ids, times in tables]
+    lengths = [len(run[0]) for run in runs]
+    videos = np.concatenate([run[0] for run in runs])
+    micros = np.concatenate([run[1] for run in runs])
+    _, moments = np.unique(micros, return_inverse=True)
+    pairs = videos * (moments.max(initial=0) + 1) + moments
+    _, first, which = np.unique(pairs, return_index=True, return_inverse=True)
+    limits = _limits(names, fps)
+    ends = np.cumsum(lengths)[:-1]
+    merge = _Merge(_spread(videos[first], micros[first], limits), limits[videos[first]])
+    if _any_near(videos[first], micros[first], limits):
+        parts = np.split(which, ends)
+        for number in [reference, *(number for number in range(len(runs)) if number != reference)]:
+            own, place = np.unique(parts[number], return_inverse=True)
+            parts[number] = merge.add(own)[place]
+        _, first, which = np.unique(np.concatenate(parts), return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    numbers = [np.repeat(numbers, run[2]) for numbers, run in zip(np.split(rank[which], ends), runs)]
+    return Joined(numbers, merge.near, merge.farthest / _MICROSECONDS, merge.crowded)
+
+
+def same_times(
+    tables: Sequence[tuple[NDArray[Any], Float64Array]], fps: Rates = None, reference: int = 0
+) -> list[Float64Array]:
+    """The times of every table with one time for each keyframe: that of the reference, else that which stands first.
+
+    Args:
+        tables: of each table the video ids (n,) and the times (n,) in seconds.
+        fps: frames per second of the videos.
+        reference: the table whose times are taken.
+
+    Returns:
+        of each table float64 (n,) seconds.
+    """
+    numbers = join_keyframes(tables, fps, reference).numbers
+    order = [reference, *(number for number in range(len(tables)) if number != reference)]
+    times_s = np.concatenate([np.asarray(tables[number][1], np.float64) for number in order])
+    _, first, which = np.unique(
+        np.concatenate([numbers[number] for number in order]), return_index=True, return_inverse=True
+    )
+    parts = np.split(times_s[first][which], np.cumsum([len(tables[number][1]) for number in order])[:-1])
+    return [part for _, part in sorted(zip(order, parts), key=lambda pair: pair[0])]
+
+
+def nearest(times_s: Float64Array, moments_s: Float64Array, fps: float | None = None) -> IntArray:
+    """The keyframe that each moment is: its position in `times_s`, -1 = none.
+
+    Args:
+        times_s: keyframes of one video, float64 (n,) seconds, increasing.
+        moments_s: float64 (m,) seconds.
+        fps: frames per second of the video.
+
+    Returns:
+        int64 (m,); of two that are equally near the earlier one.
+    """
+    if not len(times_s):
+        return np.full(len(moments_s), -1, np.int64)
+    place, apart = _nearest(np.asarray(times_s, np.float64), np.asarray(moments_s, np.float64))
+    return np.where(apart < tolerance_s(fps), place, -1)
+
+
+def _nearest(sorted_keys: NDArray[Any], keys: NDArray[Any]) -> tuple[IntArray, NDArray[Any]]:
+    """Position of the key nearest to each, of equally near ones the lower, and how far apart they are."""
+    after = np.searchsorted(sorted_keys, keys).clip(1, max(len(sorted_keys) - 1, 1))
+    after = np.minimum(after, len(sorted_keys) - 1)
+    before = np.maximum(after - 1, 0)
+    to_before, to_after = np.abs(keys - sorted_keys[before]), np.abs(sorted_keys[after] - keys)
+    lower = to_before <= to_after
+    return np.where(lower, before, after), np.where(lower, to_before, to_after)
+
+
+def _runs(ids: NDArray[Any], times: Float64Array, names: dict[str, int]) -> tuple[IntArray, IntArray, IntArray]:
+    """Video number, moment and length of each stretch of rows of one keyframe; `names` learns new videos."""
+    if not len(ids):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    changes = (ids[1:] != ids[:-1]) | (times[1:] != times[:-1])
+    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    videos = np.array([names.setdefault(str(name), len(names)) for name in ids[starts]], np.int64)
+    micros = np.clip(times[starts] * _MICROSECONDS, -_FARTHEST, _FARTHEST)
+    return videos, np.rint(micros).astype(np.int64), np.diff(starts, append=len(ids))
+
+
+def _limits(names: Mapping[str, int], fps: Rates) -> Float64Array:
+    """Of each video how near two times must be, microseconds."""
+    by_name = fps if isinstance(fps, Mapping) else dict.fromkeys(names if fps is not None else (), fps)
+    return np.array([tolerance_s(by_name.get(name)) * _MICROSECONDS for name in names], np.float64)
+
+
+def _any_near(videos: IntArray, micros: IntArray, limits: Float64Array) -> bool:
+    """Whether two of these keyframes, sorted by video and moment, are near enough to be one."""
+    gaps = np.diff(micros)
+    return bool(((np.diff(videos) == 0) & (gaps < np.maximum(limits, ROUNDING_S * _MICROSECONDS)[videos[1:]])).any())
+
+
+def _spread(videos: IntArray, micros: IntArray, limits: Float64Array) -> IntArray:
+    """Sorted keyframes on one axis, the videos one after the other and too far apart to be near, int64 (k,)."""
+    steps = np.diff(micros, prepend=micros[:1])
+    steps[np.diff(videos, prepend=videos[:1]) != 0] = 2 * int(max(limits.max(initial=0), 1e6 * ROUNDING_S)) + 2
+    return np.cumsum(steps)
+
+
+class _Merge:
+    """Joins keyframes table by table.
+
+    Attributes:
+        near, farthest, crowded: as in `Joined`, microseconds.
+    """
+
+    def __init__(self, places: IntArray, limits: Float64Array) -> None:
+        """Begin without a table.
+
+        Args:
+            places: int64 (k,), the keyframes of all tables, rising, on one axis in microseconds.
+            limits: float64 (k,), how near a keyframe must be to each, microseconds.
+        """
+        self.near, self.farthest, self.crowded = 0, 0, 0
+        self._places, self._limits = places, limits
+        self._known = np.zeros(0, np.int64)
+
+    def add(self, own: IntArray) -> IntArray:
+        """Join the keyframes of a table to those of the tables before.
+
+        Args:
+            own: int64 (n,), rising: which keyframes the table has.
+
+        Returns:
+            int64 (n,), the keyframe that each one is.
+        """
+        heads = self._twins(own)
+        alone, which = np.unique(heads, return_inverse=True)
+        becomes = alone.copy()
+        if len(self._known) and len(alone):
+            place, apart = _nearest(self._places[self._known], self._places[alone])
+            order = np.lexsort((alone, apart, place))
+            order = order[apart[order] < self._limits[alone[order]]]
+            pairs = order[np.diff(place[order], prepend=-1) != 0]
+            becomes[pairs] = self._known[place[pairs]]
+            moved = apart[pairs][apart[pairs] > 1]
+            self.near += len(moved)
+            self.farthest = max(self.farthest, int(moved.max(initial=0)))
+            self.crowded += len(order) - len(pairs)
+        self._known = np.union1d(self._known, becomes)
+        return np.asarray(becomes[which])
+
+    def _twins(self, own: IntArray) -> IntArray:
+        """The first, or the one that is known already, of keyframes of one table that differ by rounding, int64 (n,).
+
+        What goes on and on at such steps, longer than rounding does, is a very fast camera.
+        """
+        if not len(own):
+            return own
+        places, rounding = self._places[own], int(ROUNDING_S * _MICROSECONDS)
+        starts = np.flatnonzero(np.diff(places, prepend=places[0] - rounding) >= rounding)
+        sizes = np.diff(starts, append=len(own))
+        brief = places[starts + sizes - 1] - places[starts] < rounding
+        known_or_last = np.where(np.isin(own, self._known), own, len(self._places))
+        known = np.minimum.reduceat(known_or_last, starts)
+        heads = np.where(known < len(self._places), known, own[starts])
+        return np.where(np.repeat(brief, sizes), np.repeat(heads, sizes), own)
