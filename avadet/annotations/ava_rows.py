@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from avadet.annotations.ava import csv_line, format_time
-from avadet.annotations.csv_rows import MAX_PROBLEMS, RowForm, open_text, read_rows
+from avadet.annotations.box_files import ZERO_OR_ONE, JudgedBoxes, last_column, refuse_pixels
+from avadet.annotations.csv_rows import MAX_PROBLEMS, LastColumn, RowForm, open_text, read_rows
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 
-LastColumn = Literal["score", "person_id"]
 _WHOLE = re.compile(r"[+-]?\d+")
 _PADDED = re.compile(r"0\d+")
 _DECIMAL = re.compile(r"-?\d+(?:\.(\d+))?")
@@ -72,12 +72,14 @@ class AvaRows:
         last: what the eighth column is.
         style: how numbers are written.
         num_left_out: annotations of a COCO file that are no single person: other categories, crowds.
+        notes: what the reader decided, and what is odd about the boxes, one line each.
     """
 
     rows: tuple[AvaRow, ...]
     last: LastColumn
     style: CsvStyle
     num_left_out: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
@@ -85,31 +87,37 @@ def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
 
     Args:
         path: the file.
-        last: what the eighth column is; None = ids if every one is written as a whole number, else scores.
+        last: what the eighth column is; None = by what stands in it, see `box_files.last_column`.
 
     Raises:
-        AvadetError: if the file is unreadable, rows are malformed, or boxes not finite or inverted (up to 20).
+        AvadetError: if the file is unreadable, rows are malformed, or boxes not finite, inverted (up to 20) or pixels.
     """
     form = RowForm(widths=(2, 6, 7, 8), last=last or "score", boxes="ordered", blank_action=True)
-    read_rows(path, form)  # says what is wrong with which cell
+    columns = read_rows(path, form)  # says what is wrong with which cell
+    refuse_pixels(path, columns.boxes)
     with open_text(Path(path)) as file:
         cells = [tuple(row) for row in csv.reader(file)]
-    eighth = [row[7] for row in cells if len(row) > 7]
-    whole = bool(eighth) and all(_WHOLE.fullmatch(cell.strip()) for cell in eighth)
-    kind: LastColumn = last or ("person_id" if whole else "score")
+    found, doubtful = last_column(path, columns)
+    kind: LastColumn = last or found or "score"
     problems = [
         f"{path}:{line}: column 8 ({kind}) is '{row[7]}', expected {what}"
         for line, row in enumerate(cells, start=1)
         if len(row) > 7 and (what := _wrong_last(row[7], kind)) is not None
     ]
     raise_any(problems)
-    return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind))
+    kept = "kept as it stands"
+    notes = JudgedBoxes(columns.boxes).notes(kept, kept)
+    if last is None and doubtful:
+        notes.insert(
+            0, f"{ZERO_OR_ONE}, taken for {'scores' if kind == 'score' else 'ids of persons'}; else say --last"
+        )
+    return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind), notes=tuple(notes))
 
 
 def _wrong_last(cell: str, kind: LastColumn) -> str | None:
     """What an eighth column should be, or None if it is."""
     if kind == "person_id":
-        return None if _WHOLE.fullmatch(cell.strip()) else "a whole number, the person's id"
+        return None if float(cell).is_integer() else "a whole number, the person's id"
     return None if math.isfinite(float(cell)) else "a finite number; JSON has no other"
 
 
@@ -117,8 +125,13 @@ def _row_of_cells(cells: tuple[str, ...], kind: LastColumn) -> AvaRow:
     """Parse a row whose cells have been checked."""
     box = tuple(float(cell) for cell in cells[2:6]) or None
     action = int(cells[6]) if len(cells) > 6 and cells[6].strip() else None
-    last = None if len(cells) < 8 else int(cells[7]) if kind == "person_id" else float(cells[7])
+    last = None if len(cells) < 8 else _person_id(cells[7]) if kind == "person_id" else float(cells[7])
     return AvaRow(cells[0], float(cells[1]), box, action, last, cells)
+
+
+def _person_id(cell: str) -> int:
+    """A whole number, be it written 7 or 7.0."""
+    return int(cell) if _WHOLE.fullmatch(cell.strip()) else int(float(cell))
 
 
 def style_of(cells: Sequence[tuple[str, ...]], kind: LastColumn) -> CsvStyle:

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from avadet.annotations.ava import AvaTable, Keyframes, read_boxes, read_excluded, read_ground_truth
+from avadet.annotations.ava import AvaTable, Keyframes, read_excluded, read_ground_truth
+from avadet.annotations.box_files import read_boxes
 from avadet.annotations.csv_rows import RowForm
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.tubes import TubeRows, read_tube_rows, tube_spec_of

@@ -136,6 +136,8 @@ def _say(args: argparse.Namespace, understood: str, rows: AvaRows) -> None:
     keyframes = len({row.keyframe for row in rows.rows})
     left_out = f"; left out {rows.num_left_out} annotations that are no people" if rows.num_left_out else ""
     print(f"{args.target}: {len(rows.rows)} rows in {keyframes} keyframes{left_out}")
+    for note_line in rows.notes:
+        note(f"{args.source}: {note_line}")
     idle = sum(row.box_norm is not None and row.action_id is None for row in rows.rows)
     if idle:
         print(f"{idle} of them are people without an action")

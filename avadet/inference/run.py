@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.errors import AvadetError
 from avadet.inference.feature_bank import Watch, bank_of_video
 from avadet.inference.pipeline import Event, stream

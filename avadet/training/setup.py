@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
 from avadet.config import ClipConfig, Config, DataConfig, LossConfig, ModelConfig
 from avadet.data.dataset import KeyframeDataset, SceneSource, hold_out, readable_rows

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import staged
 
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.cli.eval_persons import score_files
 from avadet.cli.main import main
 from avadet.inference import run as inference_run

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from avadet.annotations.ava import read_boxes, read_ground_truth
+from avadet.annotations.ava import read_ground_truth
+from avadet.annotations.box_files import read_boxes
 from avadet.errors import AvadetError
 from avadet.persons.precomputed import PrecomputedBoxes
 
