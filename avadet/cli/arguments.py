@@ -34,8 +34,9 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
     try:
-        value = float(text)
-    except ValueError:
+        over, slash, under = text.partition("/")
+        value = float(over) / float(under) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
         value = math.nan
     if not (math.isfinite(value) and fits(value)):
         raise argparse.ArgumentTypeError(f"must be {expected}, got '{text}'")
@@ -43,7 +44,7 @@ def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
 
 
 def positive(text: str) -> float:
-    """A number above 0, as an argument."""
+    """A number above 0, as an argument; a fraction like 1/30 is one."""
     return _number(text, lambda value: value > 0, "a number above 0")
 
 

@@ -242,6 +242,8 @@ def load_setup(args: argparse.Namespace) -> Setup:
     name, reason = (args.model, f"using {args.model}, as --model says") if args.model else zoo.default_model()
     device = str(choose_device(args.device))
     persons, detect_every_s = load_people(args.detector or TINY, args.boxes, device, args.person_threshold)
+    for text in getattr(persons, "notes", ()):
+        videos.note(f"warning: {args.boxes}: {text}")
     if args.detect_every is not None:
         detect_every_s = args.detect_every or None
     model = zoo.load(name, device, backend=args.backend or zoo.default_backend(name), precision=args.precision)
@@ -281,9 +283,11 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
         for _ in videos.with_progress(feed(events, [summary, *sinks]), reader.info):
             check()
     videos.warn_of_damage(reader, summary.end_s)
-    left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
-    if left_out > 0:
-        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes after its end left out")
+    early = setup.early_keyframes(reader.info)
+    late = len(setup.known_keyframes_s(reader.info) or []) - summary.num_keyframes
+    for left_out, where in ((early, "before its first frame"), (late, "after its end")):
+        if left_out > 0:
+            videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes {where} left out")
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
