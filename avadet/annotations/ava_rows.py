@@ -9,9 +9,11 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from avadet.annotations.ava import csv_line, format_time
 from avadet.annotations.box_files import ZERO_OR_ONE, JudgedBoxes, last_column, refuse_pixels
@@ -21,6 +23,7 @@ from avadet.files import whole_file
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _PADDED = re.compile(r"0\d+")
+_KEPT = "kept as it stands"
 _DECIMAL = re.compile(r"-?\d+(?:\.(\d+))?")
 
 
@@ -105,13 +108,18 @@ def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
         if len(row) > 7 and (what := _wrong_last(row[7], kind)) is not None
     ]
     raise_any(problems)
-    kept = "kept as it stands"
-    notes = JudgedBoxes(columns.boxes).notes(kept, kept)
+    notes = JudgedBoxes(columns.boxes).notes(_KEPT, _KEPT)
     if last is None and doubtful:
         notes.insert(
             0, f"{ZERO_OR_ONE}, taken for {'scores' if kind == 'score' else 'ids of persons'}; else say --last"
         )
     return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind), notes=tuple(notes))
+
+
+def with_box_notes(table: AvaRows) -> AvaRows:
+    """The same rows, with notes of boxes that reach out of the frame or have no area."""
+    boxes = np.array([row.box_norm or (0.0,) * 4 for row in table.rows], np.float64).reshape(-1, 4)
+    return replace(table, notes=(*table.notes, *JudgedBoxes(boxes).notes(_KEPT, _KEPT, "row")))
 
 
 def _wrong_last(cell: str, kind: LastColumn) -> str | None:

@@ -167,12 +167,13 @@ class JudgedBoxes:
         """Which boxes hold nobody although somebody is meant, bool (n,)."""
         return self.no_number | self.swapped | self.flat | self.away
 
-    def notes(self, left_out: str = "left out", cut: str = "cut at 0 and 1") -> list[str]:
-        """How many have what, one line each, with the first line of a file that has a row a line.
+    def notes(self, left_out: str = "left out", cut: str = "cut at 0 and 1", place: str = "line") -> list[str]:
+        """How many have what, one line each, with the first of them.
 
         Args:
             left_out: what becomes of boxes that are of no use.
             cut: what becomes of those that reach out of the frame.
+            place: what rows are numbered as, from 1.
         """
         said = {
             f"a box that is no finite number; {left_out}": self.no_number,
@@ -181,7 +182,7 @@ class JudgedBoxes:
             f"a box outside the frame; {left_out}": self.away,
             f"a box that reaches out of the frame; {cut}": self.outside,
         }
-        return [counted(mask, text) for text, mask in said.items() if mask.any()]
+        return [counted(mask, text, place) for text, mask in said.items() if mask.any()]
 
     def _size_hint(self) -> str:
         """Whether the last two columns look like width and height: boxes end inside the frame if they are added."""
@@ -192,11 +193,11 @@ class JudgedBoxes:
         return "; these look like x,y,width,height: add x1 to column 5 and y1 to column 6" if fits and many else ""
 
 
-def counted(mask: BoolArray, text: str) -> str:
+def counted(mask: BoolArray, text: str, place: str = "line") -> str:
     """So many rows have something, the first of them in such a line."""
     rows = np.flatnonzero(mask)
     have = "1 row has" if len(rows) == 1 else f"{len(rows)} rows have"
-    return f"{have} {text} (line {rows[0] + 1}{' and on' if len(rows) > 1 else ''})"
+    return f"{have} {text} ({place} {rows[0] + 1}{' and on' if len(rows) > 1 else ''})"
 
 
 def _score_notes(table: AvaTable, judged: JudgedBoxes) -> list[str]:

@@ -193,6 +193,8 @@ def run_on_files(todo: Sequence[Path], args: argparse.Namespace, failed: dict[Pa
                 if isinstance(interrupt, KeyboardInterrupt):
                     return True
                 raise
+    for text in getattr(setup.persons, "notes", ()):
+        videos.note(f"warning: {args.boxes}: {text}")
     return False
 
 
@@ -242,8 +244,6 @@ def load_setup(args: argparse.Namespace) -> Setup:
     name, reason = (args.model, f"using {args.model}, as --model says") if args.model else zoo.default_model()
     device = str(choose_device(args.device))
     persons, detect_every_s = load_people(args.detector or TINY, args.boxes, device, args.person_threshold)
-    for text in getattr(persons, "notes", ()):
-        videos.note(f"warning: {args.boxes}: {text}")
     if args.detect_every is not None:
         detect_every_s = args.detect_every or None
     model = zoo.load(name, device, backend=args.backend or zoo.default_backend(name), precision=args.precision)
