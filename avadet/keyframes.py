@@ -3,11 +3,12 @@
 A keyframe is a time. Two files rarely write it with the same digits: 0.366666, 0.366667 and 0.37 are all frame 11 of a
 video with 30 frames per second. The rule:
 
-- Times of two files are the same keyframe when they are nearer than half a frame of that video, 10 ms where its rate is
-  not known.
-- Keyframes of two files pair one to one, each with the nearest. What is near a keyframe that another one of its file is
-  nearer to stays a keyframe of its own.
-- Times of one file that are less than 1 ms apart are one keyframe written twice; no others of one file are joined.
+- Two times, of one file or of two, are the same keyframe when they are nearer than half a frame of that video, 10 ms
+  where its rate is not known.
+- Unless the times of a file go on and on at such steps, further than that in all: then it is a fast camera's, and each
+  of its times is a keyframe of its own.
+- Keyframes of two files pair one to one, each with the nearest, of equally near ones the earlier. What is near to one
+  that another keyframe of its file is nearer to stays a keyframe of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ UNKNOWN_RATE_S = 0.01
 """Times nearer than this are the same keyframe where the video's frame rate is not known, seconds."""
 
 ROUNDING_S = 1e-3
-"""Times of one file nearer than this are one keyframe, seconds: it is written with another last digit."""
+"""Times of a keyframe that differ by less than this differ by rounding, seconds; that is not worth a word."""
 
 Rates = float | Mapping[str, float] | None
 """Frames per second: of every video, of each by its name, or not known."""
@@ -49,12 +50,14 @@ class Joined:
 
     Attributes:
         numbers: of each table int64 (n,), from 0 without gaps, in order of first appearance.
+        twins: times that are the same keyframe as one of their own table 1 ms before or more.
         near: keyframes that joined one of another table although their times differ by more than a microsecond.
         farthest_s: by how much at most, seconds.
         crowded: keyframes that are near enough to one of another table, but stay alone since another is nearer.
     """
 
     numbers: list[IntArray]
+    twins: int = 0
     near: int = 0
     farthest_s: float = 0.0
     crowded: int = 0
@@ -62,6 +65,8 @@ class Joined:
     def notes(self, of: str = "the ground truth") -> list[str]:
         """What a reader of the numbers should know, one line each; rounding is not worth one."""
         said = []
+        if self.twins:
+            said.append(f"{self.twins} times are the keyframe of a time near them; their boxes count together")
         if self.near and self.farthest_s >= ROUNDING_S:
             said.append(
                 f"{self.near} keyframes are up to {1000 * self.farthest_s:.3g} ms off those of {of}; they "
@@ -105,12 +110,12 @@ def join_keyframes(
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     numbers = [np.repeat(numbers, run[2]) for numbers, run in zip(np.split(rank[which], ends), runs)]
-    return Joined(numbers, merge.near, merge.farthest / _MICROSECONDS, merge.crowded)
+    return Joined(numbers, merge.twins, merge.near, merge.farthest / _MICROSECONDS, merge.crowded)
 
 
 def same_times(
     tables: Sequence[tuple[NDArray[Any], Float64Array]], fps: Rates = None, reference: int = 0
-) -> list[Float64Array]:
+) -> tuple[list[Float64Array], Joined]:
     """The times of every table with one time for each keyframe: that of the reference, else that which stands first.
 
     Args:
@@ -119,16 +124,14 @@ def same_times(
         reference: the table whose times are taken.
 
     Returns:
-        of each table float64 (n,) seconds.
+        of each table float64 (n,) seconds; and how they were joined.
     """
-    numbers = join_keyframes(tables, fps, reference).numbers
-    order = [reference, *(number for number in range(len(tables)) if number != reference)]
-    times_s = np.concatenate([np.asarray(tables[number][1], np.float64) for number in order])
-    _, first, which = np.unique(
-        np.concatenate([numbers[number] for number in order]), return_index=True, return_inverse=True
-    )
-    parts = np.split(times_s[first][which], np.cumsum([len(tables[number][1]) for number in order])[:-1])
-    return [part for _, part in sorted(zip(order, parts), key=lambda pair: pair[0])]
+    joined = join_keyframes(tables, fps, reference)
+    order = [*(number for number in reversed(range(len(tables))) if number != reference), reference]
+    first_s = np.zeros(1 + max((int(numbers.max(initial=-1)) for numbers in joined.numbers), default=-1))
+    for number in order:  # who is written later stays: the reference, and of each table what stands first
+        first_s[joined.numbers[number][::-1]] = np.asarray(tables[number][1], np.float64)[::-1]
+    return [first_s[numbers] for numbers in joined.numbers], joined
 
 
 def nearest(times_s: Float64Array, moments_s: Float64Array, fps: float | None = None) -> IntArray:
@@ -178,13 +181,13 @@ def _limits(names: Mapping[str, int], fps: Rates) -> Float64Array:
 def _any_near(videos: IntArray, micros: IntArray, limits: Float64Array) -> bool:
     """Whether two of these keyframes, sorted by video and moment, are near enough to be one."""
     gaps = np.diff(micros)
-    return bool(((np.diff(videos) == 0) & (gaps < np.maximum(limits, ROUNDING_S * _MICROSECONDS)[videos[1:]])).any())
+    return bool(((np.diff(videos) == 0) & (gaps < limits[videos[1:]])).any())
 
 
 def _spread(videos: IntArray, micros: IntArray, limits: Float64Array) -> IntArray:
     """Sorted keyframes on one axis, the videos one after the other and too far apart to be near, int64 (k,)."""
     steps = np.diff(micros, prepend=micros[:1])
-    steps[np.diff(videos, prepend=videos[:1]) != 0] = 2 * int(max(limits.max(initial=0), 1e6 * ROUNDING_S)) + 2
+    steps[np.diff(videos, prepend=videos[:1]) != 0] = 2 * int(limits.max(initial=0)) + 2
     return np.cumsum(steps)
 
 
@@ -192,7 +195,7 @@ class _Merge:
     """Joins keyframes table by table.
 
     Attributes:
-        near, farthest, crowded: as in `Joined`, microseconds.
+        twins, near, farthest, crowded: as in `Joined`, microseconds.
     """
 
     def __init__(self, places: IntArray, limits: Float64Array) -> None:
@@ -202,9 +205,9 @@ class _Merge:
             places: int64 (k,), the keyframes of all tables, rising, on one axis in microseconds.
             limits: float64 (k,), how near a keyframe must be to each, microseconds.
         """
-        self.near, self.farthest, self.crowded = 0, 0, 0
+        self.twins, self.near, self.farthest, self.crowded = 0, 0, 0, 0
         self._places, self._limits = places, limits
-        self._known = np.zeros(0, np.int64)
+        self._known = self._leaders = np.zeros(0, np.int64)
 
     def add(self, own: IntArray) -> IntArray:
         """Join the keyframes of a table to those of the tables before.
@@ -215,34 +218,39 @@ class _Merge:
         Returns:
             int64 (n,), the keyframe that each one is.
         """
-        heads = self._twins(own)
-        alone, which = np.unique(heads, return_inverse=True)
-        becomes = alone.copy()
-        if len(self._known) and len(alone):
-            place, apart = _nearest(self._places[self._known], self._places[alone])
-            order = np.lexsort((alone, apart, place))
-            order = order[apart[order] < self._limits[alone[order]]]
-            pairs = order[np.diff(place[order], prepend=-1) != 0]
-            becomes[pairs] = self._known[place[pairs]]
+        group = self._groups(own)
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        becomes = own[starts]
+        if len(self._known) and len(own):
+            place, apart = _nearest(self._places[self._known], self._places[own])
+            leaders = self._leaders[place]
+            best = np.lexsort((apart, group))[starts]  # of each group the one that is nearest to a known keyframe
+            leaders, apart = leaders[best], apart[best]
+            order = np.lexsort((apart, leaders))
+            order = order[apart[order] < self._limits[becomes[order]]]
+            pairs = order[np.diff(leaders[order], prepend=-1) != 0]
+            becomes[pairs] = leaders[pairs]
             moved = apart[pairs][apart[pairs] > 1]
             self.near += len(moved)
             self.farthest = max(self.farthest, int(moved.max(initial=0)))
             self.crowded += len(order) - len(pairs)
-        self._known = np.union1d(self._known, becomes)
-        return np.asarray(becomes[which])
+        known, leaders = np.concatenate([self._known, own]), np.concatenate([self._leaders, becomes[group]])
+        self._known, first = np.unique(known, return_index=True)
+        self._leaders = leaders[first]
+        return np.asarray(becomes[group])
 
-    def _twins(self, own: IntArray) -> IntArray:
-        """The first, or the one that is known already, of keyframes of one table that differ by rounding, int64 (n,).
+    def _groups(self, own: IntArray) -> IntArray:
+        """Number the keyframes of one table from 0, int64 (n,), those that are near each other alike.
 
-        What goes on and on at such steps, longer than rounding does, is a very fast camera.
+        Where they go on and on at such steps, further than what is near, each is one of its own: a fast camera.
         """
         if not len(own):
             return own
-        places, rounding = self._places[own], int(ROUNDING_S * _MICROSECONDS)
-        starts = np.flatnonzero(np.diff(places, prepend=places[0] - rounding) >= rounding)
+        places, limits = self._places[own], self._limits[own]
+        steps = np.diff(places, prepend=places[0] - _FARTHEST)
+        starts = np.flatnonzero(steps >= limits)
         sizes = np.diff(starts, append=len(own))
-        brief = places[starts + sizes - 1] - places[starts] < rounding
-        known_or_last = np.where(np.isin(own, self._known), own, len(self._places))
-        known = np.minimum.reduceat(known_or_last, starts)
-        heads = np.where(known < len(self._places), known, own[starts])
-        return np.where(np.repeat(brief, sizes), np.repeat(heads, sizes), own)
+        brief = places[starts + sizes - 1] - places[starts] < limits[starts]
+        alone = np.repeat(~brief, sizes) | (steps >= limits)
+        self.twins += int(np.count_nonzero(~alone & (steps >= ROUNDING_S * _MICROSECONDS)))
+        return np.cumsum(alone) - 1

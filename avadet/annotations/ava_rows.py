@@ -20,6 +20,7 @@ from avadet.annotations.box_files import ZERO_OR_ONE, JudgedBoxes, last_column, 
 from avadet.annotations.csv_rows import MAX_PROBLEMS, LastColumn, RowForm, open_text, read_rows
 from avadet.errors import AvadetError
 from avadet.files import whole_file
+from avadet.keyframes import join_keyframes, tolerance_s
 
 _WHOLE = re.compile(r"[+-]?\d+")
 _PADDED = re.compile(r"0\d+")
@@ -45,11 +46,6 @@ class AvaRow(NamedTuple):
     action_id: int | None
     last: float | None
     cells: tuple[str, ...] | None = None
-
-    @property
-    def keyframe(self) -> tuple[str, float]:
-        """Video and seconds to a microsecond, which is what makes two moments one."""
-        return self.video_id, round(self.time_s, 6)
 
 
 class CsvStyle(NamedTuple):
@@ -114,6 +110,14 @@ def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
             0, f"{ZERO_OR_ONE}, taken for {'scores' if kind == 'score' else 'ids of persons'}; else say --last"
         )
     return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind), notes=tuple(notes))
+
+
+def keyframe_numbers(rows: Sequence[AvaRow]) -> list[int]:
+    """A number for the keyframe of each row, from 0 in order of first appearance."""
+    names = np.array([row.video_id for row in rows], dtype=object)
+    times_s = np.array([row.time_s for row in rows], np.float64)
+    numbers: list[int] = join_keyframes([(names, times_s)]).numbers[0].tolist()
+    return numbers
 
 
 def with_box_notes(table: AvaRows) -> AvaRows:
@@ -194,7 +198,8 @@ def with_fitting_cells(row: AvaRow, last: LastColumn) -> AvaRow:
         return row
     try:
         written = _row_of_cells(row.cells, last)
-        same = written.keyframe == row.keyframe and written[2:5] == row[2:5]
+        near = abs(written.time_s - row.time_s) < tolerance_s(None)  # rows of one keyframe may differ in digits
+        same = near and written.video_id == row.video_id and written[2:5] == row[2:5]
     except (ValueError, IndexError, OverflowError):
         same = False
     return row if same else row._replace(cells=None)

@@ -177,14 +177,14 @@ class JudgedBoxes:
         """
         said = {
             f"a box that is no finite number; {left_out}": self.no_number,
-            f"a box with x2 < x1 or y2 < y1; {left_out}{self._size_hint()}": self.swapped,
+            f"a box with x2 < x1 or y2 < y1; {left_out}{self.size_hint()}": self.swapped,
             f"a box without width or height; {left_out}": self.flat,
             f"a box outside the frame; {left_out}": self.away,
             f"a box that reaches out of the frame; {cut}": self.outside,
         }
         return [counted(mask, text, place) for text, mask in said.items() if mask.any()]
 
-    def _size_hint(self) -> str:
+    def size_hint(self) -> str:
         """Whether the last two columns look like width and height: boxes end inside the frame if they are added."""
         people = ~self.nobody & ~self.no_number
         ends = self._boxes[people][:, :2] + self._boxes[people][:, 2:]

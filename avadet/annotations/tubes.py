@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from avadet.annotations.ava import NO_CLASS, AvaTable, box_cells, csv_line, format_time, read_ground_truth
 from avadet.annotations.csv_rows import open_text
+from avadet.boxes import beyond_frame
 from avadet.errors import AvadetError, unknown_name
 from avadet.files import whole_file
+from avadet.keyframes import join_keyframes
 from avadet.types import Float32Array, IntArray, LabelMap, Tube
 
 if TYPE_CHECKING:
@@ -193,8 +195,8 @@ def tubes_of_table(
         max_gap_s: where to split a person's rows.
 
     Raises:
-        AvadetError: if a class id is not in the map, a person has two boxes of a class at a moment, or a box lies
-            outside 0-1.
+        AvadetError: if a class id is not in the map, a person has two boxes of a class at a moment, or a box is in
+            pixels; one that reaches out of the frame is cut.
     """
     class_of = {class_id: index for index, class_id in enumerate(labels.ids)}
     foreign = sorted(set(np.unique(table.class_ids).tolist()) - {NO_CLASS, *labels.ids})
@@ -203,6 +205,8 @@ def tubes_of_table(
             f"{where}: class id {foreign[0]} is not in the label map of {len(labels)} classes; is it the right one?"
         )
     parts = _instances(table, where, max_gap_s)
+    inside = np.clip(table.boxes_norm, 0, 1)
+    boxes = np.where(beyond_frame(table.boxes_norm)[1][:, None], table.boxes_norm, inside)  # pixels are refused below
     try:
         return [
             Tube(
@@ -210,7 +214,7 @@ def tubes_of_table(
                 class_of[int(table.class_ids[rows[0]])],
                 1.0,
                 np.asarray(table.times_s[rows], np.float64),
-                np.asarray(table.boxes_norm[rows], np.float32),
+                np.asarray(boxes[rows], np.float32),
             )
             for rows in parts
         ]
@@ -271,7 +275,8 @@ def _instances(table: AvaTable, where: str, max_gap_s: float | None) -> list[Int
     order = np.lexsort((moments, *keys[::-1]))
     same = (np.diff(keys[:, order], axis=1) == 0).all(axis=0)
     waits = np.diff(moments[order])
-    twice = np.flatnonzero(same & (waits == 0))
+    keyframes = join_keyframes([(table.video_ids[chosen], table.times_s[chosen])]).numbers[0]
+    twice = np.flatnonzero(same & (np.diff(keyframes[order]) == 0))
     if len(twice):
         row = int(chosen[order[twice[0]]])
         who = "nobody has a person id" if table.person_ids is None else f"both of person {persons[row]}"

@@ -133,7 +133,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _say(args: argparse.Namespace, understood: str, rows: AvaRows) -> None:
     print(f"{args.source}: {understood}")
-    keyframes = len({row.keyframe for row in rows.rows})
+    from avadet.annotations.ava_rows import keyframe_numbers
+
+    keyframes = len(set(keyframe_numbers(rows.rows)))
     left_out = f"; left out {rows.num_left_out} annotations that are no people" if rows.num_left_out else ""
     print(f"{args.target}: {len(rows.rows)} rows in {keyframes} keyframes{left_out}")
     for note_line in rows.notes:

@@ -157,11 +157,15 @@ def test_a_time_written_with_other_digits_is_the_same_keyframe() -> None:
 
 
 def test_of_two_keyframes_near_a_true_one_the_nearer_counts_and_the_other_is_told() -> None:
-    found = [("v", 0.996, HERE, 12, 0.9), ("v", 1.002, AWAY, 12, 0.8)]
+    """A camera of 120 frames a second; with two times only, both are the keyframe."""
+    found = [("v", 0.9955, HERE, 12, 0.9), ("v", 1.0038, AWAY, 12, 0.8), ("v", 1.0121, HERE, 12, 0.7)]
     result = evaluate([("v", 1, HERE, 12, 1)], found)
     assert (result.mAP, result.num_det[0]) == (0.0, 1)
     assert any(text.startswith("1 keyframes lie near one of the ground truth") for text in result.warnings)
-    assert any("1 of 2 rows lie on keyframes that the ground truth does not list" in text for text in result.warnings)
+    assert any("2 of 3 rows lie on keyframes that the ground truth does not list" in text for text in result.warnings)
+    both = evaluate([("v", 1, HERE, 12, 1)], found[:2])
+    assert (both.mAP, both.num_det[0]) == (1.0, 2)
+    assert any(text.startswith("1 times are the keyframe of a time near them") for text in both.warnings)
 
 
 def test_an_exclusion_excludes_its_keyframe_whatever_its_digits() -> None:
