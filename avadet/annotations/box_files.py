@@ -155,8 +155,8 @@ class JudgedBoxes:
         low, high = boxes[:, :2], boxes[:, 2:]
         with np.errstate(invalid="ignore"):
             self.no_number: BoolArray = ~finite
-            self.swapped: BoolArray = finite & (low > high).any(axis=1)
-            self.flat: BoolArray = finite & ~self.swapped & ~self.nobody & (low == high).any(axis=1)
+            self.swapped: BoolArray = np.asarray(finite & (low > high).any(axis=1))
+            self.flat: BoolArray = np.asarray(finite & ~self.swapped & ~self.nobody & (low == high).any(axis=1))
             inside = np.clip(boxes, 0, 1)
             fits = finite & ~self.nobody & ~self.swapped & ~self.flat
             self.away: BoolArray = fits & (inside[:, :2] >= inside[:, 2:]).any(axis=1)

@@ -25,8 +25,9 @@ from typing import Any
 from urllib.parse import quote
 
 from avadet.annotations.ava import format_time
-from avadet.annotations.ava_rows import AvaRow, AvaRows, LastColumn, keyframe_numbers, row_cells
+from avadet.annotations.ava_rows import AvaRow, AvaRows, keyframe_numbers, row_cells
 from avadet.annotations.coco_entries import PERSON, CocoReader, short
+from avadet.annotations.csv_rows import LastColumn
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import LabelMap

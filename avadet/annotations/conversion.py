@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from avadet.annotations import coco, cvat, table_csv, via, via2
 from avadet.annotations.action_names import ActionNames
-from avadet.annotations.ava_rows import AvaRows, LastColumn, read_ava_rows, with_box_notes, write_ava_rows
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.ava_rows import AvaRows, read_ava_rows, with_box_notes, write_ava_rows
+from avadet.annotations.csv_rows import LastColumn, open_text
 from avadet.annotations.foreign import Footage
 from avadet.errors import AvadetError
 from avadet.types import LabelMap

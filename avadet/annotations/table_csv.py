@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from avadet.annotations.action_names import ActionNames
-from avadet.annotations.ava_rows import AvaRow, AvaRows, LastColumn, raise_any, row_cells, style_of, with_fitting_cells
+from avadet.annotations.ava_rows import AvaRow, AvaRows, raise_any, row_cells, style_of, with_fitting_cells
 from avadet.annotations.coco_entries import Misfit
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.csv_rows import LastColumn, open_text
 from avadet.annotations.foreign import Footage, Problems, finite_number
 from avadet.errors import AvadetError, unknown_name
 from avadet.files import VIDEO_SUFFIXES, whole_file

@@ -275,7 +275,7 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
 
     began_s = time.monotonic()
     summary = Summary(setup.model.labels, args.threshold)
-    kept = records.Record.of(video, args).kept(output_paths(video, args))
+    kept = records.Record.of(video, args).kept(output_paths(video, args), setup.model.labels)
     with VideoReader(video) as reader, kept, ExitStack() as stack:
         bank = setup.first_pass(video, watch=lambda events: watched(events, reader.info, check))
         sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args)]

@@ -7,6 +7,7 @@ rerun knows for certain what is finished, which files a run that died has left b
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from avadet import __version__
 from avadet.errors import AvadetError
 from avadet.files import whole_file
+from avadet.types import LabelMap
 
 NO_SETTINGS = frozenset(
     {"videos", "out", "overwrite", "debug", "command", "device", "batch", "no_video", "no_page", "seconds"}
@@ -86,8 +88,12 @@ class Record(NamedTuple):
         return [*said, *(["the video was another one"] if stored.get("video") != self.made_of else [])]
 
     @contextmanager
-    def kept(self, results: Sequence[Path]) -> Iterator[None]:
+    def kept(self, results: Sequence[Path], labels: LabelMap | None = None) -> Iterator[None]:
         """Write the record around the making of the results; if that fails, all is as if it had not begun.
+
+        Args:
+            results: the files.
+            labels: what their class ids mean, which is written along.
 
         Raises:
             AvadetError: if the record cannot be written.
@@ -101,16 +107,18 @@ class Record(NamedTuple):
             if stood == [_standing(path) for path in results]:
                 self._restore(before)
             raise
-        self._write({path.name: path.stat().st_size for path in results}, finished=True)
+        self._write({path.name: path.stat().st_size for path in results}, finished=True, labels=labels)
 
-    def _write(self, sizes: dict[str, int], finished: bool) -> None:
-        content = {
+    def _write(self, sizes: dict[str, int], finished: bool, labels: LabelMap | None = None) -> None:
+        content: dict[str, Any] = {
             "avadet": __version__,
             "finished": finished,
             "video": self.made_of,
             "settings": self.settings,
             "results": sizes,
         }
+        if labels is not None:
+            content["labels"] = dataclasses.asdict(labels)
         with whole_file(self.path) as partial:
             partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

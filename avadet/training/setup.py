@@ -22,6 +22,7 @@ from avadet.labels import evaluated_part, read_label_map
 from avadet.models import zoo
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.detector import ActionDetector, ActionModel
+from avadet.models.label_sources import read_labels
 from avadet.models.layouts import ACAR, AVADET, PICTURES
 from avadet.models.layouts.recipes import AVA_EVALUATED
 from avadet.models.picture_start import start_from_pictures
@@ -307,7 +308,7 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
     """
     path = Path(checkpoint.source)
     if model.init_labels is not None:
-        return read_label_map(model.init_labels).names
+        return read_labels(model.init_labels).names
     if checkpoint.layout == AVADET:
         try:
             return labels_of(read_card(path.with_suffix(".json"))).names

@@ -14,6 +14,7 @@ import staged
 from avadet.annotations.ava import read_detections
 from avadet.cli.main import main
 from avadet.inference import run as inference_run
+from avadet.labels import read_label_map
 from avadet.types import PersonBoxes
 from avadet.video.read import VideoReader, probe
 from avadet.video.write import VideoWriter
@@ -278,6 +279,8 @@ def test_ground_truth_gives_every_person_whatever_the_ids(
     lines = [json.loads(line) for line in (tmp_path / "out" / "clip.jsonl").read_text().splitlines()]
     assert [line["person_score"] for line in lines] == [1.0, 1.0]
     assert [line["box_norm"] for line in lines] == [[0.0, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 1.0]]
+    labels = read_label_map(tmp_path / "out")
+    assert labels == read_label_map(folder / "random.safetensors") and len(labels) == 21
     said = capsys.readouterr().err
     for text in ("column 8 holds ids of persons", "1 row has a box with x2 < x1", "1 row has a box that reaches out"):
         assert text in said

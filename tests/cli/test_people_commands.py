@@ -76,6 +76,14 @@ def test_times_cut_off_after_six_digits_cost_nothing(tmp_path: Path, capsys: pyt
     assert printed.err == ""
 
 
+def test_ids_of_persons_are_no_scores(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    files[0].write_text("v,902,0.1,0.1,0.5,0.9,12,0\nv,902,0.6,0.1,0.9,0.9,12,7\n")
+    assert call(eval_persons, files[0], "--gt", files[1]) == 0
+    printed = capsys.readouterr()
+    assert "AP at IoU 0.5            100.00" in printed.out  # equal scores: the first one counts first
+    assert printed.err.startswith(f"avadet: warning: {files[0]}: column 8 holds ids of persons, no scores")
+
+
 def test_a_bad_row_writes_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
     files[0].write_text("v,0902,0.1,abc,0.5,0.9,12,0.5\n")
     out = tmp_path / "people.json"
