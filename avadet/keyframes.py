@@ -66,18 +66,21 @@ class Joined:
         """What a reader of the numbers should know, one line each; rounding is not worth one."""
         said = []
         if self.twins:
-            said.append(f"{self.twins} times are the keyframe of a time near them; their boxes count together")
+            are = _many(
+                self.twins, "time is the keyframe of another near it", "times are the keyframes of others near them"
+            )
+            said.append(f"{are}; their boxes count together")
         if self.near and self.farthest_s >= ROUNDING_S:
-            said.append(
-                f"{self.near} keyframes are up to {1000 * self.farthest_s:.3g} ms off those of {of}; they "
-                "count as the same"
-            )
+            are = _many(self.near, "keyframe is", "keyframes are")
+            said.append(f"{are} up to {1000 * self.farthest_s:.3g} ms off those of {of}; they count as the same")
         if self.crowded:
-            said.append(
-                f"{self.crowded} keyframes lie near one of {of} that another is nearer to; they count as "
-                "keyframes of their own"
-            )
+            are = _many(self.crowded, "keyframe lies", "keyframes lie")
+            said.append(f"{are} near one of {of} that another is nearer to; they count as keyframes of their own")
         return said
+
+
+def _many(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def join_keyframes(

@@ -159,7 +159,7 @@ class JudgedBoxes:
             self.flat: BoolArray = np.asarray(finite & ~self.swapped & ~self.nobody & (low == high).any(axis=1))
             inside = np.clip(boxes, 0, 1)
             fits = finite & ~self.nobody & ~self.swapped & ~self.flat
-            self.away: BoolArray = fits & (inside[:, :2] >= inside[:, 2:]).any(axis=1)
+            self.away: BoolArray = np.asarray(fits & (inside[:, :2] >= inside[:, 2:]).any(axis=1))
         self.outside: BoolArray = fits & ~self.away & beyond_frame(boxes)[0]
 
     @property

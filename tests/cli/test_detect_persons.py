@@ -71,6 +71,14 @@ def test_rows_by_hand(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "100%" in said.err and "ETA" in said.err and "detector: tiny" in said.err
 
 
+def test_times_are_rounded_and_may_be_asked_for_as_a_fraction(folder: Path, tmp_path: Path) -> None:
+    assert detect(folder, tmp_path / "boxes.csv", "--every", "1/3") == 0
+    times = list(dict.fromkeys(row[1] for row in rows(tmp_path / "boxes.csv")))
+    assert times == ["0", "0.333333", "0.666667", "1", "1.333333", "1.666667", "2", "2.333333", "2.666667"]
+    with pytest.raises(SystemExit):
+        detect(folder, tmp_path / "boxes.csv", "--overwrite", "--every", "1/0")
+
+
 @pytest.mark.parametrize("every", [1.0, 0.7, 0.05, 5.0])
 def test_infer_makes_of_the_file_what_it_makes_of_the_detector(folder: Path, tmp_path: Path, every: float) -> None:
     """Also at 0.05 s, where two keyframes share a frame, and at 5 s, where the only one lies amid the video."""

@@ -161,11 +161,11 @@ def test_of_two_keyframes_near_a_true_one_the_nearer_counts_and_the_other_is_tol
     found = [("v", 0.9955, HERE, 12, 0.9), ("v", 1.0038, AWAY, 12, 0.8), ("v", 1.0121, HERE, 12, 0.7)]
     result = evaluate([("v", 1, HERE, 12, 1)], found)
     assert (result.mAP, result.num_det[0]) == (0.0, 1)
-    assert any(text.startswith("1 keyframes lie near one of the ground truth") for text in result.warnings)
+    assert any(text.startswith("1 keyframe lies near one of the ground truth") for text in result.warnings)
     assert any("2 of 3 rows lie on keyframes that the ground truth does not list" in text for text in result.warnings)
     both = evaluate([("v", 1, HERE, 12, 1)], found[:2])
     assert (both.mAP, both.num_det[0]) == (1.0, 2)
-    assert any(text.startswith("1 times are the keyframe of a time near them") for text in both.warnings)
+    assert any(text.startswith("1 time is the keyframe of another near it") for text in both.warnings)
 
 
 def test_an_exclusion_excludes_its_keyframe_whatever_its_digits() -> None:
