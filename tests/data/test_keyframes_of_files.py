@@ -33,7 +33,7 @@ def test_other_digits_are_the_same_keyframe(tmp_path: Path) -> None:
     assert targets.labels.tolist() == [[True, True], [True, False]]  # proposals and true boxes are the same boxes
     assert scoring_targets(split, data.labels, 0.5).times_s.tolist() == [0.366667, 0.433333]
     assert split.notes == (
-        "found.csv: 1 keyframes are up to 3.33 ms off those of the annotations; they count as the same",
+        "found.csv: 1 keyframe is up to 3.33 ms off those of the annotations; they count as the same",
     )
 
 
