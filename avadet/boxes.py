@@ -69,6 +69,12 @@ def beyond_frame(boxes_norm: FloatArray) -> tuple[BoolArray, BoolArray]:
     return np.asarray(beyond), in_pixels
 
 
+def clip_norm(boxes_norm: FloatArray) -> NDArray[np.float64]:
+    """Cut boxes at the frame's edges, all sides to [0, 1]; (N, 4). Those that can only be pixels stay as they are."""
+    boxes = np.asarray(boxes_norm, np.float64)
+    return np.where(beyond_frame(boxes)[1][:, None], boxes, np.clip(boxes, 0, 1))
+
+
 def clip_px(boxes_px: FloatArray, size_hw: tuple[int, int]) -> NDArray[np.float32]:
     """Cut boxes at the frame's edges: x to [0, width], y to [0, height]; (N, 4)."""
     height, width = size_hw

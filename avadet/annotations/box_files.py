@@ -151,10 +151,10 @@ class JudgedBoxes:
         boxes = np.asarray(boxes_norm, np.float64)
         self._boxes = boxes
         self.nobody: BoolArray = np.asarray((boxes == 0).all(axis=1))
-        finite = np.isfinite(boxes).all(axis=1)
+        finite: BoolArray = np.asarray(np.isfinite(boxes).all(axis=1))
         low, high = boxes[:, :2], boxes[:, 2:]
         with np.errstate(invalid="ignore"):
-            self.no_number: BoolArray = ~finite
+            self.no_number: BoolArray = np.asarray(~finite)
             self.swapped: BoolArray = np.asarray(finite & (low > high).any(axis=1))
             self.flat: BoolArray = np.asarray(finite & ~self.swapped & ~self.nobody & (low == high).any(axis=1))
             inside = np.clip(boxes, 0, 1)

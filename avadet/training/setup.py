@@ -314,8 +314,7 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
             return labels_of(read_card(path.with_suffix(".json"))).names
         except AvadetError:
             return None  # weights may lie without their card
-    weight = checkpoint.tensors.get("head.proj.weight")
-    count = 0 if weight is None else len(weight)
+    count = len(checkpoint.tensors.get("head.proj.weight", ()))
     if checkpoint.layout == ACAR and count == AVA_EVALUATED:
         return evaluated_part(read_label_map("ava_v2.2")).names
     return read_label_map("ava_v2.2").names if count == zoo.AVA_CLASSES else None
