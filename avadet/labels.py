@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,13 @@ from avadet.files import resource_folder
 from avadet.types import LabelMap
 
 DEFAULT_LABEL_MAP = "ava_v2.2"
+LABEL_SOURCES = (
+    "a .pbtxt, .csv or .yaml file, the spec of a data set, the .json or .safetensors of a model, or the folder of a "
+    "training run or of results"
+)
+"""What label maps are read from, for messages."""
+
+_FILES = (".pbtxt", ".txt", ".csv", ".yaml", ".yml", ".json", ".safetensors")
 
 _GROUP_OF_TYPE = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 _BLOCK = re.compile(r"\b(?:label|item)\s*\{(.*?)\}", re.DOTALL)
@@ -26,13 +34,14 @@ def label_map_names() -> list[str]:
 
 
 def read_label_map(name_or_path: str | Path) -> LabelMap:
-    """Read a label map that ships with the package, or one from a file.
+    """Read a label map that ships with the package, or one from a file or folder.
 
     Args:
         name_or_path: "ava_v2.1", "ava_v2.2", "jhmdb21", "ucf24", "multisports", or a file: `.csv` (columns id and name,
             perhaps group and evaluated; AVA's label_id, label_name and label_type do as well), `.yaml` (the form of
-            data_specs), or anything else as AVA's text protocol buffer, blocks `label { name label_id label_type }`
-            or `item { name id }`.
+            data_specs, or the spec of a data set), `.json` or `.safetensors` (a model's card, or the model beside it),
+            or anything else as AVA's text protocol buffer, blocks `label { name label_id label_type }` or `item { name
+            id }`; or the folder of a training run or of results of `avadet infer`.
 
     Returns:
         the classes in order of rising id. All classes of a foreign file are evaluated, as the official script does;
@@ -44,12 +53,47 @@ def read_label_map(name_or_path: str | Path) -> LabelMap:
     if name_or_path in label_map_names():
         return _read_yaml(resource_folder("data_specs") / str(name_or_path) / "labels.yaml")
     path = Path(name_or_path)
+    if path.is_dir():
+        return _of_folder(path)
     if not path.is_file():
-        raise unknown_name("label map (a name or a file)", str(name_or_path), label_map_names())
+        raise missing_label_map(str(name_or_path), label_map_names())
     if path.suffix in (".yaml", ".yml"):
         return _read_yaml(path)
+    if path.suffix == ".safetensors":
+        return read_label_map(path.with_suffix(".json"))
+    if path.suffix == ".json":
+        return _read_card(path)
     rows = _csv_rows(path) if path.suffix == ".csv" else _pbtxt_rows(path)
     return _label_map(path, _with_ava_groups(rows))
+
+
+def missing_label_map(given: str, known: Iterable[str]) -> AvadetError:
+    """The error for a label map that is neither a file nor a folder nor a known name."""
+    ways = f"give {LABEL_SOURCES}"
+    if Path(given).suffix in _FILES or {"/", "\\"} & set(given):
+        return AvadetError(f"no such label map: {given}; check the path, or {ways}; names: {', '.join(sorted(known))}")
+    return AvadetError(f"{unknown_name('label map', given, known)}; there is no such file or folder either: {ways}")
+
+
+def labels_of_card(card: Mapping[str, Any], where: str) -> LabelMap:
+    """The label map that a model's card names or writes out.
+
+    Args:
+        card: its content; `labels`, and perhaps `classes`: "evaluated".
+        where: what to call it in messages.
+
+    Raises:
+        AvadetError: if the name is unknown or the fields are wrong.
+    """
+    labels = card.get("labels")
+    if isinstance(labels, str):
+        whole = read_label_map(labels)
+        return evaluated_part(whole) if card.get("classes") == "evaluated" else whole
+    try:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(labels or {}).items()}
+        return LabelMap(**fields)
+    except (TypeError, ValueError) as error:
+        raise AvadetError(f"{where}: labels are wrong: {error}") from error
 
 
 def evaluated_part(labels: LabelMap) -> LabelMap:
@@ -66,11 +110,44 @@ def _read_text(path: Path) -> str:
         raise AvadetError(f"cannot read label map {path}: {error}; it must be UTF-8 text") from error
 
 
+def _of_folder(folder: Path) -> LabelMap:
+    """The label map of a training run or of results of inference."""
+    cards = [path for path in (folder / "model.json", *sorted(folder.glob("*.run.json"))) if path.is_file()]
+    maps = {path: _read_card(path) for path in cards}
+    first = next(iter(maps), None)
+    if first is None:
+        raise AvadetError(f"{folder}: no label map in this folder (model.json or *.run.json); give {LABEL_SOURCES}")
+    other = next((path for path in cards if maps[path] != maps[first]), None)
+    if other is not None:
+        raise AvadetError(f"{folder}: {first.name} and {other.name} have different label maps; name one of the files")
+    return maps[first]
+
+
+def _read_card(path: Path) -> LabelMap:
+    """The label map of a model's card, or of the record of a run of inference."""
+    try:
+        card = json.loads(_read_text(path))
+    except ValueError as error:
+        raise AvadetError(f"{path}: not JSON: {error}") from error
+    if not isinstance(card, dict) or not isinstance(card.get("labels"), (str, dict)):
+        raise AvadetError(f"{path}: holds no label map; expected a model's card, with 'labels'")
+    return labels_of_card(card, str(path))
+
+
+def _of_spec(path: Path, labels: Any) -> LabelMap:
+    """The label map of a data set's spec: by name, of a file in its folder, or a list of names."""
+    if isinstance(labels, str):
+        return read_label_map(labels if labels in label_map_names() else path.parent / labels)
+    return _label_map(path, [{"id": number, "name": name} for number, name in enumerate(labels, start=1)])
+
+
 def _read_yaml(path: Path) -> LabelMap:
     import yaml
 
     try:
         spec = yaml.safe_load(_read_text(path))
+        if isinstance(spec, dict) and "labels" in spec and "classes" not in spec:
+            return _of_spec(path, spec["labels"])
         return _label_map(path, spec["classes"], exclusive=bool(spec.get("exclusive", False)))
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise AvadetError(f"{path}: not a label map: expected 'classes:', a list of {{id, name}} ({error})") from error

@@ -22,6 +22,12 @@ Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
+NORM_ROUNDING = 1e-3
+"""What lies outside 0-1 by no more than this was rounded and is taken for 0 or 1: sides of boxes and scores alike."""
+
+PIXELS_FROM = 2.0
+"""A side of a box above this can be no part of the frame, wherever a person reaches out of it: it must be pixels."""
+
 BoxRule = Literal["exact", "pyslowfast"]
 """How boxes of a frame become boxes of the resized clip; see `avadet.boxes.clip_boxes`."""
 
@@ -53,10 +59,8 @@ def _check_norm_boxes(name: str, boxes: NDArray[np.floating]) -> None:
     inside = ((boxes >= 0) & (boxes <= 1)).all(axis=1)
     if not inside.all():
         row = int(np.flatnonzero(~inside)[0])
-        raise AvadetError(
-            f"{name} must be xyxy in [0, 1], got {boxes[row].tolist()} in row {row}; "
-            "divide pixel boxes by (width, height)"
-        )
+        way_out = "divide pixel boxes by (width, height)" if boxes[row].max() > PIXELS_FROM else "cut it at the frame"
+        raise AvadetError(f"{name} must be xyxy in [0, 1], got {boxes[row].tolist()} in row {row}; {way_out}")
 
 
 def _check_range(name: str, values: NDArray[np.floating]) -> None:
@@ -71,8 +75,9 @@ class FrameKey:
 
     Attributes:
         video_id: the video's name in its data set, or the file's stem.
-        time_s: seconds, kept to a microsecond so that equal moments compare equal. AVA counts whole seconds of
-            the source video; everything else counts from the first frame of the file.
+        time_s: seconds, kept to a microsecond so that equal moments compare equal; when times of two files are the
+            same keyframe says `avadet.keyframes`. AVA counts whole seconds of the source video; everything else counts
+            from the first frame of the file.
     """
 
     video_id: str

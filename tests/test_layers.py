@@ -12,16 +12,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "avadet"
 HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "trackers", "scipy", "onnxruntime", "tqdm"}
 LAYER = {
-    **dict.fromkeys(
-        ["errors", "failures", "files", "memory", "partials", "plain_pickle", "types", "urls", "boxes", "labels"], 0
-    ),
+    **dict.fromkeys(("errors", "failures", "files", "memory", "partials", "plain_pickle", "urls"), 0),
+    **dict.fromkeys(("types", "boxes", "keyframes", "labels"), 0),
     **dict.fromkeys(["schema", "config", "video", "annotations", "evaluation", "figures"], 1),
     **dict.fromkeys(["persons", "models", "data"], 2),
     **dict.fromkeys(["training", "inference"], 3),
     "cli": 4,
 }
 TORCH_FREE = {
-    *("errors", "failures", "files", "partials", "plain_pickle", "types", "urls", "boxes", "labels"),
+    *("errors", "failures", "files", "partials", "plain_pickle", "types", "urls", "boxes", "keyframes", "labels"),
     *("video", "annotations", "evaluation", "figures"),
 }
 NAMES_THAT_GATHER_EVERYTHING = {"utils", "util", "common", "helper", "helpers", "misc"}

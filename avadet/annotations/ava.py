@@ -36,11 +36,12 @@ class AvaTable:
 
     Attributes:
         video_ids: object or str (n,).
-        times_s: float64 (n,) seconds; two moments are one keyframe if they agree to a microsecond.
+        times_s: float64 (n,) seconds; which of them are one keyframe says `avadet.keyframes`.
         boxes_norm: float (n, 4) xyxy, 0-1 of the frame; not checked (evaluators take what the file says).
         class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box.
         scores: float (n,), or None where the file has none.
-        person_ids: int64 (n,), or None where the file has none.
+        person_ids: int64 (n,), -1 = not known; None where the file has none.
+        notes: what its reader decided or left out, one line each.
     """
 
     video_ids: NDArray[Any]
@@ -49,6 +50,7 @@ class AvaTable:
     class_ids: IntArray
     scores: NDArray[np.floating] | None = None
     person_ids: IntArray | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the columns are of one length."""
@@ -72,6 +74,7 @@ class AvaTable:
             self.class_ids[keep],
             scores=None if self.scores is None else self.scores[keep],
             person_ids=None if self.person_ids is None else self.person_ids[keep],
+            notes=self.notes,
         )
 
 
@@ -119,30 +122,11 @@ def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable
 
 
 def _person_ids(rows: Columns) -> IntArray | None:
-    """The eighth column, if the file has one and all of it is whole numbers."""
-    ids = rows.last.astype(np.int64) if np.isfinite(rows.last).all() else None
-    return ids if ids is not None and rows.widest == 8 and (ids == rows.last).all() else None
-
-
-def read_boxes(path: str | Path) -> AvaTable:
-    """Read person boxes to be used in place of a detector: video_id,seconds,x1,y1,x2,y2[,action_id[,score]].
-
-    The action id may be blank. Rows of two columns name a keyframe where nobody is; their box is 0, 0, 0, 0. A person
-    with several actions has several rows with the same box, as in AVA.
-
-    Returns:
-        the rows; `scores` is None where no row has a score.
-
-    Raises:
-        AvadetError: if the file is unreadable, rows are malformed, or boxes are NaN, inverted, empty or not within 0-1
-            (pixels), with line numbers.
-    """
-    rows = read_rows(path, RowForm(widths=(2, 6, 7, 8), boxes="inside", blank_action=True))
-    scores = rows.last if rows.widest == 8 else None
-    if scores is not None and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-        line = int(np.flatnonzero((scores < 0) | (scores > 1))[0]) + 1
-        raise AvadetError(f"{path}:{line}: column 8 (score) is {scores[line - 1]:g}, expected a number from 0 to 1")
-    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=scores)
+    """The eighth column, if the file has one and all of it is whole numbers; -1 in rows without it."""
+    if rows.widest < 8 or not np.isfinite(rows.last).all():
+        return None
+    ids = np.where(rows.has_last, rows.last, -1).astype(np.int64)
+    return ids if (ids == rows.last)[rows.has_last].all() else None
 
 
 def read_excluded(path: str | Path) -> Keyframes:
@@ -156,8 +140,8 @@ def read_excluded(path: str | Path) -> Keyframes:
 
 
 def format_time(time_s: float) -> str:
-    """Seconds as the files write them: "902" for whole seconds, else up to 6 decimals ("12.5", "0.033333")."""
-    return f"{time_s:.{_TIME_DECIMALS}f}".rstrip("0").rstrip(".")
+    """Seconds as the files write them: "902" for whole seconds, else rounded to 6 decimals ("12.5", "0.666667")."""
+    return f"{time_s:z.{_TIME_DECIMALS}f}".rstrip("0").rstrip(".")
 
 
 def csv_line(cells: Iterable[object]) -> str:

@@ -9,18 +9,22 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from avadet.annotations.ava import csv_line, format_time
-from avadet.annotations.csv_rows import MAX_PROBLEMS, RowForm, open_text, read_rows
+from avadet.annotations.box_files import ZERO_OR_ONE, JudgedBoxes, last_column, refuse_pixels
+from avadet.annotations.csv_rows import MAX_PROBLEMS, LastColumn, RowForm, open_text, read_rows
 from avadet.errors import AvadetError
 from avadet.files import whole_file
+from avadet.keyframes import join_keyframes, tolerance_s
 
-LastColumn = Literal["score", "person_id"]
 _WHOLE = re.compile(r"[+-]?\d+")
 _PADDED = re.compile(r"0\d+")
+_KEPT = "kept as it stands"
 _DECIMAL = re.compile(r"-?\d+(?:\.(\d+))?")
 
 
@@ -42,11 +46,6 @@ class AvaRow(NamedTuple):
     action_id: int | None
     last: float | None
     cells: tuple[str, ...] | None = None
-
-    @property
-    def keyframe(self) -> tuple[str, float]:
-        """Video and seconds to a microsecond, which is what makes two moments one."""
-        return self.video_id, round(self.time_s, 6)
 
 
 class CsvStyle(NamedTuple):
@@ -72,12 +71,14 @@ class AvaRows:
         last: what the eighth column is.
         style: how numbers are written.
         num_left_out: annotations of a COCO file that are no single person: other categories, crowds.
+        notes: what the reader decided, and what is odd about the boxes, one line each.
     """
 
     rows: tuple[AvaRow, ...]
     last: LastColumn
     style: CsvStyle
     num_left_out: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
@@ -85,31 +86,50 @@ def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
 
     Args:
         path: the file.
-        last: what the eighth column is; None = ids if every one is written as a whole number, else scores.
+        last: what the eighth column is; None = by what stands in it, see `box_files.last_column`.
 
     Raises:
-        AvadetError: if the file is unreadable, rows are malformed, or boxes not finite or inverted (up to 20).
+        AvadetError: if the file is unreadable, rows are malformed, or boxes not finite, inverted (up to 20) or pixels.
     """
     form = RowForm(widths=(2, 6, 7, 8), last=last or "score", boxes="ordered", blank_action=True)
-    read_rows(path, form)  # says what is wrong with which cell
+    columns = read_rows(path, form)  # says what is wrong with which cell
+    refuse_pixels(path, columns.boxes)
     with open_text(Path(path)) as file:
         cells = [tuple(row) for row in csv.reader(file)]
-    eighth = [row[7] for row in cells if len(row) > 7]
-    whole = bool(eighth) and all(_WHOLE.fullmatch(cell.strip()) for cell in eighth)
-    kind: LastColumn = last or ("person_id" if whole else "score")
+    found, doubtful = last_column(path, columns)
+    kind: LastColumn = last or found or "score"
     problems = [
         f"{path}:{line}: column 8 ({kind}) is '{row[7]}', expected {what}"
         for line, row in enumerate(cells, start=1)
         if len(row) > 7 and (what := _wrong_last(row[7], kind)) is not None
     ]
     raise_any(problems)
-    return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind))
+    notes = JudgedBoxes(columns.boxes).notes(_KEPT, _KEPT)
+    if last is None and doubtful:
+        notes.insert(
+            0, f"{ZERO_OR_ONE}, taken for {'scores' if kind == 'score' else 'ids of persons'}; else say --last"
+        )
+    return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind), notes=tuple(notes))
+
+
+def keyframe_numbers(rows: Sequence[AvaRow]) -> list[int]:
+    """A number for the keyframe of each row, from 0 in order of first appearance."""
+    names = np.array([row.video_id for row in rows], dtype=object)
+    times_s = np.array([row.time_s for row in rows], np.float64)
+    numbers: list[int] = join_keyframes([(names, times_s)]).numbers[0].tolist()
+    return numbers
+
+
+def with_box_notes(table: AvaRows) -> AvaRows:
+    """The same rows, with notes of boxes that reach out of the frame or have no area."""
+    boxes = np.array([row.box_norm or (0.0,) * 4 for row in table.rows], np.float64).reshape(-1, 4)
+    return replace(table, notes=(*table.notes, *JudgedBoxes(boxes).notes(_KEPT, _KEPT, "row")))
 
 
 def _wrong_last(cell: str, kind: LastColumn) -> str | None:
     """What an eighth column should be, or None if it is."""
     if kind == "person_id":
-        return None if _WHOLE.fullmatch(cell.strip()) else "a whole number, the person's id"
+        return None if float(cell).is_integer() else "a whole number, the person's id"
     return None if math.isfinite(float(cell)) else "a finite number; JSON has no other"
 
 
@@ -117,8 +137,13 @@ def _row_of_cells(cells: tuple[str, ...], kind: LastColumn) -> AvaRow:
     """Parse a row whose cells have been checked."""
     box = tuple(float(cell) for cell in cells[2:6]) or None
     action = int(cells[6]) if len(cells) > 6 and cells[6].strip() else None
-    last = None if len(cells) < 8 else int(cells[7]) if kind == "person_id" else float(cells[7])
+    last = None if len(cells) < 8 else _person_id(cells[7]) if kind == "person_id" else float(cells[7])
     return AvaRow(cells[0], float(cells[1]), box, action, last, cells)
+
+
+def _person_id(cell: str) -> int:
+    """A whole number, be it written 7 or 7.0."""
+    return int(cell) if _WHOLE.fullmatch(cell.strip()) else int(float(cell))
 
 
 def style_of(cells: Sequence[tuple[str, ...]], kind: LastColumn) -> CsvStyle:
@@ -173,7 +198,8 @@ def with_fitting_cells(row: AvaRow, last: LastColumn) -> AvaRow:
         return row
     try:
         written = _row_of_cells(row.cells, last)
-        same = written.keyframe == row.keyframe and written[2:5] == row[2:5]
+        near = abs(written.time_s - row.time_s) < tolerance_s(None)  # rows of one keyframe may differ in digits
+        same = near and written.video_id == row.video_id and written[2:5] == row[2:5]
     except (ValueError, IndexError, OverflowError):
         same = False
     return row if same else row._replace(cells=None)

@@ -25,8 +25,9 @@ from typing import Any
 from urllib.parse import quote
 
 from avadet.annotations.ava import format_time
-from avadet.annotations.ava_rows import AvaRow, AvaRows, LastColumn, row_cells
+from avadet.annotations.ava_rows import AvaRow, AvaRows, keyframe_numbers, row_cells
 from avadet.annotations.coco_entries import PERSON, CocoReader, short
+from avadet.annotations.csv_rows import LastColumn
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import LabelMap
@@ -50,12 +51,12 @@ def to_coco(
         sizes_hw: those of videos that have others, by name.
     """
     sizes_hw = sizes_hw or {}
-    images: dict[tuple[str, float], dict[str, Any]] = {}
+    images: dict[int, dict[str, Any]] = {}
     people: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for number, row in enumerate(table.rows, start=1):
-        if row.keyframe not in images:
-            images[row.keyframe] = _image_entry(len(images) + 1, row, sizes_hw.get(row.video_id, size_hw))
-        image = images[row.keyframe]
+    for number, (row, keyframe) in enumerate(zip(table.rows, keyframe_numbers(table.rows)), start=1):
+        if keyframe not in images:
+            images[keyframe] = _image_entry(len(images) + 1, row, sizes_hw.get(row.video_id, size_hw))
+        image = images[keyframe]
         owner = image if row.box_norm is None else _person_entry(people, image, row, table.last)
         owner.setdefault("rows", []).append(number)
         if row.cells is not None and row.cells != row_cells(row._replace(time_s=image["time_s"]), table):

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
-from avadet.annotations.ava_rows import AvaRow, AvaRows, CsvStyle, LastColumn, raise_any, with_fitting_cells
-from avadet.annotations.csv_rows import MAX_PROBLEMS
+from avadet.annotations.ava_rows import AvaRow, AvaRows, CsvStyle, raise_any, with_fitting_cells
+from avadet.annotations.csv_rows import MAX_PROBLEMS, LastColumn
 from avadet.types import LabelMap
 
 PERSON = "person"

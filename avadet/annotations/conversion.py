@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from avadet.annotations import coco, cvat, table_csv, via, via2
 from avadet.annotations.action_names import ActionNames
-from avadet.annotations.ava_rows import AvaRows, LastColumn, read_ava_rows, write_ava_rows
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.ava_rows import AvaRows, read_ava_rows, with_box_notes, write_ava_rows
+from avadet.annotations.csv_rows import LastColumn, open_text
 from avadet.annotations.foreign import Footage
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
@@ -130,14 +130,15 @@ def read_annotations(path: Path, kind: Format, how: Reading) -> Read:
     """
     if kind == "ava":
         return Read(read_ava_rows(path, how.last), "")
-    if kind == "coco":
-        return Read(coco.read_coco(path, how.labels, how.images), "")
-    if kind == "cvat":
-        return Read(cvat.read_cvat(path, how.names, how.footage), "")
-    if kind == "via":
-        return Read(via.read_via(path, how.names, how.footage), "")
-    rows, table = table_csv.read_table_csv(path, how.names, how.footage, how.columns, how.units)
-    return Read(rows, table.told())
+    if kind == "csv":
+        rows, table = table_csv.read_table_csv(path, how.names, how.footage, how.columns, how.units)
+        return Read(with_box_notes(rows), table.told())
+    readers: dict[Format, Callable[[], AvaRows]] = {
+        "coco": lambda: coco.read_coco(path, how.labels, how.images),
+        "cvat": lambda: cvat.read_cvat(path, how.names, how.footage),
+        "via": lambda: via.read_via(path, how.names, how.footage),
+    }
+    return Read(with_box_notes(readers[kind]()), "")
 
 
 def write_annotations(

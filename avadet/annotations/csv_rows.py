@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, cast
 
@@ -20,12 +19,16 @@ from numpy.typing import NDArray
 
 from avadet.annotations.csv_runs import Runs, read_runs
 from avadet.errors import AvadetError
-from avadet.types import Float64Array, IntArray
+from avadet.types import BoolArray, Float64Array, IntArray
 
 MAX_PROBLEMS = 20
 _COLUMNS = ("video_id", "seconds", "x1", "y1", "x2", "y2", "action_id")
 _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_ID = 2**31 - 1
+
+
+LastColumn = Literal["score", "person_id"]
+"""What the eighth column of a file is."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,14 @@ class RowForm:
     Attributes:
         widths: how many columns a row may have: 2 (a keyframe without boxes), 6, 7 or 8.
         last: name of the eighth column.
-        boxes: what a box must be: "any" four numbers, even NaN; "ordered": finite, x1 <= x2 and y1 <= y2; "inside":
-            finite, 0 <= x1 < x2 <= 1 and the same of y.
+        boxes: what a box must be: "any" four numbers, even NaN; "ordered": finite, x1 <= x2 and y1 <= y2.
         whole_seconds: whether times must be whole numbers without a decimal point.
         blank_action: whether the action id may be left blank.
     """
 
     widths: tuple[int, ...]
     last: str = "score"
-    boxes: Literal["any", "ordered", "inside"] = "any"
+    boxes: Literal["any", "ordered"] = "any"
     whole_seconds: bool = False
     blank_action: bool = False
 
@@ -62,6 +64,7 @@ class Columns(NamedTuple):
         boxes: float64 (n, 4) xyxy; zeros in rows without a box.
         class_ids: int64 (n,); 0 where the row has none.
         last: float64 (n,), the eighth column; 1 in rows without it.
+        has_last: bool (n,), which rows have an eighth column.
         widest: the largest number of columns of any row, 0 without rows.
     """
 
@@ -70,6 +73,7 @@ class Columns(NamedTuple):
     boxes: Float64Array
     class_ids: IntArray
     last: Float64Array
+    has_last: BoolArray
     widest: int
 
 
@@ -148,7 +152,10 @@ def _columns_of_runs(runs: Runs, form: RowForm) -> Columns | None:
     if heads is None or len(heads.times_s) != len(runs.lengths):
         return None
     video_ids, times_s = np.repeat(heads.video_ids, runs.lengths), np.repeat(heads.times_s, runs.lengths)
-    return Columns(video_ids, times_s, np.repeat(heads.boxes, runs.lengths, axis=0), runs.class_ids, runs.last, 8)
+    all_of_them = np.ones(len(runs.last), np.bool_)
+    return Columns(
+        video_ids, times_s, np.repeat(heads.boxes, runs.lengths, axis=0), runs.class_ids, runs.last, all_of_them, 8
+    )
 
 
 def _read_with_pandas(file: IO[Any], width: int, form: RowForm) -> Columns | None:
@@ -179,9 +186,7 @@ def _columns_of_frame(frame: Any, form: RowForm) -> Columns | None:
     last = frame[7].to_numpy(np.float64) if width > 7 else np.ones(count)
     if times_s is None or class_ids is None or not np.isfinite(times_s).all() or (video_ids == "").any():
         return None
-    if form.boxes == "inside" and not np.isfinite(last).all():
-        return None
-    return Columns(video_ids, times_s.astype(np.float64), boxes, class_ids, last, width)
+    return Columns(video_ids, times_s.astype(np.float64), boxes, class_ids, last, np.full(count, width > 7), width)
 
 
 def _whole_numbers(column: Any, form: RowForm) -> IntArray | None:
@@ -198,10 +203,7 @@ def _boxes_fit(boxes: Float64Array, form: RowForm) -> bool:
     """Whether every box is what the form asks for."""
     if form.boxes == "any" or not len(boxes):
         return True
-    low, high = boxes[:, :2], boxes[:, 2:]
-    if form.boxes == "ordered":
-        return bool(np.isfinite(boxes).all() and (low <= high).all())
-    return bool((low >= 0).all() and (high <= 1).all() and (low < high).all())
+    return bool(np.isfinite(boxes).all() and (boxes[:, :2] <= boxes[:, 2:]).all())
 
 
 def _read_line_by_line(path: Path, form: RowForm) -> Columns:
@@ -223,7 +225,7 @@ def _read_line_by_line(path: Path, form: RowForm) -> Columns:
             if len(problems) == MAX_PROBLEMS:
                 break
     if problems:
-        raise AvadetError(_describe(path, problems, gather=form.boxes == "inside"))
+        raise AvadetError(_describe(path, problems))
     return _columns(rows)
 
 
@@ -243,6 +245,7 @@ def _columns(rows: list[tuple[Any, ...]]) -> Columns:
         numbers[:, 1:5].copy(),
         np.array([row[6] for row in rows], np.int64),
         numbers[:, 5].copy(),
+        np.array([row[8] > 7 for row in rows], np.bool_),
         max((row[8] for row in rows), default=0),
     )
 
@@ -272,9 +275,7 @@ def _expected_cell(cell: str, index: int, form: RowForm) -> str | None:
         if form.whole_seconds:
             return None if _is_whole(cell) else "whole seconds, such as 902 or 0902"
         return None if math.isfinite(_number(cell)) else "seconds, such as 902 or 12.5"
-    if index == 7 and form.boxes != "inside":
-        return None if _is_number(cell) else "a number"
-    if index > 1 and form.boxes != "any":
+    if 1 < index < 7 and form.boxes != "any":
         return None if math.isfinite(_number(cell)) else "a finite number"
     return None if _is_number(cell) else "a number"
 
@@ -284,14 +285,9 @@ def _check_box(cells: list[str], line: int, form: RowForm) -> Problem | None:
     if form.boxes == "any" or len(cells) < 6:
         return None
     box = [float(cell) for cell in cells[2:6]]
-    if form.boxes == "inside":
-        for index, value in enumerate(box):
-            if not 0 <= value <= 1:
-                way_out = "from 0 to 1; divide pixels by the frame's width (x) or height (y)"
-                return Problem(line, f"column {index + 3} ({_COLUMNS[index + 2]})", f"'{cells[index + 2]}'", way_out)
     for axis in (0, 1):
         low, high = box[axis], box[axis + 2]
-        if high < low or (high == low and form.boxes == "inside"):
+        if high < low:
             name = f"columns {axis + 3} and {axis + 5} ({'xy'[axis]}1, {'xy'[axis]}2)"
             return Problem(line, name, f"'{cells[axis + 2]}' and '{cells[axis + 4]}'", "the smaller one first (xyxy)")
     return None
@@ -318,14 +314,9 @@ def _is_whole(cell: str) -> bool:
         return False
 
 
-def _describe(path: Path, problems: list[Problem], gather: bool) -> str:
-    """The message; `gather` tells of complaints that are alike in one line, naming the first."""
-    lines = []
-    for _, alike in groupby(problems, key=lambda p: (p.column, p.expected) if gather else p.line):
-        first, *others = alike
-        text = f"{path}:{first.line}: {first.column} is {first.value}, expected {first.expected}"
-        more = f" (and {len(others)} more such rows, to line {others[-1].line})" if others else ""
-        lines.append(text + more)
+def _describe(path: Path, problems: list[Problem]) -> str:
+    """The message, one line a problem."""
+    lines = [f"{path}:{one.line}: {one.column} is {one.value}, expected {one.expected}" for one in problems]
     if len(problems) == MAX_PROBLEMS:
         lines[-1] += f"; stopped at {MAX_PROBLEMS} bad rows, there may be more"
     return "\n".join(lines)

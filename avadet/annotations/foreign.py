@@ -288,8 +288,12 @@ def keyframe_of_picture(name: str, footage: Footage) -> tuple[str, float]:
     try:
         return keyframe_of_name(name)
     except Misfit as misfit:
-        way_out = "if names end with numbers of frames, add --fps N or --videos DIR"
-        raise Misfit(f"{misfit}; {way_out}") from misfit
+        ways_out = [] if video_id else ["name the video: --video NAME"]
+        if footage.fps(video_id) is None:
+            ways_out.append("if names end with numbers of frames, add --fps N or --videos DIR")
+        elif not digits:
+            ways_out.append("with --fps, names end with the number of their frame")
+        raise Misfit("; ".join([str(misfit), *ways_out])) from misfit
 
 
 def chosen_actions(attributes: Sequence[tuple[str, str]], names: ActionNames, footage: Footage) -> list[int]:

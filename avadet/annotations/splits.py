@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from avadet.annotations.ava import AvaTable, Keyframes, read_boxes, read_excluded, read_ground_truth
+from avadet.annotations.ava import AvaTable, Keyframes, read_excluded, read_ground_truth
+from avadet.annotations.box_files import JudgedBoxes, read_boxes
 from avadet.annotations.csv_rows import RowForm
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.tubes import TubeRows, read_tube_rows, tube_spec_of
 from avadet.errors import AvadetError
 from avadet.files import VIDEO_SUFFIXES
+from avadet.keyframes import same_times
 from avadet.types import Float64Array, IntArray
 
 _EMPTY = AvaTable(np.zeros(0, object), np.zeros(0), np.zeros((0, 4)), np.zeros(0, np.int64))
@@ -65,6 +67,7 @@ class DataSplit:
         proposals: boxes of people with scores, None = there are none.
         lines: int64 (n,), each row's line in the annotations, from 1; 0 = they have no lines (a pickle). None = not
             known.
+        notes: what is odd about boxes and times, and what becomes of it, one line each.
     """
 
     name: str
@@ -73,6 +76,7 @@ class DataSplit:
     excluded: Keyframes
     proposals: AvaTable | None = None
     lines: IntArray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_split(data: DataSet, name: str) -> DataSplit:
@@ -92,7 +96,24 @@ def read_split(data: DataSet, name: str) -> DataSplit:
     excluded = none if split.excluded is None else read_excluded(data.path(split.excluded))
     proposals = None if split.proposals is None else read_boxes(data.path(split.proposals))
     videos = find_videos(data, split_video_ids(data, split, rows))
-    return DataSplit(name, videos, rows.table, excluded, proposals, rows.lines)
+    return _on_one_clock(data, split, DataSplit(name, videos, rows.table, excluded, proposals, rows.lines))
+
+
+def _on_one_clock(data: DataSet, spec: SplitSpec, split: DataSplit) -> DataSplit:
+    """The same split, its exclusions and proposals with the times of the annotations; and notes of what is odd."""
+    tables = [(one.video_ids, one.times_s) for one in (split.table, split.excluded, split.proposals) if one is not None]
+    (times_s, excluded_s, *found_s), joined = same_times(tables, data.spec.videos.fps)
+    notes = [f"{spec.annotations}: {note}" for note in JudgedBoxes(split.table.boxes_norm).notes()]
+    if split.proposals is not None:
+        notes += [f"{spec.proposals}: {note}" for note in split.proposals.notes]
+    notes += [f"{spec.proposals or spec.excluded}: {note}" for note in joined.notes("the annotations")]
+    return replace(
+        split,
+        table=replace(split.table, times_s=times_s),
+        excluded=Keyframes(split.excluded.video_ids, excluded_s),
+        proposals=None if split.proposals is None else replace(split.proposals, times_s=found_s[0]),
+        notes=tuple(notes),
+    )
 
 
 def join_splits(name: str, parts: Mapping[str, DataSplit]) -> DataSplit:
@@ -132,6 +153,7 @@ def join_splits(name: str, parts: Mapping[str, DataSplit]) -> DataSplit:
         ),
         _joined_tables([split.proposals for split in splits if split.proposals is not None]) if not without else None,
         np.concatenate(lines) if len(lines) == len(splits) else None,
+        tuple(dict.fromkeys(note for split in splits for note in split.notes)),
     )
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from avadet.annotations.action_names import ActionNames
-from avadet.annotations.ava_rows import AvaRow, AvaRows, LastColumn, raise_any, row_cells, style_of, with_fitting_cells
+from avadet.annotations.ava_rows import AvaRow, AvaRows, raise_any, row_cells, style_of, with_fitting_cells
 from avadet.annotations.coco_entries import Misfit
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.csv_rows import LastColumn, open_text
 from avadet.annotations.foreign import Footage, Problems, finite_number
 from avadet.errors import AvadetError, unknown_name
 from avadet.files import VIDEO_SUFFIXES, whole_file
+from avadet.types import PIXELS_FROM
 
 Units = Literal["px", "norm"]
 
@@ -46,7 +47,6 @@ ROLES = {
 
 _BOXES = (("x1", "y1", "x2", "y2"), ("x1", "y1", "w", "h"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"))
 _HEADER = ("video_id", "seconds", "x1", "y1", "x2", "y2", "action_id", "action")
-_MOST_NORM = 2.0  # boxes may reach a little outside the frame; pixels soon pass this
 
 
 class Table(NamedTuple):
@@ -183,7 +183,7 @@ def _guessed_units(rows: Sequence[Mapping[str, str]], roles: Mapping[str, str], 
     for row in rows:
         for role in box:
             try:
-                if float(row.get(roles[role]) or 0) > _MOST_NORM:
+                if float(row.get(roles[role]) or 0) > PIXELS_FROM:
                     return "px"
             except ValueError:
                 continue  # told later, with its line

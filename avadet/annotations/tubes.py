@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from avadet.annotations.ava import NO_CLASS, AvaTable, box_cells, csv_line, format_time, read_ground_truth
 from avadet.annotations.csv_rows import open_text
+from avadet.boxes import clip_norm
 from avadet.errors import AvadetError, unknown_name
 from avadet.files import whole_file
+from avadet.keyframes import join_keyframes
 from avadet.types import Float32Array, IntArray, LabelMap, Tube
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("video", "frame_1based", "x1", "y1", "x2", "y2", "label", "label_id_1based")
 _TRACK = "track_id"
-_MICROSECONDS = 1e6
 _PICKLES = (".pkl", ".pickle")
 
 Part = Literal["train", "test"]
@@ -193,8 +194,7 @@ def tubes_of_table(
         max_gap_s: where to split a person's rows.
 
     Raises:
-        AvadetError: if a class id is not in the map, a person has two boxes of a class at a moment, or a box lies
-            outside 0-1.
+        AvadetError: if a class id is not in the map, a person has two boxes of a class at a moment, or a box is pixels.
     """
     class_of = {class_id: index for index, class_id in enumerate(labels.ids)}
     foreign = sorted(set(np.unique(table.class_ids).tolist()) - {NO_CLASS, *labels.ids})
@@ -202,7 +202,7 @@ def tubes_of_table(
         raise AvadetError(
             f"{where}: class id {foreign[0]} is not in the label map of {len(labels)} classes; is it the right one?"
         )
-    parts = _instances(table, where, max_gap_s)
+    parts, boxes = _instances(table, where, max_gap_s), clip_norm(table.boxes_norm)
     try:
         return [
             Tube(
@@ -210,7 +210,7 @@ def tubes_of_table(
                 class_of[int(table.class_ids[rows[0]])],
                 1.0,
                 np.asarray(table.times_s[rows], np.float64),
-                np.asarray(table.boxes_norm[rows], np.float32),
+                np.asarray(boxes[rows], np.float32),
             )
             for rows in parts
         ]
@@ -266,12 +266,13 @@ def _instances(table: AvaTable, where: str, max_gap_s: float | None) -> list[Int
         return []
     persons = np.zeros(len(table), np.int64) if table.person_ids is None else table.person_ids
     _, videos = np.unique(table.video_ids[chosen].astype(str), return_inverse=True)
-    moments = np.rint(table.times_s[chosen] * _MICROSECONDS).astype(np.int64)
+    moments = np.rint(table.times_s[chosen] * 1e6).astype(np.int64)
     keys = np.stack([videos, table.class_ids[chosen], persons[chosen]])
     order = np.lexsort((moments, *keys[::-1]))
     same = (np.diff(keys[:, order], axis=1) == 0).all(axis=0)
     waits = np.diff(moments[order])
-    twice = np.flatnonzero(same & (waits == 0))
+    keyframes = join_keyframes([(table.video_ids[chosen], table.times_s[chosen])]).numbers[0]
+    twice = np.flatnonzero(same & (np.diff(keyframes[order]) == 0))
     if len(twice):
         row = int(chosen[order[twice[0]]])
         who = "nobody has a person id" if table.person_ids is None else f"both of person {persons[row]}"
@@ -280,7 +281,7 @@ def _instances(table: AvaTable, where: str, max_gap_s: float | None) -> list[Int
             f"{format_time(float(table.times_s[row]))} s, {who}; tubes need an eighth column that tells people apart"
         )
     if max_gap_s is not None:
-        same &= waits <= max_gap_s * _MICROSECONDS
+        same &= waits <= max_gap_s * 1e6
     return np.split(chosen[order], np.flatnonzero(~same) + 1)
 
 
@@ -288,8 +289,7 @@ def _to_norm(pixels: NDArray[np.floating], size_hw: tuple[int, int], last_pixel_
     """Boxes (L, 4) in pixels -> 0-1 of the frame, clipped at its edges."""
     height, width = size_hw
     corners = np.asarray(pixels, np.float64) + np.array([0, 0, 1, 1]) * last_pixel_inside
-    boxes = np.clip(corners / np.array([width, height, width, height]), 0, 1)
-    return np.asarray(boxes, np.float32)
+    return np.asarray(np.clip(corners / np.array([width, height, width, height]), 0, 1), np.float32)
 
 
 def _has_header(path: Path) -> bool:

@@ -12,6 +12,11 @@ DETECTOR_HELP = (
 )
 
 
+LABELS_HELP = (
+    "a name (ava_v2.1, ava_v2.2, jhmdb21, ucf24, multisports, a data set, a model), a .pbtxt, .csv or .yaml file, the "
+    "spec of a data set, the .json or .safetensors of a model, or the folder of a training run or of results"
+)
+
 BACKENDS = ("torch", "onnx", "openvino")
 PRECISIONS = ("fp32", "bf16", "auto")
 
@@ -44,8 +49,9 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
 
 def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
     try:
-        value = float(text)
-    except ValueError:
+        over, slash, under = text.partition("/")
+        value = float(over) / float(under) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
         value = math.nan
     if not (math.isfinite(value) and fits(value)):
         raise argparse.ArgumentTypeError(f"must be {expected}, got '{text}'")
@@ -53,7 +59,7 @@ def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
 
 
 def positive(text: str) -> float:
-    """A number above 0, as an argument."""
+    """A number above 0, as an argument; a fraction like 1/30 is one."""
     return _number(text, lambda value: value > 0, "a number above 0")
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avadet.cli import arguments
 from avadet.errors import AvadetError
 from avadet.files import check_target
 
@@ -25,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="its card goes beside it, to OUT.json; so does the model "
         "of its feature banks, if it reads some, to OUT_bank.safetensors",
     )
-    parser.add_argument("--labels", metavar="NAME|FILE", help="label map, where the checkpoint's classes are not AVA's")
+    parser.add_argument(
+        "--labels",
+        metavar="NAME|FILE",
+        help=f"label map, where the checkpoint's classes are not AVA's: {arguments.LABELS_HELP}",
+    )
     parser.add_argument("--partial", action="store_true", help="convert what fits even if tensors are left over")
     parser.add_argument("--half", action="store_true", help="store matrices as float16: half the size")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
@@ -73,9 +78,9 @@ def _labels(name: str, loaded: LoadedModel) -> dict[str, object]:
     """
     import dataclasses
 
-    from avadet.labels import read_label_map
+    from avadet.models.label_sources import read_labels
 
-    labels = read_label_map(name)
+    labels = read_labels(name)
     if len(labels) != len(loaded.labels):
         raise AvadetError(f"the checkpoint has {len(loaded.labels)} classes, label map {name} has {len(labels)}")
     return dataclasses.asdict(labels)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avadet.cli.arguments import positive
+from avadet.cli.arguments import LABELS_HELP, positive
 from avadet.cli.videos import note
 from avadet.errors import AvadetError
 
@@ -29,7 +29,7 @@ _READS_WITH = {
     "units": ("csv",),
     "every": ("cvat",),
     "attribute": ("cvat", "via"),
-    "video": ("cvat", "csv"),
+    "video": ("cvat", "via", "csv"),
     "fps": ("cvat", "via", "csv"),
     "new_labels": ("cvat", "via", "csv"),
 }
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names.add_argument(
         "--labels",
         metavar="NAME|FILE",
-        help="label map: a name such as ava_v2.2, or a .yaml, .csv or .pbtxt file; turns names into ids and back",
+        help=f"label map, which turns names into ids and back: {LABELS_HELP}",
     )
     names.add_argument(
         "--new-labels",
@@ -94,7 +94,7 @@ def _add_footage(parser: argparse.ArgumentParser) -> None:
     footage.add_argument(
         "--every", type=positive, metavar="S", help="CVAT tracks: a keyframe every S seconds, not every frame"
     )
-    footage.add_argument("--video", metavar="NAME", help="CVAT tracks, csv: the video, where IN does not name it")
+    footage.add_argument("--video", metavar="NAME", help="the video, where IN does not name it")
 
 
 def _size_hw(text: str) -> tuple[int, int]:
@@ -133,9 +133,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _say(args: argparse.Namespace, understood: str, rows: AvaRows) -> None:
     print(f"{args.source}: {understood}")
-    keyframes = len({row.keyframe for row in rows.rows})
+    from avadet.annotations.ava_rows import keyframe_numbers
+
+    keyframes = len(set(keyframe_numbers(rows.rows)))
     left_out = f"; left out {rows.num_left_out} annotations that are no people" if rows.num_left_out else ""
     print(f"{args.target}: {len(rows.rows)} rows in {keyframes} keyframes{left_out}")
+    for note_line in rows.notes:
+        note(f"{args.source}: {note_line}")
     idle = sum(row.box_norm is not None and row.action_id is None for row in rows.rows)
     if idle:
         print(f"{idle} of them are people without an action")
@@ -152,9 +156,9 @@ def _refuse(args: argparse.Namespace, source: str) -> None:
 def _reading(args: argparse.Namespace, infos: Callable[[str], VideoInfo | None]) -> Reading:
     from avadet.annotations.action_names import ActionNames
     from avadet.annotations.conversion import Reading
-    from avadet.labels import read_label_map
+    from avadet.models.label_sources import read_labels
 
-    labels = None if args.labels is None else read_label_map(args.labels)
+    labels = None if args.labels is None else read_labels(args.labels)
     names = ActionNames(labels, args.new_labels is not None)
     columns = dict(_pair(part) for part in args.columns.split(",")) if args.columns else {}
     return Reading(names, labels, _footage(args, infos), args.last, args.images, columns, args.units)

@@ -107,8 +107,10 @@ def _chosen(args: argparse.Namespace, split: DataSplit, videos: dict[str, DataVi
 
 
 def _nearest(keys: list[_Key], time_s: float) -> _Key:
+    from avadet.keyframes import tolerance_s
+
     key = min(keys, key=lambda one: abs(one.time_s - time_s))
-    if abs(key.time_s - time_s) > _SAME_S:
+    if abs(key.time_s - time_s) >= tolerance_s(None):
         note(f"{key.video_id} has no keyframe at {time_s:g} s; the nearest is at {key.time_s:g} s")
     return key
 

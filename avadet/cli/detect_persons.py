@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=arguments.positive,
         default=EVERY_S,
         metavar="SECONDS",
-        help="time between keyframes (default %(default)g)",
+        help="time between keyframes, such as 0.5 or 1/30 (default %(default)g)",
     )
     parser.add_argument(
         "--threshold",

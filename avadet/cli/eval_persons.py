@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,15 +39,17 @@ def run(args: argparse.Namespace) -> int:
 
 def score_files(boxes: Path, ground_truth: Path, exclude: Path | None = None) -> PersonApResult:
     """Read both files and score them; see `evaluation.person_ap.evaluate_persons`."""
-    from avadet.annotations.ava import read_detections, read_excluded, read_ground_truth
+    from avadet.annotations.ava import read_excluded, read_ground_truth
+    from avadet.annotations.box_files import read_box_rows
     from avadet.annotations.csv_rows import RowForm
     from avadet.evaluation.person_ap import evaluate_persons
 
     widths = (2, 6, 7, 8)
     true_form = RowForm(widths=widths, last="person_id", boxes="ordered", blank_action=True)
     true = read_ground_truth(ground_truth, true_form)
-    found = read_detections(boxes, RowForm(widths=widths, blank_action=True))
-    return evaluate_persons(true, found, None if exclude is None else read_excluded(exclude))
+    found = read_box_rows(boxes)
+    result = evaluate_persons(true, found, None if exclude is None else read_excluded(exclude))
+    return replace(result, warnings=(*found.notes, *result.warnings))
 
 
 def _write_json(path: Path, result: PersonApResult) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avadet.cli import arguments
 from avadet.errors import AvadetError
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         *("--labels", "-l", "--labelmap"),
         default="ava_v2.2",
         metavar="NAME|FILE",
-        help="label map: ava_v2.1, ava_v2.2, jhmdb21, ucf24, multisports, or a .pbtxt or .csv file "
-        "(default %(default)s)",
+        help=f"label map: {arguments.LABELS_HELP} (default %(default)s)",
     )
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="CSV of keyframes that are not scored")
     parser.add_argument(
@@ -103,16 +103,15 @@ def _tubes(args: argparse.Namespace) -> VideoMapResult:
     Raises:
         AvadetError: if options of frame-mAP are given, or as `evaluation.video_map.score_tubes`.
     """
-    from avadet.annotations.tubes import read_tube_spec
     from avadet.evaluation.video_map import score_tubes
-    from avadet.labels import read_label_map
+    from avadet.models.label_sources import read_labels, read_tube_rules
 
     given = {"--exclude": args.exclude, "--html": args.html, "--explain": args.explain or None}
     given["--protocol"] = args.protocol if args.protocol != DEFAULT_PROTOCOL else None
     for option, value in given.items():
         if value is not None:
             raise AvadetError(f"{option} is about frames; leave it away, or --tubes")
-    labels, spec = read_label_map(args.labels), read_tube_spec(args.labels)
+    spec, labels = read_tube_rules(args.labels), read_labels(args.labels)
     return score_tubes(args.detections, args.gt, labels, spec, args.split)
 
 
@@ -145,14 +144,14 @@ def match_files(
     from avadet.annotations.csv_rows import RowForm
     from avadet.evaluation.matching import match
     from avadet.evaluation.protocols import protocol_rules
-    from avadet.labels import read_label_map
+    from avadet.models.label_sources import read_labels
 
     protocol_rules(protocol)  # before minutes are spent on reading
     found_form = true_form = None
     if protocol == "slowfast":
         found_form = RowForm(widths=(8,), whole_seconds=True)
         true_form = RowForm(widths=(7, 8), last="person_id", boxes="ordered", whole_seconds=True)
-    label_map = read_label_map(labels)
+    label_map = read_labels(labels)
     true = read_ground_truth(ground_truth, true_form)
     found = read_detections(detections, found_form)
     excluded = None if exclude is None else read_excluded(exclude)

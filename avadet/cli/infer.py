@@ -199,6 +199,8 @@ def run_on_files(
                 if isinstance(interrupt, KeyboardInterrupt):
                     return True
                 raise
+    for text in getattr(setup.persons, "notes", ()):
+        videos.note(f"warning: {args.boxes}: {text}")
     return False
 
 
@@ -284,16 +286,13 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     summary = Summary(setup.model.labels, args.threshold)
     with VideoReader(video) as reader, ExitStack() as stack:
         paths, too_large = fitting(output_paths(video, args), reader.info)
-        stack.enter_context(records.Record.of(video, args).kept(paths, left_out=too_large))
+        stack.enter_context(records.Record.of(video, args).kept(paths, setup.model.labels, left_out=too_large))
         bank = setup.first_pass(video, watch=lambda events: watched(events, reader.info, check))
         sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args, paths)]
         events = stack.enter_context(closing(setup.events(reader, bank=bank)))
         for _ in videos.with_progress(feed(events, [summary, *sinks]), reader.info):
             check()
-    left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
-    if left_out > 0:
-        where = "after its end or in a gap of the recording" if summary.gaps.number else "after its end"
-        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes {where} left out")
+    tell_of_known_boxes(setup, reader.info, summary)
     videos.tell_of_display(reader.info)
     videos.warn_of_time(reader, summary.gaps)
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
@@ -306,6 +305,16 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
         )
     if videos.warn_of_damage(reader, summary.end_s) or too_large:
         lossy.append(video)
+
+
+def tell_of_known_boxes(setup: Setup, info: VideoInfo, summary: Summary) -> None:
+    """Say how many moments of `--boxes` are left out because the video shows nothing there."""
+    early = setup.early_keyframes(info)
+    late = len(setup.known_keyframes_s(info) or []) - summary.num_keyframes
+    after = "after its end or in a gap of the recording" if summary.gaps.number else "after its end"
+    for left_out, where in ((early, "before its first frame"), (late, after)):
+        if left_out > 0:
+            videos.note(f"warning: {info.path}: {videos.count(left_out, 'moment')} of --boxes {where} left out")
 
 
 def watched(events: Iterator[Event], info: VideoInfo, check: Callable[[], None]) -> Iterator[Event]:

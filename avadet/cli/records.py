@@ -7,6 +7,7 @@ rerun knows for certain what is finished, which files a run that died has left b
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from avadet import __version__
 from avadet.errors import AvadetError
 from avadet.files import whole_file
+from avadet.types import LabelMap
 
 NO_SETTINGS = frozenset(
     {"videos", "out", "overwrite", "debug", "command", "device", "batch", "no_video", "no_page", "seconds", "timeout"}
@@ -86,11 +88,14 @@ class Record(NamedTuple):
         return [*said, *(["the video was another one"] if stored.get("video") != self.made_of else [])]
 
     @contextmanager
-    def kept(self, results: Sequence[Path], left_out: Sequence[Path] = ()) -> Iterator[None]:
+    def kept(
+        self, results: Sequence[Path], labels: LabelMap | None = None, left_out: Sequence[Path] = ()
+    ) -> Iterator[None]:
         """Write the record around the making of the results; if that fails, all is as if it had not begun.
 
         Args:
             results: the files that are made.
+            labels: what their class ids mean, which is written along.
             left_out: those that cannot be, and are not there when all is done.
 
         Raises:
@@ -105,16 +110,18 @@ class Record(NamedTuple):
             if stood == [_standing(path) for path in results]:
                 self._restore(before)
             raise
-        self._write({path.name: _size(path) for path in (*results, *left_out)}, finished=True)
+        self._write({path.name: _size(path) for path in (*results, *left_out)}, finished=True, labels=labels)
 
-    def _write(self, sizes: dict[str, int | None], finished: bool) -> None:
-        content = {
+    def _write(self, sizes: dict[str, int | None], finished: bool, labels: LabelMap | None = None) -> None:
+        content: dict[str, Any] = {
             "avadet": __version__,
             "finished": finished,
             "video": self.made_of,
             "settings": self.settings,
             "results": sizes,
         }
+        if labels is not None:
+            content["labels"] = dataclasses.asdict(labels)
         with whole_file(self.path) as partial:
             partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     loaded = zoo.load(str(path / "model.safetensors" if path.is_dir() else args.model), str(device))
     videos = read_jhmdb21(args.root, args.split).test
     persons = _people(args.boxes, videos, str(device))
+    for text in getattr(persons, "notes", ()):
+        print(f"avadet: warning: {args.boxes}: {text}", file=sys.stderr)
     scorer = scorer_of(loaded, device, args.batch_size, args.flip)
     store = FrameStore(args.cache, args.cache_short_side)
     scored = score_videos(

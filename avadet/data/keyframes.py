@@ -15,7 +15,6 @@ from avadet.annotations.splits import DataSplit, DataVideo
 from avadet.errors import AvadetError
 from avadet.types import BoolArray, Float32Array, Float64Array, FrameKey, IntArray, LabelMap
 
-_OUTSIDE = 0.5  # how far a box may reach out of its frame, as a share of it; more must be pixels
 _MICRO = 1e6
 
 
@@ -152,7 +151,7 @@ def training_targets(
     """The true boxes of a split and, by `rule`, its proposals.
 
     Rows of one box are one person with several labels. Excluded keyframes are dropped, and so are rows of videos that
-    the split does not list.
+    the split does not list, and boxes of which nothing lies inside the frame; others are cut at its edges.
 
     Args:
         split: what was read.
@@ -214,8 +213,10 @@ def _people(split: DataSplit, table: AvaTable, labels: LabelMap, what: str, leas
     has_box = (np.asarray(table.boxes_norm) != 0).any(axis=1) | (table.class_ids > NO_CLASS)
     scores = np.ones(len(table)) if table.scores is None else np.asarray(table.scores)
     chosen = np.flatnonzero(wanted & has_box & (scores >= least))
-    boxes = np.asarray(table.boxes_norm)[chosen]
-    _check_norm(boxes, chosen, what)
+    _check_norm(np.asarray(table.boxes_norm)[chosen], chosen, what)
+    inside = np.clip(np.asarray(table.boxes_norm), 0, 1)
+    chosen = chosen[(inside[chosen, 2:] > inside[chosen, :2]).all(axis=1)]
+    boxes = inside[chosen]
     classes = _class_rows(np.asarray(table.class_ids)[chosen], labels, what)
     first, person = _groups(videos[chosen], micros[chosen], *boxes.T)
     order = np.argsort(first)  # people in the order of the file
@@ -228,8 +229,15 @@ def _people(split: DataSplit, table: AvaTable, labels: LabelMap, what: str, leas
     np.maximum.at(best, person, scores[chosen].astype(np.float32))
     ids = np.full(len(table), -1, np.int64) if table.person_ids is None else table.person_ids
     rows = chosen[first]
-    inside = np.clip(boxes[first], 0, 1).astype(np.float32)
-    return _People(videos[rows], micros[rows], inside, flags, best, ids[rows], (videos[wanted], micros[wanted]))
+    return _People(
+        videos[rows],
+        micros[rows],
+        boxes[first].astype(np.float32),
+        flags,
+        best,
+        ids[rows],
+        (videos[wanted], micros[wanted]),
+    )
 
 
 def _video_rows(videos: Sequence[DataVideo], video_ids: NDArray[np.generic]) -> IntArray:
@@ -250,12 +258,13 @@ def _excluded(split: DataSplit, videos: IntArray, micros: IntArray) -> BoolArray
 
 
 def _check_norm(boxes: NDArray[np.floating], rows: IntArray, what: str) -> None:
-    far = (boxes < -_OUTSIDE) | (boxes > 1 + _OUTSIDE) | ~np.isfinite(boxes)
-    wrong = np.flatnonzero(far.any(axis=1))
+    in_pixels = box_math.beyond_frame(boxes)[1]
+    wrong = np.flatnonzero(in_pixels | ~np.isfinite(boxes).all(axis=1))
     if len(wrong):
+        way_out = "divide pixels by (width, height)" if in_pixels[wrong[0]] else "correct or remove it"
         raise AvadetError(
             f"{what}: the box of row {rows[wrong[0]] + 1} is {boxes[wrong[0]].tolist()}, expected 0-1 of the frame "
-            f"({len(wrong)} such rows); divide pixels by (width, height)"
+            f"({len(wrong)} such rows); {way_out}"
         )
 
 

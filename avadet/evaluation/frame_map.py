@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from avadet.annotations.ava import NO_CLASS, AvaTable, Keyframes
+from avadet.boxes import beyond_frame
 from avadet.evaluation.ap import average_precision, precision_recall, tie_range
 from avadet.evaluation.matching import ClassMatches, Matches, match
 from avadet.evaluation.result import FrameMapResult
 from avadet.evaluation.rows import Rows
-from avadet.types import LabelMap
+from avadet.keyframes import Rates
+from avadet.types import NORM_ROUNDING, LabelMap
 
 
 def evaluate_frame_map(
@@ -18,6 +20,7 @@ def evaluate_frame_map(
     labels: LabelMap,
     protocol: str = "activitynet",
     excluded: Keyframes | None = None,
+    fps: Rates = None,
 ) -> FrameMapResult:
     """Score detections against ground truth.
 
@@ -27,11 +30,12 @@ def evaluate_frame_map(
         labels: the classes; those not evaluated, and ids that are not in the map, are left out.
         protocol: whose rules: "activitynet", "slowfast" or "mmaction2".
         excluded: keyframes that do not count at all.
+        fps: frames per second of the videos, by which times of the files are the same keyframe; None = not known.
 
     Raises:
         AvadetError: for an unknown protocol.
     """
-    return result_of(match(ground_truth, detections, labels, protocol, excluded))
+    return result_of(match(ground_truth, detections, labels, protocol, excluded, fps))
 
 
 def result_of(matches: Matches) -> FrameMapResult:
@@ -49,7 +53,7 @@ def result_of(matches: Matches) -> FrameMapResult:
         ap_tie_lo=lowest,
         ap_tie_hi=highest,
         mean_over_detected=matches.rules.mean_over_detected,
-        warnings=tuple(_warnings(matches.found, matches.true, matches.labels)),
+        warnings=(*matches.notes, *_warnings(matches.found, matches.true, matches.labels)),
     )
 
 
@@ -68,15 +72,18 @@ def _warnings(found: Rows, true: Rows, labels: LabelMap) -> list[str]:
     known = np.isin(found.class_ids, [*labels.ids, NO_CLASS])
     listed = np.zeros(int(max(found.frames.max(initial=-1), true.frames.max(initial=-1))) + 1, np.bool_)
     listed[true.frames] = True
-    # four bytes viewed as one number: quicker than any(axis=1)
-    beyond = ((found.boxes < 0) | (found.boxes > 1)).view(np.uint32)[:, 0] > 0
+    beyond, in_pixels = beyond_frame(found.boxes)
+    odd = np.flatnonzero((found.scores < -NORM_ROUNDING) | (found.scores > 1 + NORM_ROUNDING))
+    odd = odd[np.isfinite(found.scores[odd])]
+    ids = " (ids of persons?)" if (found.scores[odd] == np.rint(found.scores[odd])).all() else ""
     counts = {
         "rows have a class id that is not in the label map; they are left out": ~known,
         "rows lie on keyframes that the ground truth does not list": ~listed[found.frames],
         "rows have a score that is NaN or infinite; NaN counts as the largest": np.isinf(found.scores),
-        "rows have a score outside 0-1": ((found.scores < 0) | (found.scores > 1)) & np.isfinite(found.scores),
-        "rows have a box that reaches outside 0-1 (pixels?)": beyond,
+        f"rows have a score outside 0-1{ids}": odd >= 0,
+        "rows have a box that reaches outside 0-1; it is scored as it is": beyond & ~in_pixels,
+        "rows have a box that reaches outside 0-1, in pixels; divide x by the width, y by the height": in_pixels,
         "rows have a box without area (x1 >= x2, y1 >= y2 or NaN); they are left out": ~found.have_area()
         & (found.class_ids != NO_CLASS),
     }
-    return [f"{count} of {len(known)} {text}" for text, mask in counts.items() if (count := int(mask.sum()))]
+    return [f"{count} of {len(known)} {text}" for text, mask in counts.items() if (count := np.count_nonzero(mask))]

@@ -19,11 +19,11 @@ import numpy as np
 from avadet.annotations.ava import AvaTable
 from avadet.boxes import iou_of_pairs
 from avadet.errors import AvadetError
-from avadet.evaluation.keyframes import number_keyframes
 from avadet.evaluation.rows import evaluated_classes
+from avadet.keyframes import join_keyframes
 from avadet.types import BoolArray, Float32Array, Float64Array, IntArray, LabelMap, Tube
 
-_OFF_GRID = 0.01
+_OFF_GRID, _MOST_OFF_GRID = 0.25, 1 / 3  # frames; share of rows that may be so far off before it is another clock
 _TIME_DECIMALS = 6
 
 
@@ -116,7 +116,7 @@ def link_detections(
         tubes, by video name, class and start.
 
     Raises:
-        AvadetError: if a time is not that of a frame at `fps`.
+        AvadetError: if more than a third of the times are a quarter of a frame or more off every frame at `fps`.
     """
     rules = linking or Linking()
     names, found = _sorted_boxes(table, labels, fps)
@@ -159,7 +159,7 @@ def _sorted_boxes(table: AvaTable, labels: LabelMap, fps: float) -> tuple[list[s
 def _number_videos(table: AvaTable, rows: IntArray) -> tuple[list[str], IntArray]:
     """Names of the videos, sorted, and the place of each row's video among them."""
     names = table.video_ids[rows]
-    by_appearance = number_keyframes([(names, np.zeros(len(rows)))])[0]
+    by_appearance = join_keyframes([(names, np.zeros(len(rows)))]).numbers[0]
     _, first = np.unique(by_appearance, return_index=True)
     shown = [str(names[row]) for row in first]
     rank = np.argsort(np.argsort(np.array(shown, dtype=object)))
@@ -167,10 +167,11 @@ def _number_videos(table: AvaTable, rows: IntArray) -> tuple[list[str], IntArray
 
 
 def _frame_numbers(table: AvaTable, rows: IntArray, fps: float) -> IntArray:
+    """The nearest frame to each time, from 0; times of another clock, as rounding never leaves them, are refused."""
     exact = table.times_s[rows] * fps
     frames = np.rint(exact)
-    wrong = np.flatnonzero(np.abs(exact - frames) > _OFF_GRID)
-    if len(wrong):
+    wrong = np.flatnonzero(np.abs(exact - frames) >= _OFF_GRID - 1e-6)
+    if len(wrong) > _MOST_OFF_GRID * len(rows):
         row = rows[wrong[0]]
         raise AvadetError(
             f"detections at {table.times_s[row]:g} s of video '{table.video_ids[row]}' are on no frame at {fps:g} "

@@ -18,6 +18,7 @@ from avadet.evaluation.ap import claim_once, nearest_truth
 from avadet.evaluation.best_rows import BestRows
 from avadet.evaluation.protocols import MIN_IOU, Protocol, protocol_rules
 from avadet.evaluation.rows import Rows, prepare
+from avadet.keyframes import Rates
 from avadet.types import BoolArray, Float64Array, IntArray, LabelMap
 
 
@@ -54,6 +55,7 @@ class Matches:
         is_excluded: bool (number of keyframes,), what is not scored; `Rows.frames` are positions in it.
         frame_videos: int64 (number of keyframes,), number of each keyframe's video, from 0.
         video_names: the name of each number; "" for the number that keyframes share which only exclusions name.
+        notes: what a reader should know of keyframes whose times differ from file to file.
     """
 
     labels: LabelMap
@@ -64,6 +66,7 @@ class Matches:
     is_excluded: BoolArray
     frame_videos: IntArray
     video_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_videos(self) -> int:
@@ -82,13 +85,14 @@ def match(
     labels: LabelMap,
     protocol: str = "activitynet",
     excluded: Keyframes | None = None,
+    fps: Rates = None,
 ) -> Matches:
     """Match detections to ground truth; arguments and errors as `frame_map.evaluate_frame_map`."""
     rules = protocol_rules(protocol)
-    found, true, is_excluded = prepare(detections, ground_truth, labels, excluded)
+    found, true, is_excluded, notes = prepare(detections, ground_truth, labels, excluded, fps)
     frame_videos, video_names = _videos([(found.frames, detections), (true.frames, ground_truth)], len(is_excluded))
     classes = match_rows(found, true, len(labels), rules, is_excluded)
-    return Matches(labels, rules, found, true, classes, is_excluded, frame_videos, video_names)
+    return Matches(labels, rules, found, true, classes, is_excluded, frame_videos, video_names, tuple(notes))
 
 
 def match_rows(

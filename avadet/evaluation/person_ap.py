@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from avadet.annotations.ava import AvaTable, Keyframes
 from avadet.annotations.coco import NOMINAL_SIZE_HW
-from avadet.evaluation.keyframes import number_keyframes
-from avadet.types import BoolArray, Float64Array, IntArray
+from avadet.boxes import beyond_frame
+from avadet.keyframes import Rates, join_keyframes
+from avadet.types import NORM_ROUNDING, BoolArray, Float64Array, IntArray
 
 THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Least scores at which recall and precision are told."""
@@ -118,6 +119,7 @@ def evaluate_persons(
     boxes: AvaTable,
     excluded: Keyframes | None = None,
     size_hw: tuple[int, int] = NOMINAL_SIZE_HW,
+    fps: Rates = None,
 ) -> PersonApResult:
     """Score boxes of people against ground truth, with pycocotools.
 
@@ -127,12 +129,14 @@ def evaluate_persons(
         excluded: keyframes that do not count at all.
         size_hw: (height, width) px of a nominal frame: small, medium and large are areas of it. Nothing else hangs
             on it, as AVA's boxes are 0-1 of frames whose size no file tells.
+        fps: frames per second of the videos, by which times of the files are the same keyframe; None = not known.
     """
     tables = [(table.video_ids, table.times_s) for table in (boxes, ground_truth, excluded) if table is not None]
-    numbers = number_keyframes(tables)
+    joined = join_keyframes(tables, fps, reference=1)
+    numbers = joined.numbers
     listed = np.setdiff1d(numbers[1], numbers[2]) if excluded is not None else np.unique(numbers[1])
     true, found = _People.of(ground_truth, numbers[1]), _People.of(boxes, numbers[0])
-    warnings = _warnings(true, found, numbers[1])
+    warnings = [*joined.notes(), *_warnings(true, found, numbers[1])]
     ids = None if ground_truth.person_ids is None else np.asarray(ground_truth.person_ids, np.float64)
     true = true.distinct(np.isin(true.frames, listed) & true.have_area(), ids)
     found = found.distinct(np.isin(found.frames, listed) & found.have_area() & ~np.isnan(found.scores))
@@ -240,11 +244,13 @@ def _dataset(people: _People, listed: IntArray, size_hw: tuple[int, int]) -> dic
 def _warnings(true: _People, found: _People, true_frames: IntArray) -> list[str]:
     """What is accepted but is hardly meant, with counts."""
     unlisted = ~np.isin(found.frames, true_frames)
+    beyond, in_pixels = beyond_frame(found.boxes)
     masks = {
         "rows lie on keyframes that the ground truth does not list; they are left out": unlisted,
         "rows have a score that is NaN; they are left out": np.isnan(found.scores),
-        "rows have a score outside 0-1": (found.scores < 0) | (found.scores > 1),
-        "rows have a box that reaches outside 0-1 (pixels?)": np.asarray((found.boxes < 0) | (found.boxes > 1)).any(1),
+        "rows have a score outside 0-1": np.abs(found.scores - 0.5) > 0.5 + NORM_ROUNDING,
+        "rows have a box that reaches outside 0-1; it is scored as it is": beyond & ~in_pixels,
+        "rows have a box that reaches outside 0-1, in pixels; divide x by the width, y by the height": in_pixels,
         "rows have a box without area (x1 >= x2, y1 >= y2 or NaN); they are left out": found.have_box()
         & ~found.have_area(),
     }

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, Keyframes
-from avadet.evaluation.keyframes import number_keyframes
+from avadet.keyframes import Rates, join_keyframes
 from avadet.types import BoolArray, Float64Array, IntArray, LabelMap
 
 _LARGEST_TABLE = 1 << 16
@@ -51,19 +51,26 @@ class Rows:
 
 
 def prepare(
-    detections: AvaTable, ground_truth: AvaTable, labels: LabelMap, excluded: Keyframes | None
-) -> tuple[Rows, Rows, BoolArray]:
+    detections: AvaTable,
+    ground_truth: AvaTable,
+    labels: LabelMap,
+    excluded: Keyframes | None,
+    fps: Rates = None,
+) -> tuple[Rows, Rows, BoolArray, list[str]]:
     """Number the keyframes of all tables together.
 
     Returns:
-        detections, ground truth, and which keyframes are excluded: bool (number of keyframes,).
+        detections, ground truth, which keyframes are excluded: bool (number of keyframes,), and what a reader should
+        know of times that differ.
     """
     tables = [(table.video_ids, table.times_s) for table in (detections, ground_truth, excluded) if table is not None]
-    numbers = number_keyframes(tables)
+    joined = join_keyframes(tables, fps, reference=1)
+    numbers = joined.numbers
     is_excluded = np.zeros(max((int(n.max(initial=-1)) for n in numbers), default=-1) + 1, np.bool_)
     if excluded is not None:
         is_excluded[numbers[2]] = True
-    return _rows(detections, numbers[0], labels), _rows(ground_truth, numbers[1], labels), is_excluded
+    found, true = _rows(detections, numbers[0], labels), _rows(ground_truth, numbers[1], labels)
+    return found, true, is_excluded, joined.notes()
 
 
 def _rows(table: AvaTable, frames: IntArray, labels: LabelMap) -> Rows:

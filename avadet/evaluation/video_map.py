@@ -26,9 +26,9 @@ from avadet.boxes import iou_of_pairs
 from avadet.errors import AvadetError
 from avadet.evaluation.ap import average_precision, claim_once, precision_recall
 from avadet.evaluation.frame_map import evaluate_frame_map
-from avadet.evaluation.keyframes import number_keyframes
 from avadet.evaluation.linking import Linking, Trimming, link_detections, spans
 from avadet.evaluation.result import FrameMapResult, or_none
+from avadet.keyframes import join_keyframes
 from avadet.types import Float64Array, IntArray, LabelMap, Tube
 
 THRESHOLDS = (0.2, 0.5, 0.75)
@@ -118,6 +118,7 @@ def evaluate_video_map(
     labels: LabelMap,
     thresholds: Sequence[float] = THRESHOLDS,
     counts_last_frame: bool = True,
+    fps: float | None = None,
 ) -> VideoMapResult:
     """Score found tubes against true ones.
 
@@ -128,6 +129,7 @@ def evaluate_video_map(
         labels: the classes; those not evaluated are left out.
         thresholds: least overlaps of a match, inclusive.
         counts_last_frame: how lengths are counted, see the module.
+        fps: frames per second, by which moments of two tubes are the same frame (`avadet.keyframes`); None = not known.
 
     Raises:
         AvadetError: if a threshold is not above 0.
@@ -145,7 +147,7 @@ def evaluate_video_map(
         found = [tube for tube in counted if tube.class_index == index]
         num_gt[index], num_tubes[index] = len(true), len(found)
         if true:
-            ap[:, index], num_tp[:, index] = _score(true, found, all_thresholds, counts_last_frame)
+            ap[:, index], num_tp[:, index] = _score(true, found, all_thresholds, counts_last_frame, fps)
     few = len(thresholds)
     away = len(tubes) - len(counted)
     warnings = [f"{away} of {len(tubes)} tubes lie in videos without ground truth; they are left out"] if away else []
@@ -197,27 +199,26 @@ def score_tubes(
         raise AvadetError(f"{detections} and {ground_truth} have no video in common ({example}); names must be equal")
     trim = trimming or (None if spec.fills_clip else Trimming())
     tubes = link_detections(in_truth, labels, spec.fps, linking, trim)
-    result = evaluate_video_map(truth, tubes, labels, thresholds, spec.counts_last_frame)
-    frames = _frame_map(truth, in_truth, labels)
+    result = evaluate_video_map(truth, tubes, labels, thresholds, spec.counts_last_frame, spec.fps)
+    frames = _frame_map(truth, in_truth, labels, spec.fps)
     return replace(result, frames=frames, warnings=(*_left_out(found, in_truth), *frames.warnings))
 
 
 def overlaps(
-    tubes: Sequence[Tube], truth: Sequence[Tube], counts_last_frame: bool = True
+    tubes: Sequence[Tube], truth: Sequence[Tube], counts_last_frame: bool = True, fps: float | None = None
 ) -> tuple[IntArray, IntArray, Float64Array]:
     """Spatio-temporal IoU of every found and true tube that share a frame of a video.
-
-    Moments are one frame if they agree to a microsecond.
 
     Args:
         tubes: found.
         truth: true.
         counts_last_frame: how lengths are counted, see the module.
+        fps: frames per second, by which moments are the same frame (`avadet.keyframes`); None = not known.
 
     Returns:
         of each pair its place in `tubes` and in `truth`, int64, rising, and the overlap float64, 0-1.
     """
-    (frames, owners, boxes), (true_frames, true_owners, true_boxes) = _rows_of(tubes, truth)
+    (frames, owners, boxes), (true_frames, true_owners, true_boxes) = _rows_of(fps, tubes, truth)
     by_frame = np.argsort(true_frames, kind="stable")
     true_frames = true_frames[by_frame]
     first = np.searchsorted(true_frames, frames, side="left")
@@ -236,8 +237,8 @@ def overlaps(
     return of_tubes, of_truth, sums / shared * share
 
 
-def _rows_of(*groups: Sequence[Tube]) -> list[tuple[IntArray, IntArray, Float64Array]]:
-    """Of each group of tubes, box by box: number of the frame, place of the tube, box float64 (n, 4)."""
+def _rows_of(fps: float | None, *groups: Sequence[Tube]) -> list[tuple[IntArray, IntArray, Float64Array]]:
+    """Of each group of tubes, true ones last, box by box: number of the frame, place of the tube, box (n, 4)."""
     tables = []
     for tubes in groups:
         names = np.empty(len(tubes), dtype=object)
@@ -247,17 +248,21 @@ def _rows_of(*groups: Sequence[Tube]) -> list[tuple[IntArray, IntArray, Float64A
         times_s = np.concatenate([np.zeros(0), *(tube.times_s for tube in tubes)])
         boxes = np.concatenate([np.zeros((0, 4)), *(tube.boxes_norm for tube in tubes)]).astype(np.float64)
         tables.append((names[owners], times_s, owners, boxes))
-    numbers = number_keyframes([table[:2] for table in tables])
+    numbers = join_keyframes([table[:2] for table in tables], fps, reference=len(tables) - 1).numbers
     return [(frames, owners, boxes) for frames, (_, _, owners, boxes) in zip(numbers, tables)]
 
 
 def _score(
-    truth: Sequence[Tube], tubes: Sequence[Tube], thresholds: Sequence[float], counts_last_frame: bool
+    truth: Sequence[Tube],
+    tubes: Sequence[Tube],
+    thresholds: Sequence[float],
+    counts_last_frame: bool,
+    fps: float | None,
 ) -> tuple[list[float], list[int]]:
     """AP and true positives of one class at each threshold."""
     nearest = np.full(len(tubes), -1, np.int64)
     best = np.zeros(len(tubes))
-    of_tubes, of_truth, overlap = overlaps(tubes, truth, counts_last_frame)
+    of_tubes, of_truth, overlap = overlaps(tubes, truth, counts_last_frame, fps)
     # the largest overlap comes last and stays; of equal ones the first true tube
     order = np.lexsort((-of_truth, overlap))
     nearest[of_tubes[order]] = of_truth[order]
@@ -268,13 +273,13 @@ def _score(
     return ap, [int(one.sum()) for one in hits]
 
 
-def _frame_map(truth: Sequence[Tube], found: AvaTable, labels: LabelMap) -> FrameMapResult:
+def _frame_map(truth: Sequence[Tube], found: AvaTable, labels: LabelMap, fps: float) -> FrameMapResult:
     """Frame-mAP by the rules of the field's tube scripts."""
     true = tube_table(truth, labels)
     scores = np.ones(len(found)) if found.scores is None else found.scores
     falling = np.argsort(scores, kind="stable")[::-1]
     # "slowfast" counts all frames and boxes and matches in the order of rows, here that of falling scores
-    result = evaluate_frame_map(true, found.rows(falling), labels, "slowfast")
+    result = evaluate_frame_map(true, found.rows(falling), labels, "slowfast", fps=fps)
     return replace(result, protocol="tubes", reference="as ACT-detector ACT.py frameAP; AP of PASCAL VOC")
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.errors import AvadetError
 from avadet.inference.feature_bank import Watch, bank_of_video
 from avadet.inference.pipeline import Event, stream
 from avadet.inference.sinks import Action, named_actions
 from avadet.inference.smoothing import WINDOW_S, Smoothing, smoothed
+from avadet.keyframes import tolerance_s
 from avadet.models import zoo
 from avadet.models.devices import choose_device
 from avadet.models.lfb import FeatureBank
@@ -22,7 +23,7 @@ from avadet.models.zoo import LoadedModel
 from avadet.persons.load import TINY, default_interval_s, load_detector
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tracking import PersonTracker
-from avadet.types import ActionDetections, Float64Array, LabelMap, PersonDetector
+from avadet.types import ActionDetections, Float64Array, LabelMap, PersonDetector, VideoInfo
 from avadet.video.read import VideoReader
 
 EVERY_S = 1.0
@@ -60,7 +61,7 @@ class Setup:
             bank: of this video, as `first_pass` made it; None = made now, before the first event, from its file, if
                 the model reads one.
         """
-        known_s = self.known_keyframes_s(video.info.path.stem)
+        known_s = self.known_keyframes_s(video.info)
         if bank is None:
             bank = self.first_pass(video.info.path, overlap)
         events = stream(
@@ -98,22 +99,38 @@ class Setup:
                 self.model.bank,
                 self.persons,
                 every_s=self.every_s or EVERY_S,
-                keyframes_s=self.known_keyframes_s(video.stem),
+                keyframes_s=self.known_keyframes_s(reader.info),
                 batch=self.batch,
                 overlap=overlap,
                 watch=watch,
             )
 
-    def known_keyframes_s(self, video_id: str) -> list[float] | None:
+    def known_keyframes_s(self, info: VideoInfo) -> list[float] | None:
         """The keyframes of a video that known boxes ask for, seconds; None with a detector.
 
+        Those before the video's first frame are left out, as are those after its last, which `pipeline.stream` finds.
+
         Raises:
-            AvadetError: if the known boxes have no such video.
+            AvadetError: if the known boxes have no such video, or all of its lie before the first frame.
         """
         if not isinstance(self.persons, PrecomputedBoxes):
             return None
-        times_s: list[float] = thinned(self.persons.times_s(video_id), self.every_s).tolist()
-        return times_s
+        times_s, fps = self.persons.times_s(info.path.stem), float(info.fps)
+        inside = times_s[self.early_keyframes(info) :]
+        if not len(inside):
+            raise AvadetError(
+                f"the boxes of video '{info.path.stem}' end at {times_s[-1]:g} s, before its first frame at 0 s; "
+                "times must count from the first frame of the file"
+            )
+        keyframes_s: list[float] = thinned(inside, self.every_s, fps).tolist()
+        return keyframes_s
+
+    def early_keyframes(self, info: VideoInfo) -> int:
+        """How many keyframes of known boxes lie before the video's first frame, by half a frame or more."""
+        if not isinstance(self.persons, PrecomputedBoxes):
+            return 0
+        times_s = self.persons.times_s(info.path.stem)
+        return int(np.searchsorted(times_s, -tolerance_s(float(info.fps)), side="right"))
 
 
 class Inference:
@@ -242,7 +259,7 @@ def load_people(
         detector: name or path.
         boxes: AVA-style CSV, or None.
         device: "cpu", "cuda", ...
-        threshold: lowest person score, 0-1; None = the detector's own, or for boxes none.
+        threshold: lowest person score, 0-1; None = the detector's own, for boxes 0.
 
     Returns:
         the people's source, and how many seconds apart it is worth asking between keyframes (None = never).
@@ -251,7 +268,7 @@ def load_people(
         AvadetError: for an unknown name, or a file that is not right.
     """
     if boxes is not None:
-        return PrecomputedBoxes(read_boxes(boxes)), None
+        return PrecomputedBoxes(read_boxes(boxes), threshold or 0.0), None
     return load_detector(detector, device, threshold), default_interval_s(detector)
 
 
@@ -261,14 +278,18 @@ def check_every(every: float | None) -> None:
         raise AvadetError(f"every must be a positive number of seconds, got {every}")
 
 
-def thinned(times_s: Float64Array, every_s: float | None) -> Float64Array:
+def thinned(times_s: Float64Array, every_s: float | None, fps: float | None = None) -> Float64Array:
     """Keep the first of these times in each stretch [n, n + 1) * `every_s`; None keeps them all.
+
+    A time that is the same keyframe as the beginning of a stretch (`avadet.keyframes`) lies in it.
 
     Args:
         times_s: float64 (T,) seconds, increasing.
         every_s: seconds.
+        fps: frames per second of the video; None = not known.
     """
     if every_s is None:
         return times_s
-    stretch = np.floor(times_s / every_s + 1e-6)
+    near_s = 0.99 * min(tolerance_s(fps), every_s / 2)
+    stretch = np.floor((times_s + near_s) / every_s)
     return np.asarray(times_s[np.diff(stretch, prepend=-np.inf) > 0])

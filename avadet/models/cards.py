@@ -94,17 +94,9 @@ def labels_of(card: dict[str, Any]) -> LabelMap:
     Raises:
         AvadetError: if the name is unknown or the fields are wrong.
     """
-    labels = card["labels"]
-    if isinstance(labels, str):
-        from avadet.labels import evaluated_part, read_label_map
+    from avadet.labels import labels_of_card
 
-        whole = read_label_map(labels)
-        return evaluated_part(whole) if card.get("classes") == "evaluated" else whole
-    try:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in labels.items()}
-        return LabelMap(**fields)
-    except (TypeError, AttributeError) as error:
-        raise AvadetError(f"model card '{card['name']}': labels are wrong: {error}") from error
+    return labels_of_card(card, f"model card '{card['name']}'")
 
 
 def scores_of(card: dict[str, Any], labels: LabelMap) -> ScoreRule:

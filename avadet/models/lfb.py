@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.files import whole_file
+from avadet.keyframes import ROUNDING_S
 from avadet.types import Float32Array, Float64Array
 
 FORMAT = "avadet feature bank 1"
@@ -128,9 +129,10 @@ class BankFile:
 
 
 def _rows_around(times_s: Float64Array, time_s: float, window_s: float) -> slice:
-    """Rows at most half a window from a moment; all in seconds."""
-    first = int(np.searchsorted(times_s, time_s - window_s / 2, side="left"))
-    end = int(np.searchsorted(times_s, time_s + window_s / 2, side="right"))
+    """Rows at most half a window from a moment, whatever their last digits; all in seconds."""
+    half_s = window_s / 2 + ROUNDING_S
+    first = int(np.searchsorted(times_s, time_s - half_s, side="left"))
+    end = int(np.searchsorted(times_s, time_s + half_s, side="right"))
     return slice(first, end)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avadet import boxes
-from avadet.types import PersonBoxes
+from avadet.types import NORM_ROUNDING, PersonBoxes
 
 
 def tidy(
@@ -34,7 +34,7 @@ def tidy(
     boxes_px = np.asarray(boxes_px, np.float32).reshape(-1, 4)
     scores = np.asarray(scores, np.float32).reshape(-1)
     usable = np.isfinite(boxes_px).all(axis=1) & np.isfinite(scores)
-    usable[usable] &= (scores[usable] >= threshold) & (np.abs(scores[usable] - 0.5) <= 0.5 + 1e-5)
+    usable[usable] &= (scores[usable] >= threshold) & (np.abs(scores[usable] - 0.5) <= 0.5 + NORM_ROUNDING)
     inside, scores = boxes.clip_px(boxes_px[usable], size_hw), np.clip(scores[usable], 0.0, 1.0)
     large = (inside[:, 2:] - inside[:, :2] >= min_side_px).all(axis=1)
     inside, scores = inside[large], scores[large]

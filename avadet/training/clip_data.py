@@ -23,6 +23,7 @@ from avadet.data.transforms import Augmentation
 from avadet.data.video_facts import within_files
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
+from avadet.keyframes import join_keyframes
 from avadet.models.detector import ActionModel
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
@@ -206,7 +207,7 @@ def read_clip_data(config: DataConfig, person_score: float | None, keep_best: bo
         people = training_targets(scored, data.labels)
     else:
         people = scoring_targets(scored, data.labels, person_score, keep_best=keep_best, keep_empty=True)
-    notes = tuple(dict.fromkeys([*short, *short_too]))
+    notes = tuple(dict.fromkeys([*train.notes, *scored.notes, *short, *short_too]))
     return ClipData(data, training_targets(train, data.labels, rule), scored, people, notes=notes)
 
 
@@ -274,7 +275,6 @@ class ClipScore:
     def _truth(self) -> AvaTable:
         """The split's annotations, of the keyframes that are scored."""
         table, targets = self.split.table, self.targets
-        wanted = {(targets.key(keyframe).video_id, targets.key(keyframe).time_s) for keyframe in range(len(targets))}
-        times = np.asarray(table.times_s).round(6)
-        keep = np.array([(str(name), time) in wanted for name, time in zip(table.video_ids, times.tolist())], np.bool_)
-        return table.rows(keep)
+        names = np.array([video.video_id for video in targets.videos], object)[targets.video_rows]
+        scored, rows = join_keyframes([(names, targets.times_s), (table.video_ids, table.times_s)]).numbers
+        return table.rows(np.isin(rows, scored))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from avadet import boxes as box_math
 from avadet.annotations.ava import AvaTable
-from avadet.annotations.jhmdb import JhmdbVideo, write_ground_truth
+from avadet.annotations.jhmdb import FPS, JhmdbVideo, write_ground_truth
 from avadet.data.dataset import readable_rows
 from avadet.data.frame_store import FrameStore, StoredVideo
 from avadet.data.loader import gather_clips
@@ -23,7 +23,7 @@ from avadet.evaluation.result import FrameMapResult
 from avadet.models.detector import ActionDetector, ActionModel, BoxFeatures
 from avadet.models.lfb import WINDOW_S, BankWindow, FeatureBank, bank_window
 from avadet.models.zoo import LoadedModel
-from avadet.persons.precomputed import NEAR_S, PrecomputedBoxes
+from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import (
     ActionDetections,
     ClipSpec,
@@ -205,15 +205,15 @@ def _known_people(
 ) -> list[PersonBoxes]:
     """The people of every row's moment; nobody where the file names no such moment."""
     name = name_in_boxes(persons, video)
-    times_s, known_s = video.times_s[rows], persons.times_s(name)
-    missing = np.abs(times_s[:, None] - known_s[None]).min(axis=1) >= NEAR_S
+    times_s = video.times_s[rows]
+    missing = ~persons.names(name, times_s, FPS)
     if 2 * missing.sum() > len(rows):
         raise AvadetError(
             f"the boxes of video '{name}' tell of {len(rows) - missing.sum()} of its {len(rows)} scored moments (of "
             f"{times_s[missing][0]:g} s, for one, they do not); look for people in every frame: "
-            "`avadet detect-persons --every 0.0333333`"
+            "`avadet detect-persons --every 1/30`"
         )
-    return [persons.at(name, time_s, size_hw) for time_s in times_s.tolist()]
+    return [persons.at(name, time_s, size_hw, FPS) for time_s in times_s.tolist()]
 
 
 def name_in_boxes(persons: PrecomputedBoxes, video: JhmdbVideo) -> str:

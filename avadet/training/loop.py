@@ -97,7 +97,8 @@ def _set_up(
     if processes.rank:
         torch.manual_seed(config.seed + processes.rank)
     among = f" and {processes.count - 1} more like it" if processes.count > 1 else ""
-    for line in [*described, origin, f"device: {device}{among}; run folder: {folder.path}"]:
+    boxes_notes = [f"{config.evaluate.boxes}: {note}" for note in getattr(score, "notes", ())]
+    for line in [*described, *boxes_notes, origin, f"device: {device}{among}; run folder: {folder.path}"]:
         say(line)
     return Run(config, processes, requests, folder, data, score, trainer, say, maker, progress)
 

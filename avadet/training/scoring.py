@@ -53,6 +53,11 @@ class JhmdbScore:
     frame_step: int
     processes: Processes
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the people found before decided or left out, one line each."""
+        return () if self.people is None else self.people.notes
+
     def __call__(self, model: ActionModel, progress: bool = False) -> Outcome:
         """Score a model, in eval mode and on the scorer's device."""
         rank, count = self.processes.rank, self.processes.count

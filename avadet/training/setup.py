@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
 from avadet.config import ClipConfig, Config, DataConfig, LossConfig, ModelConfig
 from avadet.data.dataset import KeyframeDataset, SceneSource, hold_out, readable_rows
@@ -22,6 +22,7 @@ from avadet.labels import evaluated_part, read_label_map
 from avadet.models import zoo
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.detector import ActionDetector, ActionModel
+from avadet.models.label_sources import read_labels
 from avadet.models.layouts import ACAR, AVADET, PICTURES
 from avadet.models.layouts.recipes import AVA_EVALUATED
 from avadet.models.picture_start import start_from_pictures
@@ -307,14 +308,13 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
     """
     path = Path(checkpoint.source)
     if model.init_labels is not None:
-        return read_label_map(model.init_labels).names
+        return read_labels(model.init_labels).names
     if checkpoint.layout == AVADET:
         try:
             return labels_of(read_card(path.with_suffix(".json"))).names
         except AvadetError:
             return None  # weights may lie without their card
-    weight = checkpoint.tensors.get("head.proj.weight")
-    count = 0 if weight is None else len(weight)
+    count = len(checkpoint.tensors.get("head.proj.weight", ()))
     if checkpoint.layout == ACAR and count == AVA_EVALUATED:
         return evaluated_part(read_label_map("ava_v2.2")).names
     return read_label_map("ava_v2.2").names if count == zoo.AVA_CLASSES else None

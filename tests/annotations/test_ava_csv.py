@@ -13,7 +13,6 @@ from avadet.annotations.ava import (
     AvaTable,
     detection_rows,
     format_time,
-    read_boxes,
     read_detections,
     read_excluded,
     read_ground_truth,
@@ -87,11 +86,14 @@ def test_ground_truth_with_and_without_person_ids(tmp_path: Path) -> None:
     assert table.person_ids is not None
     assert table.person_ids.tolist() == [7]
     assert read_ground_truth(write(tmp_path, "v,902,0,0,1,1,12\n")).person_ids is None
+    some = read_ground_truth(write(tmp_path, "v,902,0,0,1,1,12,7\nv,902,0,0,1,1,12\nv,903\n")).person_ids
+    assert some is not None
+    assert some.tolist() == [7, -1, -1]
 
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     path = write(tmp_path, "")
-    assert len(read_detections(path)) == len(read_ground_truth(path)) == len(read_boxes(path)) == 0
+    assert len(read_detections(path)) == len(read_ground_truth(path)) == 0
 
 
 def test_excluded_keyframes(tmp_path: Path) -> None:
@@ -171,45 +173,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_detections(binary)
 
 
-def test_boxes_of_every_width(tmp_path: Path) -> None:
-    table = read_boxes(write(tmp_path, "v,0,0,0,1,1\nv,0.5,0,0,0.5,1,,0.25\nv,1,0,0,0.5,1,12\n"))
-    assert table.class_ids.tolist() == [0, 0, 12]
-    assert table.scores is not None
-    assert table.scores.tolist() == [1.0, 0.25, 1.0]
-    assert read_boxes(write(tmp_path, "v,0,0,0,1,1\n")).scores is None
-    assert read_boxes(write(tmp_path, "v,0,0,0,1,1,,0.5\n")).class_ids.tolist() == [0]
-
-
 @pytest.mark.parametrize(
-    ("box", "says"),
+    ("time_s", "text"),
     [
-        ("32,24,160,216", r"column 3 \(x1\) is '32', expected from 0 to 1; divide pixels"),
-        ("0,0,nan,1", r"column 5 \(x2\) is 'nan', expected a finite number"),
-        ("0,inf,1,1", r"column 4 \(y1\) is 'inf', expected a finite number"),
-        ("0.5,0,0.25,1", r"columns 3 and 5 \(x1, x2\) is '0.5' and '0.25', expected the smaller one first"),
-        ("0,0.5,1,0.5", r"columns 4 and 6 \(y1, y2\)"),
-        ("-0.1,0,1,1", r"column 3 \(x1\) is '-0.1'"),
+        (902.0, "902"),
+        (0.0, "0"),
+        (12.5, "12.5"),
+        (1 / 30, "0.033333"),
+        (100.0, "100"),
+        (2 / 3, "0.666667"),
+        (-3e-7, "0"),
     ],
-)
-def test_boxes_for_people_must_be_boxes(tmp_path: Path, box: str, says: str) -> None:
-    path = write(tmp_path, f"v,0,0,0,1,1\nv,1,{box}\n")
-    with pytest.raises(AvadetError, match=rf":2: {says}"):
-        read_boxes(path)
-
-
-def test_a_file_full_of_pixels_is_one_complaint(tmp_path: Path) -> None:
-    with pytest.raises(AvadetError, match=r":1: .*and 19 more such rows.*stopped at 20") as error:
-        read_boxes(write(tmp_path, "v,1,32,24,160,216\n" * 50))
-    assert "\n" not in str(error.value)
-
-
-def test_scores_of_boxes_lie_in_0_1(tmp_path: Path) -> None:
-    with pytest.raises(AvadetError, match=r":2: column 8 \(score\) is 1.5, expected a number from 0 to 1"):
-        read_boxes(write(tmp_path, "v,0,0,0,1,1,,0.5\nv,0,0,0,1,1,,1.5\n"))
-
-
-@pytest.mark.parametrize(
-    ("time_s", "text"), [(902.0, "902"), (0.0, "0"), (12.5, "12.5"), (1 / 30, "0.033333"), (100.0, "100")]
 )
 def test_times_are_written_short(time_s: float, text: str) -> None:
     assert format_time(time_s) == text
@@ -244,12 +218,6 @@ def test_written_and_read_again(tmp_path: Path, name: str) -> None:
     assert table.times_s.tolist() == [902.0] * 4 + [0.333333] * 4
     assert table.boxes_norm[::4] == pytest.approx(found().boxes_norm[[0, 0]], abs=1e-6)
     assert table.scores == pytest.approx(np.tile(found().scores.reshape(-1), 2), abs=1e-6)
-
-
-@pytest.mark.parametrize("cell", ["", " ", "12", " 12 "])
-def test_a_box_needs_no_action(tmp_path: Path, cell: str) -> None:
-    table = read_boxes(write(tmp_path, f"v,902,0.1,0.2,0.5,0.9,{cell},0.75\n"))
-    assert table.class_ids.tolist() == [12 if cell.strip() else 0]
 
 
 def test_columns_are_of_one_length() -> None:

@@ -102,6 +102,7 @@ def test_scores_of_a_person(tmp_path: Path) -> None:
         TRUTH,
         "v,1\nv,2\n",
         "v,1\nv,1\n",
+        "v,0.366666,0,0,1,1,12,7\nv,0.366667,0,0,1,1,79,7\nv,0.37,0,0,0.5,1,12,8\n",
         "v,-0,0,0,1,1\nv,0,0,0,1,1\nv,0.0,0,0,1,1\n",
         "v,1,0,0,1,1\nv,0.033333,0,0.1,1,0.2\n",
         "v,1,0,0,1,1,12\nv,1,0,0,1,1,79\n",
@@ -115,6 +116,13 @@ def test_scores_of_a_person(tmp_path: Path) -> None:
 )
 def test_there_and_back_is_the_same_text(tmp_path: Path, text: str) -> None:
     assert there_and_back(write(tmp_path, text), tmp_path) == text
+
+
+def test_a_keyframe_is_one_image_whatever_the_digits(tmp_path: Path) -> None:
+    text = "v,0.366666,0,0,1,1,12,7\nv,0.366667,0,0,1,1,79,7\nv,0.4,0,0,1,1,12,7\n"
+    document = to_coco(read_ava_rows(write(tmp_path, text)))
+    assert [image["time_s"] for image in document["images"]] == [0.366666, 0.4]
+    assert [entry["action_ids"] for entry in document["annotations"]] == [[12, 79], [12]]
 
 
 def test_any_valid_file_comes_back(tmp_path: Path) -> None:

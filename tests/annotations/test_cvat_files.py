@@ -10,8 +10,9 @@ import pytest
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import AvaRow, read_ava_rows, row_cells, write_ava_rows
 from avadet.annotations.coco import to_coco
+from avadet.annotations.coco_entries import Misfit
 from avadet.annotations.cvat import read_cvat, write_cvat
-from avadet.annotations.foreign import Footage
+from avadet.annotations.foreign import Footage, keyframe_of_picture
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
 
@@ -223,3 +224,26 @@ def test_up_to_20_problems_at_once(tmp_path: Path) -> None:
     told = str(error.value).splitlines()
     assert [int(line.split(":")[1]) for line in told] == list(range(3, 23))
     assert told[-1].endswith("stopped at 20, there may be more")
+
+
+@pytest.mark.parametrize(
+    ("name", "footage", "ways_out", "keyframe"),
+    [
+        ("000.png", Footage(), ["--video NAME", "add --fps N"], None),
+        ("000.png", Footage(fps=lambda video_id: 25.0), ["--video NAME"], None),
+        ("first.png", Footage(fps=lambda video_id: 25.0, video_id="v"), ["the number of their frame"], None),
+        ("000.png", Footage(fps=lambda video_id: 25.0, video_id="v"), [], ("v", 0.0)),
+        ("v/050.png", Footage(fps=lambda video_id: 25.0), [], ("v", 2.0)),
+    ],
+)
+def test_a_picture_whose_name_says_too_little(
+    name: str, footage: Footage, ways_out: list[str], keyframe: tuple[str, float] | None
+) -> None:
+    """What was given already is not asked for again."""
+    if keyframe is not None:
+        assert keyframe_of_picture(name, footage) == keyframe
+        return
+    with pytest.raises(Misfit) as misfit:
+        keyframe_of_picture(name, footage)
+    for option in ("--video NAME", "add --fps N", "the number of their frame"):
+        assert (option in str(misfit.value)) == (option in ways_out)

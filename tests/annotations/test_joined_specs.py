@@ -76,7 +76,7 @@ def test_counts_add_up_and_every_video_keeps_its_clock(data: DataSet) -> None:
         ("a", 100), ("b", 900), ("c", 12), ("d", 900)
     ]  # fmt: skip
     assert len(split.table) == sum(len(part.table) for part in parts) == 7
-    assert split.table.person_ids is not None and split.table.person_ids.tolist() == [7, 7, 8, 1, -1, -1, -1]
+    assert split.table.person_ids is not None and split.table.person_ids.tolist() == [7, 7, 8, -1, -1, -1, -1]
     assert split.lines is not None and split.lines.tolist() == [1, 2, 3, 4, 1, 2, 3]
     assert (split.excluded.video_ids.tolist(), split.excluded.times_s.tolist()) == (["d"], [903])
     assert split.proposals is None

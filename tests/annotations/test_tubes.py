@@ -142,9 +142,10 @@ def test_written_tubes_are_read_again(tmp_path: Path) -> None:
     ("lines", "says"),
     [
         ([f"v,1,{BOX},7,1", f"v,1,{BOX},7,1"], "two boxes of class 7 in video 'v' at 1 s, both of person 1"),
+        ([f"v,1,{BOX},7,1", f"v,1.000001,{BOX},7,1"], "at 1 s, both of person 1"),
         ([f"v,1,{BOX},7", f"v,1,{BOX},7"], "nobody has a person id; tubes need an eighth column"),
         ([f"v,1,{BOX},8,1"], "class id 8 is not in the label map of 2 classes"),
-        (["v,1,0,0,2,1,7,1"], r"gt.csv: boxes_norm must be xyxy in \[0, 1\]"),
+        (["v,1,0,0,20,1,7,1"], r"gt.csv: boxes_norm must be xyxy in \[0, 1\]"),
         ([HEADER + ",more"], "gt.csv:1: expected the columns video,.*and perhaps track_id, got"),
         ([HEADER, "v,1,0,0,9,9,jump,1"], "gt.csv:2: column 7 is not in the label map: unknown class 'jump'"),
         ([HEADER, "v,1.5,0,0,9,9,walk,1"], "gt.csv:2: expected 8 cells, a frame number from 1 in column 2"),
@@ -246,3 +247,10 @@ def test_the_demo_clips_of_ucf24(shared: Path) -> None:
     assert [len(tube.times_s) for tube in salsa] == [143, 18, 34, 18, 76]
     assert salsa[1].times_s[0] == pytest.approx(150 / 25)
     assert {labels.names[tube.class_index] for tube in salsa} == {"SalsaSpin"}
+
+
+def test_rounding_at_the_border_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "gt.csv"
+    path.write_text("v,1,-0.0000003,0,1.0000002,1,7,1\nv,2,-0.02,0,1.02,1,7,1\n")
+    (tube,) = read_tube_ground_truth(path, LABELS)
+    assert tube.boxes_norm.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]

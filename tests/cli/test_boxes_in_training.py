@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avadet.annotations.ava import read_boxes, read_detections
+from avadet.annotations.ava import read_detections
+from avadet.annotations.box_files import read_boxes
 from avadet.annotations.jhmdb import read_jhmdb21, write_ground_truth
 from avadet.cli.main import main
 from avadet.config import portable_values, read_config

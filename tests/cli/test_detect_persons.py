@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import staged
 
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.cli.eval_persons import score_files
 from avadet.cli.main import main
 from avadet.inference import run as inference_run
@@ -69,6 +69,14 @@ def test_rows_by_hand(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr()
     assert "clip.mp4: 3 keyframes, 9 boxes" in said.out and str(tmp_path / "boxes.csv") in said.out
     assert "100%" in said.err and "ETA" in said.err and "detector: tiny" in said.err
+
+
+def test_times_are_rounded_and_may_be_asked_for_as_a_fraction(folder: Path, tmp_path: Path) -> None:
+    assert detect(folder, tmp_path / "boxes.csv", "--every", "1/3") == 0
+    times = list(dict.fromkeys(row[1] for row in rows(tmp_path / "boxes.csv")))
+    assert times == ["0", "0.333333", "0.666667", "1", "1.333333", "1.666667", "2", "2.333333", "2.666667"]
+    with pytest.raises(SystemExit):
+        detect(folder, tmp_path / "boxes.csv", "--overwrite", "--every", "1/0")
 
 
 @pytest.mark.parametrize("every", [1.0, 0.7, 0.05, 5.0])

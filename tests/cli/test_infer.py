@@ -14,6 +14,7 @@ import staged
 from avadet.annotations.ava import read_detections
 from avadet.cli.main import main
 from avadet.inference import run as inference_run
+from avadet.labels import read_label_map
 from avadet.types import PersonBoxes
 from avadet.video.read import VideoReader, probe
 from avadet.video.write import VideoWriter
@@ -226,14 +227,15 @@ def test_bad_names_are_one_line(
     ("rows", "words"),
     [
         ("clip,1,100,50,200,90\n", ["boxes.csv:1", "100"]),
-        ("clip,1,0,0,1,1\nclip,2,nan,0,1,1\n", ["boxes.csv:2", "nan"]),
-        ("clip,1,0.5,0,0.25,1\n", ["boxes.csv:1", "0.5"]),
+        ("clip,2,nan,0,1,1\n", ["boxes.csv", "line 1", "no finite number"]),
+        ("clip,1,0.5,0,0.25,1\n", ["boxes.csv", "line 1", "x2 < x1"]),
+        ("clip,-1,0,0,1,1\n", ["-1 s", "before its first frame"]),
         ("clip,one,0,0,1,1\n", ["boxes.csv:1", "one"]),
         ("other,1,0,0,1,1\n", ["'clip'", "other"]),
         ("", ["'clip'"]),
         ("clip,902,0,0,1,1\n", ["902 s", "2.9"]),
     ],
-    ids=["pixels", "nan", "inverted", "word", "another video", "empty", "beyond the end"],
+    ids=["pixels", "nan", "inverted", "before the start", "word", "another video", "empty", "beyond the end"],
 )
 def test_bad_boxes_are_one_line_each(
     rows: str, words: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -259,11 +261,29 @@ def test_known_boxes_of_each_video(folder: Path, tmp_path: Path) -> None:
 def test_known_boxes_after_the_end_are_left_out_aloud(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "boxes.csv").write_text("".join(f"clip,{time_s},0,0.25,0.5,0.75\n" for time_s in range(6)))
+    (tmp_path / "boxes.csv").write_text("".join(f"clip,{time_s},0,0.25,0.5,0.75\n" for time_s in range(-1, 6)))
     assert infer(folder, tmp_path / "out", "--boxes", tmp_path / "boxes.csv", "--no-video") == 0
     said = capsys.readouterr()
     assert "4 keyframes" in said.out  # 3.0 s is where the last frame ends
     assert "2 moments of --boxes after its end left out" in said.err
+    assert "1 moment of --boxes before its first frame left out" in said.err
+
+
+def test_ground_truth_gives_every_person_whatever_the_ids(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ids 0 and 7 are nobody's scores, a box beyond the frame is cut, one that is none is told."""
+    people = ["0,0.25,0.5,0.75,12,0", "0,0.25,0.5,0.75,79,0", "0.5,0,1.02,1.0000002,12,7", "0.5,0,0.2,1,12,8"]
+    (tmp_path / "boxes.csv").write_text("".join(f"clip,1,{one}\n" for one in people))
+    assert infer(folder, tmp_path / "out", "--boxes", tmp_path / "boxes.csv", "--no-video", "--threshold", "0") == 0
+    lines = [json.loads(line) for line in (tmp_path / "out" / "clip.jsonl").read_text().splitlines()]
+    assert [line["person_score"] for line in lines] == [1.0, 1.0]
+    assert [line["box_norm"] for line in lines] == [[0.0, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 1.0]]
+    labels = read_label_map(tmp_path / "out")
+    assert labels == read_label_map(folder / "random.safetensors") and len(labels) == 21
+    said = capsys.readouterr().err
+    for text in ("column 8 holds ids of persons", "1 row has a box with x2 < x1", "1 row has a box that reaches out"):
+        assert text in said
 
 
 @pytest.mark.parametrize("out", ["file", "file/out"])

@@ -172,7 +172,7 @@ def test_the_line_of_state(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_known_boxes_are_for_files(tmp_path: Path) -> None:
-    from avadet.annotations.ava import read_boxes
+    from avadet.annotations.box_files import read_boxes
     from avadet.persons.precomputed import PrecomputedBoxes
 
     (tmp_path / "boxes.csv").write_text("clip,0,0.1,0.1,0.2,0.2\n")

@@ -62,6 +62,28 @@ def test_boxes_of_every_width(files: tuple[Path, Path], row: str, capsys: pytest
     assert "1 people and 1 boxes in 2 keyframes" in capsys.readouterr().out
 
 
+def test_times_cut_off_after_six_digits_cost_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A third of the frames of 30 a second ends in ...667 where it is rounded and in ...666 where it is cut off."""
+    found, true = tmp_path / "boxes.csv", tmp_path / "gt.csv"
+    box = "0.1,0.1,0.5,0.9"
+    true.write_text("".join(f"v,{n / 30:.6f},{box},12,0\n" for n in range(30)))
+    found.write_text("".join(f"v,{n * 1_000_000 // 30 / 1e6:.6f},{box},,0.75\n" for n in range(30)))
+    assert found.read_text().splitlines()[11].startswith("v,0.366666,")
+    assert true.read_text().splitlines()[11].startswith("v,0.366667,")
+    assert call(eval_persons, found, "--gt", true) == 0
+    printed = capsys.readouterr()
+    assert "AP at IoU 0.5            100.00" in printed.out and "30 people and 30 boxes in 30 keyframes" in printed.out
+    assert printed.err == ""
+
+
+def test_ids_of_persons_are_no_scores(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    files[0].write_text("v,902,0.1,0.1,0.5,0.9,12,0\nv,902,0.6,0.1,0.9,0.9,12,7\n")
+    assert call(eval_persons, files[0], "--gt", files[1]) == 0
+    printed = capsys.readouterr()
+    assert "AP at IoU 0.5            100.00" in printed.out  # equal scores: the first one counts first
+    assert printed.err.startswith(f"avadet: warning: {files[0]}: column 8 holds ids of persons, no scores")
+
+
 def test_a_bad_row_writes_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
     files[0].write_text("v,0902,0.1,abc,0.5,0.9,12,0.5\n")
     out = tmp_path / "people.json"

@@ -106,6 +106,7 @@ def the_one(root: Path, check: str, *overrides: str) -> Finding:
 ROW_BREAKS = {
     "boxes-in-pixels": (box("8", "6", "40", "60"), "1 row has a box in pixels; divide x by the frame's width"),
     "boxes-outside": (box("0.2", "0.1", "1.2", "0.9"), "cut it at 0 and 1"),
+    "boxes-away": (box("1.1", "0.1", "1.3", "0.9"), "outside the frame"),
     "boxes-inverted": (box("0.5", "0.1", "0.2", "0.9"), "x2 < x1 or y2 < y1"),
     "boxes-empty": (box("0.5", "0.1", "0.5", "0.9"), "without width or height"),
     "boxes-no-number": (box("nan", "0.1", "0.5", "0.9"), "no finite number"),
@@ -125,7 +126,7 @@ def test_a_broken_row(root: Path, check: str) -> None:
     assert says in finding.message
     assert (finding.split, finding.count) == ("val", 1)
     assert finding.examples[0].startswith(f"{root / 'val.csv'}:3: val_")
-    assert finding.severity == ("warning" if check == "class-missing" else "error")
+    assert finding.severity == ("warning" if check in ("class-missing", "boxes-outside") else "error")
 
 
 PROPOSAL_BREAKS = {
@@ -145,6 +146,15 @@ def test_a_broken_proposal(root: Path, check: str) -> None:
     finding = the_one(root, check)
     assert finding.examples[0].startswith(f"{root / 'proposals.csv'}:4: train_")
     assert (finding.split, finding.count) == ("train", 1)
+
+
+def test_rounding_is_no_finding(root: Path) -> None:
+    """Of sides, of scores, and of times: all of these are what the others of the file are."""
+    edit(root / "val.csv", 3, box("-0.0000003", "0.1", "1.0000002", "0.9"))
+    edit(root / "train.csv", 2, lambda cells: [cells[0], "0.999", *cells[2:]] if cells[1] == "1" else cells)
+    edit(root / "proposals.csv", 4, cell(7, "1.0000001"))
+    edit(root / "proposals.csv", 3, lambda cells: [cells[0], f"{float(cells[1]) + 0.004:g}", *cells[2:]])
+    assert findings(root) == []
 
 
 def test_proposals_of_other_videos(root: Path) -> None:
@@ -280,7 +290,7 @@ def test_boxes_that_are_width_and_height(root: Path) -> None:
         cells[2:6] = [f"{value:.6f}" for value in (x1, y1, x2 - x1, y2 - y1)]
     (root / "val.csv").write_text("".join(",".join(cells) + "\n" for cells in rows))
     finding = the_one(root, "boxes-inverted")
-    assert finding.message.endswith("these look like x,y,width,height: add x1 to the third column and y1 to the fourth")
+    assert finding.message.endswith("these look like x,y,width,height: add x1 to column 5 and y1 to column 6")
 
 
 def test_excluded_keyframes(root: Path) -> None:

@@ -143,10 +143,45 @@ def test_excluded_keyframes_do_not_count() -> None:
         assert (result.mAP, result.num_gt[0], result.num_det[0]) == (1.0, 1, 1)
 
 
-def test_moments_are_equal_to_a_microsecond() -> None:
-    true = [("v", 1 / 30, HERE, 12, 1)]
-    assert evaluate(true, [("v", 0.033333, HERE, 12, 0.5)]).mAP == 1.0
-    assert evaluate(true, [("v", 0.033335, HERE, 12, 0.5)]).mAP == 0.0
+def test_a_time_written_with_other_digits_is_the_same_keyframe() -> None:
+    """Every frame of 30 a second: 0.366666 where the truth has 0.366667, and with 2 digits, 0.36."""
+    times_s = [n / 30 for n in range(60)]
+    true = [("v", float(f"{time_s:.6f}"), HERE, 12, 1.0) for time_s in times_s]
+    for digits in (6, 3, 2):
+        cut = [int(time_s * 10**digits + 1e-6) / 10**digits for time_s in times_s]
+        result = evaluate(true, [("v", time_s, HERE, 12, 0.5) for time_s in cut])
+        assert (result.mAP, result.num_tp[0]) == (1.0, 60)
+        assert len(result.warnings) == (digits == 2)  # rounding needs no word
+    assert "40 keyframes are up to 6.67 ms off those of the ground truth" in result.warnings[0]
+    assert evaluate(true[:1], [("v", 0.0101, HERE, 12, 0.5)]).mAP == 0.0
+
+
+def test_of_two_keyframes_near_a_true_one_the_nearer_counts_and_the_other_is_told() -> None:
+    """A camera of 120 frames a second; with two times only, both are the keyframe."""
+    found = [("v", 0.9955, HERE, 12, 0.9), ("v", 1.0038, AWAY, 12, 0.8), ("v", 1.0121, HERE, 12, 0.7)]
+    result = evaluate([("v", 1, HERE, 12, 1)], found)
+    assert (result.mAP, result.num_det[0]) == (0.0, 1)
+    assert any(text.startswith("1 keyframe lies near one of the ground truth") for text in result.warnings)
+    assert any("2 of 3 rows lie on keyframes that the ground truth does not list" in text for text in result.warnings)
+    both = evaluate([("v", 1, HERE, 12, 1)], found[:2])
+    assert (both.mAP, both.num_det[0]) == (1.0, 2)
+    assert any(text.startswith("1 time is the keyframe of another near it") for text in both.warnings)
+
+
+def test_an_exclusion_excludes_its_keyframe_whatever_its_digits() -> None:
+    excluded = Keyframes(np.array(["v"], object), np.array([0.366666]))
+    true = table(("v", 0.366667, HERE, 12, 1), ("v", 2, HERE, 12, 1))
+    found = table(("v", 0.36667, AWAY, 12, 0.9), ("v", 2, HERE, 12, 0.5))
+    assert evaluate_frame_map(true, found, LABELS, "slowfast", excluded).mAP == 1.0
+
+
+def test_rounding_is_no_pixel() -> None:
+    rounded = [("v", 1, (-0.0000003, 0.1, 1.0000002, 0.9), 12, 1.0000001)]
+    assert evaluate([("v", 1, (0, 0.1, 1, 0.9), 12, 1)], rounded).warnings == ()
+    beyond = evaluate([("v", 1, HERE, 12, 1)], [("v", 1, (-0.02, 0.1, 1.02, 0.9), 12, 1)]).warnings
+    assert len(beyond) == 1 and "outside 0-1" in beyond[0] and "pixel" not in beyond[0]
+    ids = evaluate([("v", 1, HERE, 12, 1)], [("v", 1, HERE, 12, 7)]).warnings
+    assert ids == ("1 of 1 rows have a score outside 0-1 (ids of persons?)",)
 
 
 def test_without_ground_truth_there_is_no_map() -> None:
@@ -210,7 +245,7 @@ def test_nonsense_is_counted_and_told() -> None:
         ("v", 1, HERE, 99, 0.5),
     ]
     told = "\n".join(evaluate([("v", 1, HERE, 12, 1)], found).warnings)
-    for part in ("class id that is not", "does not list", "NaN", "outside 0-1", "(pixels?)", "without area"):
+    for part in ("class id that is not", "does not list", "NaN", "outside 0-1", "in pixels", "without area"):
         assert part in told
     assert told.count("1 of 4 rows") == 6
     assert evaluate([("v", 1, HERE, 12, 1)], [("v", 1, HERE, 12, 0.5)]).warnings == ()

@@ -162,7 +162,7 @@ def test_weird_rows_are_counted() -> None:
     assert (result.num_people, result.num_boxes) == (1, 2)
     assert [warning.split()[0] for warning in result.warnings] == ["1", "1", "1", "2", "1"]
     for warning, says in zip(
-        result.warnings, ["NaN; they are left out", "outside 0-1", "(pixels?)", "without area", "ground truth"]
+        result.warnings, ["NaN; they are left out", "outside 0-1", "in pixels", "without area", "ground truth"]
     ):
         assert says in warning
 

@@ -71,10 +71,11 @@ def test_tubes_that_share_one_frame() -> None:
     assert overlap(tube([3]), tube([3]), counts_last_frame=False) == 0
 
 
-def test_moments_are_equal_to_a_microsecond() -> None:
+def test_moments_are_one_frame_nearer_than_half_a_frame() -> None:
     true = tube([1, 2])
-    assert overlap(replace(true, times_s=true.times_s + 4e-7), true) == 1
-    assert overlap(replace(true, times_s=true.times_s + 2e-6), true) == 0
+    for shift_s, fps, share in ((0.0099, None, 1), (0.0101, None, 0), (0.0199, 25.0, 1), (0.0049, 100.0, 1)):
+        found = replace(true, times_s=true.times_s + shift_s)
+        assert overlaps([found], [true], fps=fps)[2].tolist() == [1] * share
 
 
 def test_average_precision_by_hand() -> None:

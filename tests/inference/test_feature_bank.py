@@ -14,7 +14,7 @@ from banked import BANK, MAKER_FEATURES, WINDOW_S, write_both, write_maker, writ
 from staged import BrightSquare, StagedPeople, random_model, staged_model, staged_video, write_video
 
 import avadet
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.errors import AvadetError
 from avadet.inference.feature_bank import bank_of_video
 from avadet.inference.pipeline import Event, stream

@@ -13,7 +13,7 @@ import staged
 import torch
 from staged import StagedPeople, StagedVideo, staged_model, staged_video
 
-from avadet.annotations.ava import read_boxes
+from avadet.annotations.box_files import read_boxes
 from avadet.errors import AvadetError
 from avadet.inference import pipeline
 from avadet.inference.pipeline import Event, TrackedPersons, stream

@@ -43,6 +43,18 @@ def test_actions_have_names(clip: Path) -> None:
     assert [(action.name, action.id) for action in person] == [("a", 11), ("c", 13)]
 
 
+def test_known_boxes_before_the_start_are_left_out_like_those_after_the_end(clip: Path, tmp_path: Path) -> None:
+    """Half a frame of this video is 0.05 s: nearer than that to the first frame is the first frame."""
+    boxes = tmp_path / "boxes.csv"
+    rows = [f"clip,{time_s},0,0.25,0.5,0.75\n" for time_s in (-2, -0.05, -0.04, 1, 99)]
+    boxes.write_text("".join(rows))
+    inference = avadet.infer(clip, model=staged.random_model(), boxes=boxes)
+    assert [d.key.time_s for d in inference] == [-0.04, 1.0]
+    boxes.write_text("".join(rows[:2]))
+    with pytest.raises(avadet.AvadetError, match=r"boxes of video 'clip' end at -0.05 s, before its first frame"):
+        list(avadet.infer(clip, model=staged.random_model(), boxes=boxes))
+
+
 def test_known_boxes(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("clip,0.5,0,0.25,0.5,0.75\nclip,1,0,0.25,0.5,0.75\nother,1,0,0,1,1\n")
     model = staged.random_model()
@@ -84,6 +96,8 @@ def test_boxes_of_other_videos_are_an_error_that_names_them(clip: Path, tmp_path
         ([0.0, 0.1, 0.2, 0.3], 0.1, [0.0, 0.1, 0.2, 0.3]),
         ([5.0], 10.0, [5.0]),
         ([1.5, 7.0, 7.5], 1.0, [1.5, 7.0]),
+        ([0.066666, 0.1, 0.133333, 0.166666], 1 / 30, [0.066666, 0.1, 0.133333, 0.166666]),
+        ([0.0, 0.995, 1.996], 1.0, [0.0, 0.995, 1.996]),
     ],
 )
 def test_thinning_known_times(times_s: list[float], every_s: float | None, kept: list[float]) -> None:

@@ -45,6 +45,7 @@ def test_a_window_reaches_half_its_length_either_way() -> None:
     assert numbers_of(one.around(31.0, 60.0)) == [1, 2, 3, 4, 5, 6, 7]  # 1 s and 61 s are the ends, included
     assert numbers_of(one.around(1.0, 0.0)) == [1, 2]
     assert numbers_of(one.around(1.5, 1.0)) == [1, 2, 3]
+    assert numbers_of(bank([0.366666, 30.366667]).around(0.366666, 60.0)) == [0, 1]  # 30 s apart but for rounding
     assert numbers_of(one.around(31.5, 60.0)) == [3, 4, 5, 6, 7]
     assert one.around(100.0, 20.0).shape == (0, 2)
     assert bank([]).around(1.0).shape == (0, 2)

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from avadet.annotations.ava import read_boxes, read_ground_truth
+from avadet.annotations.ava import read_ground_truth
+from avadet.annotations.box_files import read_boxes
 from avadet.errors import AvadetError
 from avadet.persons.precomputed import PrecomputedBoxes
 
@@ -18,6 +19,7 @@ def table(rows, scores=None):
         boxes_norm=np.array([r[2:] for r in rows], np.float32).reshape(-1, 4),
         scores=None if scores is None else np.array(scores, np.float32),
         person_ids=None,
+        notes=(),
     )
 
 
@@ -59,6 +61,28 @@ def test_a_moment_without_boxes_is_empty_and_times_need_not_be_exact():
     boxes = PrecomputedBoxes(table(ROWS))
     assert len(boxes.at("walk", 1.5, (100, 200))) == 0
     assert len(boxes.at("walk", 1.0 + 1e-6, (100, 200))) == 2
+
+
+def test_a_moment_is_the_nearest_keyframe_within_half_a_frame():
+    boxes = PrecomputedBoxes(table([("v", 0.366666, 0, 0, 0.5, 1), ("v", 0.4, 0, 0, 1, 1)]))
+    for time_s, fps, width in ((0.366667, None, 50), (0.39, None, 0), (0.391, None, 100), (0.39, 30.0, 100)):
+        found = boxes.at("v", time_s, (100, 100), fps).boxes_px
+        assert found[:, 2].tolist() == [width] * (width > 0)
+    assert boxes.names("v", np.array([0.37, 0.38, 0.41]), 30.0).tolist() == [True, True, True]
+    assert boxes.names("v", np.array([0.37, 0.38, 0.411])).tolist() == [True, False, False]
+
+
+def test_digits_that_differ_within_the_file_are_one_keyframe():
+    boxes = PrecomputedBoxes(table([("v", 0.366667, 0, 0, 0.5, 1), ("w", 1, 0, 0, 1, 1), ("v", 0.366666, 0, 0, 1, 1)]))
+    assert boxes.times_s("v").tolist() == [0.366666]
+    assert len(boxes.at("v", 0.3667, (100, 100))) == 2
+
+
+def test_people_under_a_threshold_are_left_out_but_not_their_keyframe():
+    boxes = PrecomputedBoxes(table(ROWS, scores=[0.9, 0.8, 0.3, 0.6, 0.7]), threshold=0.65)
+    np.testing.assert_allclose(boxes.at("walk", 1.0, (100, 200)).scores, [0.7])
+    assert len(PrecomputedBoxes(table(ROWS, scores=[0.1] * 5), 0.5).at("walk", 1.0, (100, 200))) == 0
+    assert boxes.times_s("walk").tolist() == [1.0, 2.0]
 
 
 def test_an_unknown_video_names_the_nearest():

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from avadet.annotations.ava import NO_CLASS, AvaTable, Keyframes, box_cells, format_time
 from avadet.annotations.specs import DataSet
-from avadet.types import BoolArray, Float64Array, IntArray
-
-MICROSECONDS = 1e6
-"""Two times are one moment if they agree to a microsecond."""
+from avadet.keyframes import join_keyframes
+from avadet.types import BoolArray, IntArray
 
 Severity = Literal["error", "warning"]
 
@@ -156,18 +154,14 @@ class Rowed:
         return f"{self.file}:{line}: {','.join(cells)}" if line else f"{self.file}: {','.join(cells)}"
 
 
-def moments(times_s: Float64Array) -> IntArray:
-    """Times in whole microseconds, int64."""
-    return np.asarray(np.rint(times_s * MICROSECONDS).astype(np.int64))
+def keyframe_codes(tables: Sequence[AvaTable | Keyframes], fps: float | None = None) -> list[IntArray]:
+    """One number a keyframe, the same in every table; times of the others may be written otherwise than in the first.
 
-
-def keyframe_codes(tables: Sequence[AvaTable | Keyframes]) -> list[IntArray]:
-    """One number a keyframe, the same in every table."""
-    videos, _ = number_names(np.concatenate([np.asarray(table.video_ids, object) for table in tables]))
-    times = np.concatenate([moments(table.times_s) for table in tables])
-    codes = number_alike([videos, times])
-    ends = np.cumsum([len(table.video_ids) for table in tables])[:-1]
-    return np.split(codes, ends)
+    Args:
+        tables: the annotations first.
+        fps: frames per second of the videos; None = not known.
+    """
+    return join_keyframes([(table.video_ids, table.times_s) for table in tables], fps).numbers
 
 
 def number_names(names: NDArray[Any]) -> tuple[IntArray, list[str]]:

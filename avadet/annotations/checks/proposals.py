@@ -18,7 +18,7 @@ from avadet.annotations.checks.findings import (
     number_alike,
 )
 from avadet.boxes import iou_of_pairs
-from avadet.types import BoolArray, Float64Array, IntArray
+from avadet.types import NORM_ROUNDING, BoolArray, Float64Array, IntArray
 
 IOU = 0.5
 """From here on a proposal is where the person is, as frame-mAP has it."""
@@ -55,7 +55,7 @@ def check_proposals(reporter: Reporter, rows: SplitRows) -> None:
     rowed = Rowed(rows.proposals_file, table, np.arange(1, len(table) + 1, dtype=np.int64))
     check_boxes(reporter, rowed, "proposals")
     if table.scores is not None:
-        wrong = ~((table.scores >= 0) & (table.scores <= 1))
+        wrong = ~(np.abs(table.scores - 0.5) <= 0.5 + NORM_ROUNDING)
         reporter.add_rows("proposals-score", "{rows} a score that is not from 0 to 1", wrong, rowed)
     of_split = np.isin(np.asarray(table.video_ids).astype(str), np.array(rows.video_ids, str))
     if not of_split.any():
@@ -74,9 +74,10 @@ def _check_places(reporter: Reporter, rows: SplitRows, rowed: Rowed, of_split: B
     """Compare with the annotations, if there are any."""
     if not len(rows.table):
         return
-    listed, codes, excluded = keyframe_codes([rows.table, rowed.table, rows.excluded])
+    fps = rows.data.spec.videos.fps
+    listed, codes, excluded = keyframe_codes([rows.table, rowed.table, rows.excluded], fps)
     unlisted = of_split & ~np.isin(codes, listed) & ~np.isin(codes, excluded)
-    found = proposal_recall(rows.table, rowed.table)
+    found = proposal_recall(rows.table, rowed.table, fps)
     if len(found.people) and found.share < _GOOD:
         _report_recall(reporter, rows, found, bool(unlisted.mean() > 1 - _BAD))
     else:
@@ -106,14 +107,15 @@ def _key(table: AvaTable, row: int) -> str:
     return f"{table.video_ids[row]} at {format_time(float(table.times_s[row]))} s, box {box}"
 
 
-def proposal_recall(truth: AvaTable, proposals: AvaTable) -> Recall:
+def proposal_recall(truth: AvaTable, proposals: AvaTable, fps: float | None = None) -> Recall:
     """Compare people with proposals, keyframe by keyframe.
 
     Args:
         truth: annotations; a person with several actions counts once a keyframe.
         proposals: boxes of people.
+        fps: frames per second of the videos; None = not known.
     """
-    true_codes, found_codes = keyframe_codes([truth, proposals])
+    true_codes, found_codes = keyframe_codes([truth, proposals], fps)
     people = np.flatnonzero(has_box(truth))
     _, first = np.unique(number_alike([true_codes[people], box_codes(truth.boxes_norm[people])]), return_index=True)
     people = people[np.sort(first)]

@@ -17,10 +17,10 @@ from avadet.annotations.checks.findings import (
     number_alike,
 )
 from avadet.annotations.specs import KeyframesSpec
+from avadet.keyframes import tolerance_s
 from avadet.labels import DEFAULT_LABEL_MAP, read_label_map
 from avadet.types import BoolArray, IntArray, LabelMap
 
-_ON_GRID_S = 1e-3
 _LISTED = 8
 
 
@@ -136,12 +136,13 @@ def _later_of_alike(codes: IntArray) -> BoolArray:
     return np.asarray(_first_of_alike(codes) != np.arange(len(codes)))
 
 
-def check_moments(reporter: Reporter, rowed: Rowed, spec: KeyframesSpec) -> None:
-    """Look for keyframes where the data set has none."""
+def check_moments(reporter: Reporter, rowed: Rowed, spec: KeyframesSpec, fps: float | None = None) -> None:
+    """Look for keyframes where the data set has none, by the rule for what is the same keyframe."""
+    near_s = tolerance_s(fps)
     times = rowed.table.times_s
     low = -np.inf if spec.first_s is None else spec.first_s
     high = np.inf if spec.last_s is None else spec.last_s
-    outside = (times < low - _ON_GRID_S) | (times > high + _ON_GRID_S)
+    outside = (times <= low - near_s) | (times >= high + near_s)
     bounds = " ".join(
         [
             *([] if spec.first_s is None else [f"from {format_time(spec.first_s)} s"]),
@@ -153,18 +154,18 @@ def check_moments(reporter: Reporter, rowed: Rowed, spec: KeyframesSpec) -> None
     )
     if spec.every_s is not None:
         steps = (times - (spec.first_s or 0.0)) / spec.every_s
-        off = ~outside & (np.abs(steps - np.rint(steps)) * spec.every_s > _ON_GRID_S)
+        off = ~outside & (np.abs(steps - np.rint(steps)) * spec.every_s >= near_s)
         step = format_time(spec.every_s)
         reporter.add_rows(
             "keyframes-off-grid", f"{{rows}} a keyframe between the data set's, one every {step} s", off, rowed
         )
     if not np.isfinite(low):
-        reporter.add_rows("keyframes-negative", "{rows} a time below 0", times < 0, rowed)
+        reporter.add_rows("keyframes-negative", "{rows} a time below 0", times <= -near_s, rowed)
 
 
 def check_excluded(reporter: Reporter, rows: SplitRows, rowed: Rowed) -> None:
     """Look for annotations of keyframes that are excluded."""
-    codes, excluded = keyframe_codes([rowed.table, rows.excluded])
+    codes, excluded = keyframe_codes([rowed.table, rows.excluded], rows.data.spec.videos.fps)
     reporter.add_rows(
         "excluded-annotated",
         "{rows} an excluded keyframe; it is neither trained on nor scored",

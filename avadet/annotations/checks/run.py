@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, Keyframes, read_excluded
+from avadet.annotations.box_files import read_box_rows
 from avadet.annotations.checks.boxes import check_boxes
 from avadet.annotations.checks.findings import Finding, Reporter, Rowed, SplitRows
 from avadet.annotations.checks.lists import check_between, check_counts, check_excluded_videos, check_lists
@@ -21,7 +22,7 @@ from avadet.annotations.checks.rows import (
     check_moments,
     check_repeats,
 )
-from avadet.annotations.csv_rows import RowForm, read_rows
+from avadet.annotations.csv_rows import RowForm
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.splits import read_split_rows, split_video_ids
 from avadet.errors import AvadetError
@@ -30,7 +31,6 @@ EXAMPLES = 3
 """How many rows of each kind of trouble are shown, unless told otherwise."""
 
 _ANY_BOX = RowForm(widths=(2, 7, 8), last="person_id", boxes="any")
-_ANY_PROPOSAL = RowForm(widths=(2, 6, 7, 8), boxes="any", blank_action=True)
 _NONE = Keyframes(np.zeros(0, object), np.zeros(0))
 
 
@@ -82,7 +82,7 @@ def _check_split(rows: SplitRows, reporter: Reporter) -> None:
     """What can be said of the files of one data set."""
     rowed, data = Rowed(rows.file, rows.table, rows.lines), rows.data
     check_lists(reporter, rows)
-    check_moments(reporter, rowed, data.spec.keyframes)
+    check_moments(reporter, rowed, data.spec.keyframes, data.spec.videos.fps)
     check_excluded(reporter, rows, rowed)
     check_boxes(reporter, rowed, "boxes")
     check_classes(reporter, rowed, data.labels)
@@ -151,12 +151,10 @@ def _read_proposals(path: Path | None, reporter: Reporter) -> AvaTable | None:
     if path is None:
         return None
     try:
-        rows = read_rows(path, _ANY_PROPOSAL)
+        return read_box_rows(path)
     except AvadetError as error:
         _cannot_read(reporter, "proposals-unreadable", "the proposals", error)
         return None
-    scores = rows.last if rows.widest == 8 else None
-    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=scores)
 
 
 def _cannot_read(reporter: Reporter, check: str, what: str, error: AvadetError) -> None:

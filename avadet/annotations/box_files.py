@@ -1,0 +1,238 @@
+"""Files of person boxes in place of a detector: what their columns are, and which boxes are of use.
+
+A row is `video_id,seconds[,x1,y1,x2,y2[,action_id[,last]]]`, without header. `avadet detect-persons` writes such files,
+and ground truth and detections of AVA are such files too, so that column 8 may be a score or a person's id. The rules
+for it and for boxes that make no sense are described in data_specs/annotation_files.md; every command that takes boxes
+reads them here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avadet.annotations.ava import NO_CLASS, AvaTable
+from avadet.annotations.csv_rows import Columns, LastColumn, RowForm, open_text, read_rows
+from avadet.boxes import beyond_frame
+from avadet.errors import AvadetError
+from avadet.keyframes import join_keyframes
+from avadet.types import NORM_ROUNDING, PIXELS_FROM, BoolArray, Float64Array
+
+BOX_ROWS = RowForm(widths=(2, 6, 7, 8), blank_action=True)
+"""Rows of a file of person boxes: only a keyframe; a box; its action, which may be blank; its score or person's id."""
+
+_SIDES = ("x1", "y1", "x2", "y2")
+_SAME_SIDE = 1e-6  # files write six decimals
+ZERO_OR_ONE = "column 8 has nothing but whole 0 and 1"
+"""What may be scores or ids of persons."""
+
+_ALL_IDS = "column 8 holds ids of persons, no scores: every box counts as certain"
+_IDS_0_1 = f"{ZERO_OR_ONE}, taken for ids of persons: every box counts as certain; write scores with a point (1.0)"
+_SCORES_0_1 = f"{ZERO_OR_ONE}, which boxes of one keyframe share: taken for scores; leave the column away if it is ids"
+
+
+def read_boxes(path: str | Path) -> AvaTable:
+    """Read person boxes to be used in place of a detector, as far as they are of use.
+
+    A person with several actions has several rows with the same box, as in AVA. Rows of two columns, and rows whose box
+    is 0, 0, 0, 0, name a keyframe where nobody is; so do, from here on, rows whose box is left out: that is no number,
+    has its corners swapped, no area, or nothing inside the frame. Boxes that reach out of the frame are cut.
+
+    Returns:
+        the rows; `scores` is None where no row has a score. `notes` says what column 8 was taken for where that is not
+        plain, and counts what was left out or cut.
+
+    Raises:
+        AvadetError: if the file is unreadable, rows are malformed, boxes are in pixels, scores not from 0 to 1, or no
+            box is of use, with line numbers.
+    """
+    table = read_box_rows(path)
+    boxes = np.asarray(table.boxes_norm, np.float64)
+    refuse_pixels(path, boxes)
+    judged = JudgedBoxes(boxes)
+    useless = judged.useless
+    scores = table.scores
+    if scores is not None:
+        useless = useless | (np.isnan(scores) & ~judged.nobody)
+        scores = _checked_scores(path, np.where(useless, 0.0, scores))
+    notes = (*table.notes, *judged.notes(), *_score_notes(table, judged))
+    if useless.any() and (useless | judged.nobody).all():
+        raise AvadetError(f"{path}: no row has a box of use: {'; '.join(notes)}")
+    return AvaTable(
+        table.video_ids,
+        table.times_s,
+        np.where(useless[:, None], 0.0, np.clip(boxes, 0, 1)),
+        np.where(useless, NO_CLASS, table.class_ids),
+        scores,
+        table.person_ids,
+        notes,
+    )
+
+
+def read_box_rows(path: str | Path) -> AvaTable:
+    """Read person boxes as they stand, for evaluators, which have rules for what makes no sense.
+
+    Returns:
+        the rows, with `scores` or `person_ids` by what column 8 is; both are None where there is none.
+
+    Raises:
+        AvadetError: if the file is unreadable or rows are malformed, with line numbers.
+    """
+    rows = read_rows(path, BOX_ROWS)
+    kind, doubtful = last_column(path, rows)
+    columns = (rows.video_ids, rows.times_s, rows.boxes, rows.class_ids)
+    if kind == "person_id":
+        ids = np.where(rows.has_last, rows.last, -1).astype(np.int64)
+        note = _IDS_0_1 if doubtful else _ALL_IDS
+        return AvaTable(*columns, person_ids=ids, notes=(note,) if (rows.last != 1).any() else ())
+    scores = rows.last if kind == "score" else None
+    return AvaTable(*columns, scores=scores, notes=(_SCORES_0_1,) if doubtful else ())
+
+
+def last_column(path: str | Path, rows: Columns) -> tuple[LastColumn | None, bool]:
+    """What the eighth column of a file is, by what stands in it.
+
+    Whole numbers that tell the boxes of every keyframe apart are ids of persons, unless they are all 0 or 1 and written
+    with a point; so are zeros alone, as scores they would say nothing. Everything else is scores.
+
+    Args:
+        path: the file, which is read again if it has nothing but 0 and 1.
+        rows: its rows.
+
+    Returns:
+        "score", "person_id", or None without such a column; and whether it might as well be the other.
+    """
+    values = rows.last[rows.has_last]
+    if not len(values):
+        return None, False
+    if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
+        return "score", False
+    shared = _several_share(rows)
+    if values.max() > 1 or values.min() < 0:
+        return "score" if shared else "person_id", False
+    if _written_with_point(Path(path)):
+        return "score", False
+    return "score" if shared and values.any() else "person_id", bool((values != 1).any())
+
+
+def _several_share(rows: Columns) -> bool:
+    """Whether two boxes of a keyframe have the same number in column 8; negative ones tell nobody apart."""
+    chosen = np.flatnonzero(rows.has_last & (rows.last >= 0))
+    keyframes = join_keyframes([(rows.video_ids, rows.times_s)]).numbers[0][chosen]
+    boxes, last = rows.boxes[chosen], rows.last[chosen]
+    order = np.lexsort((*boxes.T, last, keyframes))
+    same = (np.diff(keyframes[order]) == 0) & (np.diff(last[order]) == 0)
+    return bool((np.abs(np.diff(boxes[order], axis=0))[same] > _SAME_SIDE).any())
+
+
+def _written_with_point(path: Path) -> bool:
+    """Whether a cell of the eighth column is more than digits."""
+    with open_text(path) as file:
+        cells = (line.rstrip("\r\n").rpartition(",")[2] for line in file if line.count(",") >= 7)
+        return any(not cell.strip().lstrip("+-").isdecimal() for cell in cells)
+
+
+class JudgedBoxes:
+    """Boxes and what is wrong with each; every array is bool (n,), and a box is in one of them at most.
+
+    Attributes:
+        nobody: 0, 0, 0, 0: the row only names its keyframe.
+        no_number: a side is NaN or infinite.
+        swapped: x2 < x1 or y2 < y1.
+        flat: without width or height.
+        away: nothing of it lies inside the frame.
+        outside: it reaches out of the frame by more than rounding.
+    """
+
+    def __init__(self, boxes_norm: NDArray[np.floating]) -> None:
+        """Judge boxes, float (n, 4) xyxy, 0-1 of the frame."""
+        boxes = np.asarray(boxes_norm, np.float64)
+        self._boxes = boxes
+        self.nobody: BoolArray = np.asarray((boxes == 0).all(axis=1))
+        finite: BoolArray = np.asarray(np.isfinite(boxes).all(axis=1))
+        low, high = boxes[:, :2], boxes[:, 2:]
+        with np.errstate(invalid="ignore"):
+            self.no_number: BoolArray = np.asarray(~finite)
+            self.swapped: BoolArray = np.asarray(finite & (low > high).any(axis=1))
+            self.flat: BoolArray = np.asarray(finite & ~self.swapped & ~self.nobody & (low == high).any(axis=1))
+            inside = np.clip(boxes, 0, 1)
+            fits = finite & ~self.nobody & ~self.swapped & ~self.flat
+            self.away: BoolArray = np.asarray(fits & (inside[:, :2] >= inside[:, 2:]).any(axis=1))
+        self.outside: BoolArray = fits & ~self.away & beyond_frame(boxes)[0]
+
+    @property
+    def useless(self) -> BoolArray:
+        """Which boxes hold nobody although somebody is meant, bool (n,)."""
+        return self.no_number | self.swapped | self.flat | self.away
+
+    def notes(self, left_out: str = "left out", cut: str = "cut at 0 and 1", place: str = "line") -> list[str]:
+        """How many have what, one line each, with the first of them.
+
+        Args:
+            left_out: what becomes of boxes that are of no use.
+            cut: what becomes of those that reach out of the frame.
+            place: what rows are numbered as, from 1.
+        """
+        said = {
+            f"a box that is no finite number; {left_out}": self.no_number,
+            f"a box with x2 < x1 or y2 < y1; {left_out}{self.size_hint()}": self.swapped,
+            f"a box without width or height; {left_out}": self.flat,
+            f"a box outside the frame; {left_out}": self.away,
+            f"a box that reaches out of the frame; {cut}": self.outside,
+        }
+        return [counted(mask, text, place) for text, mask in said.items() if mask.any()]
+
+    def size_hint(self) -> str:
+        """Whether the last two columns look like width and height: boxes end inside the frame if they are added."""
+        people = ~self.nobody & ~self.no_number
+        ends = self._boxes[people][:, :2] + self._boxes[people][:, 2:]
+        fits = bool((ends <= 1 + NORM_ROUNDING).all())
+        many = np.count_nonzero(self.swapped) > 0.1 * np.count_nonzero(people)
+        return "; these look like x,y,width,height: add x1 to column 5 and y1 to column 6" if fits and many else ""
+
+
+def counted(mask: BoolArray, text: str, place: str = "line") -> str:
+    """So many rows have something, the first of them in such a line."""
+    rows = np.flatnonzero(mask)
+    have = "1 row has" if len(rows) == 1 else f"{len(rows)} rows have"
+    return f"{have} {text} ({place} {rows[0] + 1}{' and on' if len(rows) > 1 else ''})"
+
+
+def _score_notes(table: AvaTable, judged: JudgedBoxes) -> list[str]:
+    if table.scores is None:
+        return []
+    mask = np.isnan(table.scores) & ~judged.nobody & ~judged.useless
+    return [counted(mask, "a score that is no number; left out")] if mask.any() else []
+
+
+def refuse_pixels(path: str | Path, boxes: Float64Array) -> None:
+    """Raise AvadetError for boxes that can only be pixels."""
+    rows = np.flatnonzero(beyond_frame(boxes)[1])
+    if not len(rows):
+        return
+    row = int(rows[0])
+    side = int(np.flatnonzero(boxes[row] > PIXELS_FROM)[0])
+    more = f" (and {len(rows) - 1} more such rows, to line {rows[-1] + 1})" if len(rows) > 1 else ""
+    raise AvadetError(
+        f"{path}:{row + 1}: column {side + 3} ({_SIDES[side]}) is '{boxes[row, side]:g}', expected from 0 to 1; divide "
+        f"pixels by the frame's width (x) or height (y){more}"
+    )
+
+
+def _checked_scores(path: str | Path, scores: NDArray[np.floating]) -> Float64Array:
+    """Scores with rounding cut off.
+
+    Raises:
+        AvadetError: for scores outside 0-1.
+    """
+    wrong = np.flatnonzero(np.abs(scores - 0.5) > 0.5 + NORM_ROUNDING)
+    if len(wrong):
+        way_out = "; divide percent by 100" if 1 < scores.max() <= 100 and scores.min() >= 0 else ""
+        if (scores == np.rint(scores)).all():
+            way_out += "; leave the column away if it holds ids that persons of one keyframe share"
+        raise AvadetError(
+            f"{path}:{wrong[0] + 1}: column 8 (score) is {scores[wrong[0]]:g}, expected a number from 0 to 1{way_out}"
+        )
+    return np.asarray(np.clip(scores, 0, 1), np.float64)
