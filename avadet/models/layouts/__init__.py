@@ -15,6 +15,7 @@ from avadet.models.layouts.names import (
     PYTORCHVIDEO_POOLED,
     VJEPA2,
     VJEPA2_AUTHORS,
+    is_known,
     recognise,
     translate,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Recipe",
     "Tensors",
     "has_background",
+    "is_known",
     "mmaction_settings",
     "recipe_of",
     "recognise",
