@@ -60,8 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     device = choose_device(args.device)
-    path = Path(args.model)
-    loaded = zoo.load(str(path / "model.safetensors" if path.is_dir() else args.model), str(device))
+    loaded = zoo.load(args.model, str(device))
     videos = read_jhmdb21(args.root, args.split).test
     persons = _people(args.boxes, videos, str(device))
     scorer = scorer_of(loaded, device, args.batch_size, args.flip)

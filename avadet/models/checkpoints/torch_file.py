@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +32,9 @@ COUNT_BYTES = 8
 ZIP = b"PK\x03\x04"
 CHUNK_BYTES = 1 << 22
 
+Values = Callable[[str], bytearray]
+"""The bytes of a storage by its key."""
+
 
 @dataclass(frozen=True)
 class StoredContent:
@@ -39,13 +43,13 @@ class StoredContent:
     Attributes:
         source: the file, for messages.
         root: the object that was saved, `unpickle` tells in what form.
-        values: gives the bytes of a storage by its key; raises NotPlain for one that is not there.
+        values: opens what gives the bytes of a storage by its key, and raises NotPlain for one that is not there.
         size: bytes of the file.
     """
 
     source: str
     root: object
-    values: Callable[[str], bytearray]
+    values: Callable[[], AbstractContextManager[Values]]
     size: int
 
     def tensors(self, stored: Mapping[str, object]) -> dict[str, Tensor]:
@@ -58,21 +62,22 @@ class StoredContent:
             AvadetError: if one claims values that the file does not hold, or all together far more than its size.
         """
         try:
-            return _Values(self).of(stored)
+            with self.values() as values:
+                return _Tensors(values, self.size).of(stored)
         except NotPlain as error:
             raise AvadetError(f"{self.source}: damaged, or made to do harm: {error}") from error
         except (*DAMAGE, zipfile.BadZipFile, OSError, RuntimeError) as error:
             raise AvadetError(f"{self.source}: damaged ({_one_line(error)}); copy or download it again") from error
 
 
-class _Values:
-    """Tensors of one file, each storage read once."""
+class _Tensors:
+    """Tensors of one file of `size` bytes, each storage read once."""
 
-    def __init__(self, content: StoredContent) -> None:
-        self.content = content
+    def __init__(self, values: Values, size: int) -> None:
+        self.values = values
         self.storages: dict[str, bytearray] = {}
-        self.bytes_left = GROWTH * content.size + SLACK_BYTES
-        self.stored_left = content.size
+        self.bytes_left = GROWTH * size + SLACK_BYTES
+        self.stored_left = size
 
     def of(self, stored: Mapping[str, object]) -> dict[str, Tensor]:
         """All of them by name."""
@@ -104,7 +109,7 @@ class _Values:
         if empty:
             return torch.empty(stored.shape, dtype=stored.dtype)
         if storage.key not in self.storages:
-            self.storages[storage.key] = self.content.values(storage.key)
+            self.storages[storage.key] = self.values(storage.key)
             self.stored_left -= len(self.storages[storage.key])
             if self.stored_left < 0:
                 raise NotPlain("its storages lie over each other")
@@ -187,9 +192,10 @@ def _open_zip(path: Path, size: int) -> StoredContent:
             raise NotPlain("it was written on a machine of the other byte order; save it again on a usual one")
         root = _read(io.BytesIO(_record(archive, records, pickles[0], size)), size)
 
-    def values(key: str) -> bytearray:
+    @contextmanager
+    def values() -> Iterator[Values]:
         with zipfile.ZipFile(path) as archive:
-            return _record(archive, records, f"{folder}/data/{key}", size)
+            yield lambda key: _record(archive, records, f"{folder}/data/{key}", size)
 
     return StoredContent(str(path), root, values, size)
 
@@ -233,7 +239,7 @@ def _open_pickle(path: Path, size: int) -> StoredContent:
         with file.getbuffer() as content:
             return bytearray(content[start : start + length])
 
-    return StoredContent(str(path), root, values, size)
+    return StoredContent(str(path), root, lambda: nullcontext(values), size)
 
 
 def _places(file: io.BytesIO, keys: object, units: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -257,9 +263,13 @@ def _read(file: BinaryIO, size: int) -> Any:
     return CheckpointReader(file, size).load()
 
 
-def _nothing(key: str) -> bytearray:
-    """The values of a storage, in a file that has none."""
-    raise NotPlain("it refers to the values of a tensor, but is no file of torch.save")
+def _nothing() -> AbstractContextManager[Values]:
+    """The values of storages, in a file that has none."""
+
+    def values(key: str) -> bytearray:
+        raise NotPlain("it refers to the values of a tensor, but is no file of torch.save")
+
+    return nullcontext(values)
 
 
 def _one_line(error: BaseException) -> str:

@@ -65,6 +65,9 @@ RUNS_CODE_TOO = frozenset(
     ("types.FunctionType", "types.CodeType", "types.LambdaType", "functools.reduce", "torch.load", "torch.hub.load")
 )
 
+OF_PYTHON_2 = frozenset(("xrange", "unicode", "long", "basestring", "getattr"))
+"""Names of `builtins` that are no types here; `getattr` stands before enumerations and methods. None is called."""
+
 REBUILT = ("torch._utils._rebuild_", "torch._tensor._rebuild_")
 """How the names begin of the functions that put tensors together again."""
 
@@ -203,6 +206,9 @@ class CheckpointReader(PickleReader):
             self.append(named[1])
         else:
             storage = _storage(named)
+            if isinstance(storage, InertObject):
+                self.append(storage)
+                return
             self.units[storage.key] = 1 if storage.dtype is None else storage.dtype.itemsize
             self.append(storage)
 
@@ -222,16 +228,18 @@ def is_unread_tensor(value: object) -> TypeGuard[InertObject]:
 
 
 def _is_type(name: str) -> bool:
-    """Whether a name of `builtins` is a type's, or `getattr`, which pickles of enumerations and methods mention."""
-    return name == "getattr" or isinstance(getattr(builtins, name, None), type)
+    """Whether a name of `builtins` is a type's, or one that honest pickles mention as well."""
+    return name in OF_PYTHON_2 or isinstance(getattr(builtins, name, None), type)
 
 
-def _storage(named: object) -> StorageRef:
+def _storage(named: object) -> StorageRef | InertObject:
     """The storage that a persistent id stands for, as torch writes it."""
     if not (isinstance(named, tuple) and len(named) in (5, 6) and named[0] == "storage"):
         raise NotPlain("it refers to something else than the values of a tensor")
     _, kind, key, _, count, *view = named
     key = str(key) if type(key) is int else key
+    if isinstance(kind, InertClass) and kind.name.startswith("torch."):
+        return InertObject(kind.name)  # of a type that is not read
     if not (isinstance(kind, StorageType) and isinstance(key, str) and is_whole_number(count) and count >= 0):
         raise NotPlain("it refers to the values of a tensor in a form that torch does not write")
     first, length = 0, count
@@ -248,6 +256,8 @@ def _tensor(
     storage: object, offset: object, shape: object, stride: object, dtype: torch.dtype | None
 ) -> StoredTensor | InertObject:
     """A tensor; its numbers are sane, and checked against the storage when it is read."""
+    if isinstance(storage, InertObject):
+        return InertObject(f"{REBUILT[0]}tensor")
     if not isinstance(storage, StorageRef):
         raise NotPlain("a tensor without a storage")
     if not (is_counts(shape) and is_counts(stride) and len(shape) == len(stride) <= MAX_DIMS and is_counts((offset,))):

@@ -67,7 +67,7 @@ def unwrap(names: Iterable[str]) -> list[Unwrapped]:
         knows any part of the names.
     """
     listed = list(names)
-    for without_module in (False, True):
+    for without_module in (True, False):  # ACAR-Net's names have the word in their middle, all others are without it
         bare = {name: _without_marks(name, without_module) for name in listed}
         found = _search(bare)
         if found:

@@ -1,6 +1,6 @@
 """Other projects' checkpoints: their tensors' names (`names`), and which model they fit (`recipes`)."""
 
-from avadet.models.layouts.classifiers import CLASSIFIERS, CLIPS, PICTURES
+from avadet.models.layouts.classifiers import CLASSIFIERS, CLIPS, PICTURES, SHUFFLENET
 from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.layouts.names import (
     ACAR,
@@ -36,6 +36,7 @@ __all__ = [
     "PYSLOWFAST",
     "PYTORCHVIDEO",
     "PYTORCHVIDEO_POOLED",
+    "SHUFFLENET",
     "VJEPA2",
     "VJEPA2_AUTHORS",
     "Layout",
