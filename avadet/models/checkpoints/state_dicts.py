@@ -18,7 +18,7 @@ from torch import Tensor
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.checkpoints.inert import InertObject
-from avadet.models.checkpoints.unpickle import StoredTensor, is_unread_tensor
+from avadet.models.checkpoints.stored_tensors import StoredTensor, is_unread_tensor
 from avadet.models.checkpoints.wrappers import Unwrapped, stripped, unwrap
 
 MAX_NODES = 1_000_000
@@ -226,7 +226,8 @@ def _unrecognised(root: object, found: list[tuple[str, Weights]], source: str) -
             "where that class is and torch.save its state_dict()"
         )
     if not isinstance(root, Mapping | InertObject):
-        raise AvadetError(f"{source}: a checkpoint must be a dictionary, got {type(root).__name__}")
+        kind = "a single tensor" if _is_tensor(root) else type(root).__name__
+        raise AvadetError(f"{source}: a checkpoint must be a dictionary, got {kind}")
     if not found:
         keys = ", ".join(str(key)[:40] for key in list(root)[:5]) if isinstance(root, Mapping) else root.kind[:80]
         raise AvadetError(f"{source}: holds no tensors by name (it has: {keys or 'nothing'})")

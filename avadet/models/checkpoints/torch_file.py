@@ -23,7 +23,8 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models.checkpoints.file_kind import other_kind, other_zip
-from avadet.models.checkpoints.unpickle import CheckpointReader, StoredTensor
+from avadet.models.checkpoints.stored_tensors import StoredTensor
+from avadet.models.checkpoints.unpickle import CheckpointReader
 from avadet.plain_pickle import DAMAGE, GROWTH, SLACK_BYTES, NotPlain
 
 MAGIC = 0x1950A86A20F9469CFC6C
