@@ -67,12 +67,16 @@ def unwrap(names: Iterable[str]) -> list[Unwrapped]:
         knows any part of the names.
     """
     listed = list(names)
-    for without_module in (True, False):  # ACAR-Net's names have the word in their middle, all others are without it
-        bare = {name: _without_marks(name, without_module) for name in listed}
-        found = _search(bare)
-        if found:
-            return found
-    return []
+    found, without = (
+        _search({name: _without_marks(name, without_module) for name in listed}) for without_module in (False, True)
+    )
+    # Parts that were wrapped by themselves have the word in the middle; ACAR-Net's names need it there.
+    return without if _size(without) >= _size(found) else found
+
+
+def _size(models: Iterable[Unwrapped]) -> int:
+    """Tensors of all models."""
+    return sum(len(model.names) for model in models)
 
 
 def stripped(names: Iterable[str]) -> list[str]:
