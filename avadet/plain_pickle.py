@@ -9,15 +9,15 @@ state, an array, has that state checked first.
 
 from __future__ import annotations
 
-import codecs
 import io
 import math
 import pickle
+import reprlib
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -28,6 +28,9 @@ ARRAY_KINDS = "biufcSU"
 SLACK_BYTES = 1 << 20
 GROWTH = 4
 """Arrays together may hold this many bytes for one of the file, and `SLACK_BYTES`; honest files stay below one."""
+MAX_KEY_PARTS = 1000
+"""Parts of a dictionary's key, counted through all tuples in it: hashing goes through them one by one."""
+LATIN_1 = ("latin-1", "latin1", "iso-8859-1", "iso8859-1")
 
 DAMAGE = (
     pickle.UnpicklingError,
@@ -45,7 +48,7 @@ DAMAGE = (
 """What reading nonsense raises."""
 
 
-class _NotPlain(Exception):
+class NotPlain(Exception):
     """The file holds more than plain data; says what."""
 
 
@@ -72,46 +75,92 @@ def read_plain_pickle(path: str | Path) -> object:
     except OSError as error:
         raise AvadetError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        return _Reader(content).load()
-    except _NotPlain as error:
+        return PickleReader(io.BytesIO(content), len(content)).load()
+    except NotPlain as error:
         held = "such a file may hold numbers, texts, containers and numpy arrays of numbers only"
         raise AvadetError(f"{path}: refused, {error}; {held}") from error
     except DAMAGE as error:
         raise AvadetError(f"{path}: damaged, or no pickle ({type(error).__name__}: {error})") from error
 
 
-class _Reader(pickle._Unpickler):
+class PickleReader(pickle._Unpickler):
     """The standard library's reader in Python, with every operation that could run something taken out.
 
-    Operations are methods of this class, found through `dispatch`; those that it does not list are refused.
+    Operations are methods of this class, found through `dispatch`; those that it does not list are refused. A reader
+    of more than plain data overrides `find_class`, `call_maker` and their like and takes its own table from
+    `operations_of`.
+
+    Args:
+        file: stands at the beginning of a pickle.
+        size: bytes of the whole file, by which its arrays are bounded.
     """
 
+    makers: ClassVar[Mapping[tuple[str, str], Callable[..., Any]]]
     stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
     append: Callable[[Any], None]
     read: Callable[[int], bytes]
     readline: Callable[[], bytes]
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(io.BytesIO(content), encoding="latin-1")
-        self.bytes_left = GROWTH * len(content) + SLACK_BYTES
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        """Begin; arguments as for the class."""
+        super().__init__(file, encoding="latin-1")
+        self.bytes_left = GROWTH * size + SLACK_BYTES
 
     def find_class(self, module: str, name: str) -> Any:
         """The maker written here for a name; all names come through here."""
         try:
-            return MAKERS[module, name]
+            return self.makers[module, name]
         except KeyError:
-            raise _NotPlain(f"it asks to run {ascii(f'{module}.{name}')[1:-1][:80]} when read") from None
+            raise asks_to_run(module, name) from None
 
     def call_maker(self) -> None:
         """Operation REDUCE: call a maker with the arguments on top of the stack."""
         arguments = self.stack.pop()
         maker = self.stack[-1]
-        if not (callable(maker) and maker in MAKERS.values()):
-            raise _NotPlain(f"it asks to call a {type(maker).__name__} when read")
+        if not any(maker is known for known in self.makers.values()):
+            raise NotPlain(f"it asks to call a {type(maker).__name__} when read")
         made = maker(*arguments)
         if isinstance(made, np.ndarray):
             self.spend(made.nbytes)
         self.stack[-1] = made
+
+    def set_items(self) -> None:
+        """Operation SETITEMS."""
+        self.fill(self.pop_mark())
+
+    def set_item(self) -> None:
+        """Operation SETITEM."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self.fill([key, value])
+
+    def fill(self, items: list[Any]) -> None:
+        """Put keys and values, in turns, into the dictionary on top of the stack."""
+        target = self.stack[-1]
+        if isinstance(target, np.ndarray):
+            self.refuse()
+        _check_keys(items[::2])
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[key] = value
+
+    def make_dictionary(self) -> None:
+        """Operation DICT."""
+        items = self.pop_mark()
+        _check_keys(items[::2])
+        self.append(dict(zip(items[::2], items[1::2], strict=True)))
+
+    def add_items(self) -> None:
+        """Operation ADDITEMS."""
+        items = self.pop_mark()
+        _check_keys(items)
+        for item in items:
+            self.stack[-1].add(item)
+
+    def make_frozenset(self) -> None:
+        """Operation FROZENSET."""
+        items = self.pop_mark()
+        _check_keys(items)
+        self.append(frozenset(items))
 
     def fill_state(self) -> None:
         """Operation BUILD: give an array its shape, type and values, or a type its byte order."""
@@ -126,7 +175,7 @@ class _Reader(pickle._Unpickler):
             _check_array(shape, dtype, len(values))
             target.__setstate__((1, shape, dtype, bool(is_fortran), values))  # type: ignore[arg-type]
         else:
-            raise _NotPlain(f"it asks to set the state of a {type(target).__name__}")
+            raise NotPlain(f"it asks to set the state of a {type(target).__name__}")
 
     def claim_bytearray(self) -> None:
         """Operation BYTEARRAY8: the standard one makes room before it looks how much there is."""
@@ -141,34 +190,68 @@ class _Reader(pickle._Unpickler):
 
     def refuse(self) -> None:
         """Any other operation."""
-        raise _NotPlain("it wants an object made that is no plain data")
+        raise NotPlain("it wants an object made that is no plain data")
 
     def spend(self, count: int) -> None:
         """Take `count` bytes of array off what the file may claim."""
         self.bytes_left -= count
         if self.bytes_left < 0:
-            raise _NotPlain(f"its arrays would be over {GROWTH} times as large as the file")
+            raise NotPlain(f"its arrays would be over {GROWTH} times as large as the file")
 
 
 _OPERATIONS = """
     PROTO STOP MARK POP POP_MARK DUP FRAME NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT
     BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE
-    BINUNICODE8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM
-    SETITEMS EMPTY_SET ADDITEMS FROZENSET GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL
+    BINUNICODE8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT EMPTY_SET
+    GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL
 """
 """The operations taken over as they are: constants, containers, references and the look-up of names."""
 
+OWN_OPERATIONS: dict[int, str] = {
+    pickle.REDUCE[0]: "call_maker",
+    pickle.BUILD[0]: "fill_state",
+    pickle.INST[0]: "name_class",
+    pickle.BYTEARRAY8[0]: "claim_bytearray",
+    pickle.SETITEM[0]: "set_item",
+    pickle.SETITEMS[0]: "set_items",
+    pickle.DICT[0]: "make_dictionary",
+    pickle.ADDITEMS[0]: "add_items",
+    pickle.FROZENSET[0]: "make_frozenset",
+}
+"""Byte of an operation -> the method here that does it in the place of the standard one."""
 
-def _dispatch() -> dict[int, Callable[[Any], None]]:
-    """Byte of an operation -> method."""
+
+def operations_of(
+    reader: type[PickleReader], more: Mapping[int, str] | None = None
+) -> dict[int, Callable[[Any], None]]:
+    """The `dispatch` of a reader: byte of an operation -> method; whatever is not listed is refused.
+
+    Args:
+        reader: whose methods they are.
+        more: further operations of its own, as `OWN_OPERATIONS`.
+    """
     standard = pickle._Unpickler.dispatch
     taken = {getattr(pickle, name)[0] for name in _OPERATIONS.split()}
-    table = {code: method if code in taken else _Reader.refuse for code, method in standard.items()}
-    table[pickle.REDUCE[0]] = _Reader.call_maker
-    table[pickle.BUILD[0]] = _Reader.fill_state
-    table[pickle.INST[0]] = _Reader.name_class
-    table[pickle.BYTEARRAY8[0]] = _Reader.claim_bytearray
-    return table
+    table = {code: method if code in taken else reader.refuse for code, method in standard.items()}
+    return table | {code: getattr(reader, name) for code, name in (OWN_OPERATIONS | dict(more or {})).items()}
+
+
+def asks_to_run(module: str, name: str) -> NotPlain:
+    """What is raised for a name that stands for code."""
+    return NotPlain(f"it asks to run {ascii(f'{module}.{name}')[1:-1][:80]} when read")
+
+
+def _check_keys(keys: Iterable[object]) -> None:
+    """Raise unless every key is hashed in no time: tuples in tuples take one step for each way through them."""
+    for key in keys:
+        waiting, parts = [key], 0
+        while waiting:
+            part = waiting.pop()
+            parts += 1
+            if isinstance(part, tuple | frozenset):
+                waiting.extend(part)
+            if parts + len(waiting) > MAX_KEY_PARTS:
+                raise NotPlain("it has a dictionary whose keys are towers of tuples")
 
 
 def _as_bytes(raw: object) -> bytes:
@@ -183,18 +266,18 @@ def _as_bytes(raw: object) -> bytes:
 def _check_array(shape: object, dtype: object, num_bytes: int) -> None:
     """Raise unless so many bytes fill an array of this shape and plain type exactly."""
     if not (isinstance(shape, tuple) and len(shape) <= MAX_DIMS and all(type(n) is int and n >= 0 for n in shape)):
-        raise ValueError(f"shape of an array must be counts, got {shape!r}")
+        raise ValueError(f"shape of an array must be counts, got {reprlib.repr(shape)}")
     if not (isinstance(dtype, np.dtype) and dtype.kind in ARRAY_KINDS):
-        raise TypeError(f"an array must be of numbers or texts, got {dtype!r}")
+        raise TypeError(f"an array must be of numbers or texts, got {reprlib.repr(dtype)}")
     if math.prod(shape) * dtype.itemsize != num_bytes:
-        raise ValueError(f"an array of shape {shape} and {dtype} cannot have {num_bytes} bytes")
+        raise ValueError(f"an array of shape {reprlib.repr(shape)} and {dtype} cannot have {num_bytes} bytes")
 
 
 def _make_dtype(code: object, *_: object) -> np.dtype[Any]:
     """A new array type, never one of numpy's own objects: its byte order may be set later."""
     text = code.decode("ascii") if isinstance(code, bytes) else code
     if not (isinstance(text, str) and text.isalnum() and np.dtype(text).kind in ARRAY_KINDS):
-        raise _NotPlain(f"it holds an array of type {code!r}")
+        raise NotPlain(f"it holds an array of type {reprlib.repr(code)}")
     return np.dtype(text, False, True)
 
 
@@ -220,8 +303,8 @@ def _make_scalar(dtype: object, raw: object) -> Any:
 
 def _make_bytes(text: str = "", encoding: str = "latin-1") -> bytes:
     """Bytes, as Python 3 writes them for Python 2."""
-    if not isinstance(text, str) or codecs.lookup(encoding).name != "iso8859-1":
-        raise TypeError(f"bytes must be written as latin-1 text, got {type(text).__name__} in {encoding}")
+    if not (isinstance(text, str) and isinstance(encoding, str) and encoding.lower() in LATIN_1):
+        raise TypeError(f"bytes must be written as latin-1 text, got {type(text).__name__} in {reprlib.repr(encoding)}")
     return text.encode("latin-1")
 
 
@@ -241,17 +324,21 @@ def _make_complex(real: float, imaginary: float) -> complex:
 
 def _make_set(items: list[Any] | tuple[Any, ...] = ()) -> set[Any]:
     """A set."""
+    _check_keys(items)
     return set(items)
 
 
 def _make_frozenset(items: list[Any] | tuple[Any, ...] = ()) -> frozenset[Any]:
     """A frozen set."""
+    _check_keys(items)
     return frozenset(items)
 
 
 def _make_ordered(pairs: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
     """An ordered dictionary."""
-    return OrderedDict([(key, value) for key, value in pairs])
+    listed = [(key, value) for key, value in pairs]
+    _check_keys(key for key, _ in listed)
+    return OrderedDict(listed)
 
 
 def _array_type(*_: object) -> None:
@@ -275,4 +362,5 @@ MAKERS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 """Every name a file may ask for, and what is called in its place."""
 
-_Reader.dispatch = _dispatch()
+PickleReader.makers = MAKERS
+PickleReader.dispatch = operations_of(PickleReader)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
     parser.add_argument(
-        "model", metavar="IN", help="checkpoint of pytorchvideo, PySlowFast or mmaction2, or a zoo name"
+        "model",
+        metavar="IN",
+        help="checkpoint of pytorchvideo, PySlowFast or mmaction2, the folder of a training, or a zoo name",
     )
     parser.add_argument(
         "out",
@@ -31,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help=f"label map, where the checkpoint's classes are not AVA's: {arguments.LABELS_HELP}",
     )
+    parser.add_argument(
+        "--weights",
+        metavar="NAME",
+        help="which ones, where the file holds several, e.g. model_ema; the report names them",
+    )
     parser.add_argument("--partial", action="store_true", help="convert what fits even if tensors are left over")
     parser.add_argument("--half", action="store_true", help="store matrices as float16: half the size")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
@@ -41,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from avadet.models import zoo
 
     check_free(args.out, args.overwrite)
-    loaded = zoo.load(args.model, allow_partial=args.partial)
+    loaded = zoo.load(args.model, allow_partial=args.partial, weights=args.weights)
     print(loaded.report)
     card = loaded.card if args.labels is None else {**loaded.card, "labels": _labels(args.labels, loaded)}
     if loaded.bank is not None:

@@ -255,7 +255,9 @@ def load_setup(args: argparse.Namespace) -> Setup:
         detect_every_s = args.detect_every or None
     model = zoo.load(name, device, backend=args.backend or zoo.default_backend(name), precision=args.precision)
     how = "" if model.running == "torch in fp32" else f", {model.running}"
-    how += bank_words(model, is_live=isinstance(args.videos[0], str))
+    how += bank_words(model, is_live=isinstance(args.videos[0], str)) + "".join(
+        f"; {note}" for note in model.report.notes
+    )
     videos.note(f"model: {reason} ({len(model.labels)} actions, on {device}{how})")
     smoothing = None if args.smooth == "none" else Smoothing(args.smooth, args.smooth_window)
     return Setup(model, persons, args.every, detect_every_s, smoothing, args.batch)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         nargs="?",
         metavar="NAME|PATH",
-        help="a model of the list, a backbone of a family, or a .safetensors file",
+        help="a model of the list, a backbone of a family, a file of weights or the folder of a training",
     )
     parser.add_argument("--family", metavar="FAMILY", help="the sizes of one family of backbones and their weights")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -175,7 +175,7 @@ def _one_model(name: str) -> tuple[object, list[str]]:
     entries = {entry.name: entry for entry in zoo.models()}
     if name in entries:
         return _one_entry(entries[name])
-    if Path(name).suffix == ".safetensors":
+    if name not in zoo.BUILDERS and (Path(name).exists() or Path(name).suffix):
         return _one_file(Path(name))
     if name not in zoo.BUILDERS:
         raise unknown_name("model", name, [*entries, *zoo.BUILDERS])
@@ -209,14 +209,14 @@ def _one_entry(entry: Entry) -> tuple[object, list[str]]:
 
 
 def _one_file(path: Path) -> tuple[object, list[str]]:
-    """A model in avadet's own format in full, as its card describes it."""
+    """A model of a file in full, as its card describes it, or its tensors do."""
     from avadet.models.anatomy import anatomy
-    from avadet.models.cards import bank_of, clip_of, labels_of, read_card
-    from avadet.models.zoo import build
+    from avadet.models.cards import bank_of, clip_of, labels_of
+    from avadet.models.zoo import build, card_of_path
 
-    if not path.is_file():
+    if not path.exists():
         raise AvadetError(f"{path}: no such file")
-    card = read_card(path.with_suffix(".json"))
+    path, card = card_of_path(path)
     clip, labels, bank = clip_of(card), labels_of(card), bank_of(card)
     facts = {
         "name": card["name"],

@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.out.with_suffix(".tracks.csv"))  # the longest of the names
     keep_freed_memory()
     device = choose_device(args.device)
-    path = Path(args.model)
-    loaded = zoo.load(str(path / "model.safetensors" if path.is_dir() else args.model), str(device))
+    loaded = zoo.load(args.model, str(device))
     videos = read_jhmdb21(args.root, args.split).test
     persons = _people(args.boxes, videos, str(device))
     for text in getattr(persons, "notes", ()):

@@ -7,8 +7,9 @@ from typing import Any
 
 from avadet.errors import AvadetError
 from avadet.models.cards import read_card
+from avadet.models.checkpoints.torch_file import read_safetensors
 from avadet.models.person_net import PersonNet
-from avadet.models.weights import load_tensors, read_safetensors
+from avadet.models.weights import load_tensors
 
 REQUIRED = ("format", "architecture", "arguments", "threshold", "long_side")
 

@@ -7,7 +7,7 @@ concatenates; torchvision's module concatenates first and shuffles after, so wei
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ class ShuffleNetV2(nn.Module):
         return maps
 
 
-def load_imagenet_start(trunk: ShuffleNetV2, path: str | Path) -> None:
+def load_imagenet_start(trunk: ShuffleNetV2, tensors: Mapping[str, Tensor], source: str) -> None:
     """Fill `trunk` from a 0.5x state dict in the original layout (`first_conv.*`, `stage2.0.branch_main.*`, ...).
 
     The file is meant for BGR input on a 0-1 scale without mean and standard deviation; the colour order of the
@@ -105,20 +105,18 @@ def load_imagenet_start(trunk: ShuffleNetV2, path: str | Path) -> None:
 
     Args:
         trunk: a trunk of the 0.5x width.
-        path: the state dict, read with `weights_only=True`.
+        tensors: the state dict.
+        source: the file, for messages.
 
     Raises:
-        AvadetError: if the file is missing or its names or shapes are not those of the trunk.
+        AvadetError: if names or shapes are not those of the trunk.
     """
-    if not Path(path).is_file():
-        raise AvadetError(f"no initial weights at {path}; give the path of a ShuffleNetV2 0.5x state dict")
-    source = torch.load(path, map_location="cpu", weights_only=True)
-    renamed = {_own_name(name): value for name, value in source.items()}
+    renamed = {_own_name(name): value for name, value in tensors.items()}
     try:
         renamed["stem.0.weight"] = renamed["stem.0.weight"].flip(1)
         trunk.load_state_dict(renamed)
     except (KeyError, RuntimeError) as error:
-        raise AvadetError(f"{path} is not a ShuffleNetV2 0.5x state dict: {error}") from error
+        raise AvadetError(f"{source} is not a ShuffleNetV2 0.5x state dict: {error}") from error
 
 
 def _own_name(name: str) -> str:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import pickle
-import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import torch
-import yaml
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.layouts import Layout, Tensors, has_background, mmaction_settings, recognise, translate
-from avadet.plain_pickle import read_plain_pickle
+from avadet.models.checkpoints.inert import plain
+from avadet.models.checkpoints.state_dicts import choose_weights
+from avadet.models.checkpoints.stored_settings import stored_settings
+from avadet.models.checkpoints.torch_file import open_file
+from avadet.models.layouts import AVADET, Layout, Tensors, has_background, recognise, translate
 
 COUNTER = ".num_batches_tracked"
 
@@ -35,126 +31,40 @@ class Checkpoint:
         layout: whose it is.
         tensors: under avadet's names, floating ones as float32, on the CPU.
         settings: the configuration stored with the weights, {} if none.
+        card: the model card stored with the weights, as in checkpoints of avadet's own training; None = there is none.
+        notes: what was chosen and what left out, a line each.
     """
 
     source: str
     layout: Layout
     tensors: Tensors
     settings: dict[str, Any]
+    card: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
     """Read a checkpoint of any known layout; nothing in the file is ever executed.
 
     Args:
         path: a `.safetensors` file, a `.pkl` file of caffe2, or one written by `torch.save`.
+        weights: which ones where a file holds several, e.g. "model_ema"; None = those that its project evaluates, see
+            `checkpoints.state_dicts`.
 
     Raises:
-        AvadetError: if the file is missing, damaged, holds more than tensors and plain values, or has tensors of no
-            known layout.
+        AvadetError: if the file is missing, damaged, asks to run something, or has tensors of no known layout.
     """
-    content = _content(Path(path))
-    tensors = {
-        name.removeprefix("module."): value for name, value in _state_dict(content).items() if isinstance(value, Tensor)
-    }
-    layout = recognise(tensors, str(path))
+    content = open_file(Path(path))
+    chosen = choose_weights(content.root, str(path), weights)
+    layout = recognise(chosen.candidate.tensors, str(path))
+    tensors = content.tensors(chosen.candidate.tensors)
     as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    settings = _settings(content, str(path))
+    settings = stored_settings(content.root, str(path))
+    card = plain(content.root["card"]) if isinstance(content.root, dict) and "card" in content.root else None
     named = translate(as_float, layout, has_background(settings, str(path)))
-    return Checkpoint(str(path), layout, named, settings)
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """What a file holds, arrays as tensors."""
-    if path.suffix == ".safetensors":
-        return dict(read_safetensors(path))
-    if path.suffix == ".pkl" and not _is_zip(path):
-        return _read_caffe2(path)
-    return _read_pickled(path)
-
-
-def _is_zip(path: Path) -> bool:
-    """Whether a file is one of `torch.save` of today, whatever it is called."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False
-
-
-def _read_caffe2(path: Path) -> dict[str, Any]:
-    """The arrays that caffe2 pickled under "blobs", as tensors; the rest (step sizes, counters) is left."""
-    content = read_plain_pickle(path)
-    blobs = content.get("blobs", content) if isinstance(content, dict) else None
-    if not isinstance(blobs, dict):
-        raise AvadetError(f"{path}: weights of caffe2 must be a dictionary, got {type(content).__name__}")
-    arrays = {
-        name: value for name, value in blobs.items() if isinstance(value, np.ndarray) and value.dtype.kind in "iuf"
-    }
-    return {str(name): torch.from_numpy(value.astype(value.dtype.newbyteorder("="))) for name, value in arrays.items()}
-
-
-def read_safetensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, floating ones as float32 whatever they are stored as.
-
-    Raises:
-        AvadetError: if the file is missing or damaged.
-    """
-    try:
-        return {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
-    except FileNotFoundError as error:
-        raise AvadetError(f"{path}: no such file") from error
-    except (safetensors.SafetensorError, OSError) as error:
-        raise AvadetError(f"{path}: not a readable safetensors file: {error}") from error
-
-
-def _read_pickled(path: Path) -> dict[str, Any]:
-    """What `torch.save` wrote, as long as that is tensors and plain values."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise AvadetError(f"{path}: no such file") from error
-    except pickle.UnpicklingError as error:
-        culprit = re.search(r"unsupported global:?\s+(?:GLOBAL\s+)?(\S+)", str(error), re.IGNORECASE)
-        if culprit:
-            message = f"refused, it asks to run {culprit[1]} when read; a checkpoint must hold tensors and plain values"
-            raise AvadetError(f"{path}: {message}") from error
-        raise AvadetError(f"{path}: damaged, or no file of torch.save or safetensors") from error
-    except (EOFError, RuntimeError, OSError) as error:
-        raise AvadetError(f"{path}: damaged, or no file of torch.save or safetensors") from error
-    if not isinstance(content, dict):
-        raise AvadetError(f"{path}: a checkpoint must be a dictionary, got {type(content).__name__}")
-    return content
-
-
-def _state_dict(content: dict[str, Any]) -> dict[str, Any]:
-    """The dictionary of tensors, wherever the project puts it."""
-    for key in ("model_state", "state_dict", "model", "module", "target_encoder"):
-        if isinstance(content.get(key), dict):
-            inner: dict[str, Any] = content[key]
-            return inner
-    return content
-
-
-def _settings(content: dict[str, Any], source: str) -> dict[str, Any]:
-    """The configuration stored with the weights, in PySlowFast's words.
-
-    PySlowFast stores YAML text under `cfg`; mmaction2 Python source under `meta`, as `cfg` (1.x) or `config` (0.x).
-    """
-    meta = content.get("meta")
-    source_text = (meta.get("cfg") or meta.get("config")) if isinstance(meta, dict) else None
-    if isinstance(source_text, str):
-        return mmaction_settings(source_text)
-    text = content.get("cfg")
-    if not isinstance(text, str):
-        return {}
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise AvadetError(f"{source}: the configuration stored under 'cfg' is no plain YAML") from error
-    return settings if isinstance(settings, dict) else {}
+    return Checkpoint(
+        str(path), layout, named, settings, card if isinstance(card, dict) and layout == AVADET else None, chosen.notes
+    )
 
 
 @dataclass(frozen=True)
@@ -168,6 +78,7 @@ class LoadReport:
         unexpected: names the file has and the model lacks.
         reshaped: names both have, in different shapes; not copied.
         refolded: names copied although the shapes differ, by dimensions of one at the end only; counted in `loaded`.
+        notes: what else there is to say of the file.
     """
 
     source: str
@@ -176,6 +87,7 @@ class LoadReport:
     unexpected: tuple[str, ...]
     reshaped: tuple[str, ...]
     refolded: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -187,7 +99,7 @@ class LoadReport:
         lists = (("missing", self.missing), ("unexpected", self.unexpected), ("reshaped", self.reshaped))
         rest = "; ".join(f"{len(names)} {kind}{_first_names(names)}" for kind, names in lists)
         refolded = f" ({len(self.refolded)} refolded: {', '.join(self.refolded[:3])})" if self.refolded else ""
-        return f"{self.source}: {self.loaded} tensors loaded{refolded}; {rest}"
+        return "; ".join((f"{self.source}: {self.loaded} tensors loaded{refolded}", rest, *self.notes))
 
 
 def _first_names(names: tuple[str, ...]) -> str:
@@ -197,7 +109,9 @@ def _first_names(names: tuple[str, ...]) -> str:
     return f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
-def load_tensors(model: nn.Module, tensors: Tensors, source: str, allow_partial: bool = False) -> LoadReport:
+def load_tensors(
+    model: nn.Module, tensors: Tensors, source: str, allow_partial: bool = False, notes: tuple[str, ...] = ()
+) -> LoadReport:
     """Copy tensors into a model by name.
 
     Args:
@@ -205,6 +119,7 @@ def load_tensors(model: nn.Module, tensors: Tensors, source: str, allow_partial:
         tensors: under the model's own names.
         source: where they came from, for the report.
         allow_partial: whether tensors without a partner are fine (they are left out).
+        notes: what else the report is to say of them.
 
     Raises:
         AvadetError: if a tensor of either side has no partner and `allow_partial` is off. The model is then unchanged.
@@ -220,6 +135,7 @@ def load_tensors(model: nn.Module, tensors: Tensors, source: str, allow_partial:
         unexpected=tuple(name for name in tensors if name not in own),
         reshaped=tuple(f"{name} {_shape(tensors[name])} for {_shape(own[name])}" for name in reshaped),
         refolded=tuple(name for name in fitting if own[name].shape != tensors[name].shape),
+        notes=notes,
     )
     if not (report.is_whole or allow_partial):
         raise AvadetError(f"{report}; allow_partial=True loads what fits")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.cards import bank_of, clip_of, labels_of, make_card, read_card, scores_of
+from avadet.models.checkpoints.run_folder import weights_in
 from avadet.models.download import cache_folder, download
 from avadet.models.entries import ENTRIES, Entry
 from avadet.models.families import FAMILIES
@@ -91,18 +92,22 @@ def load(
     allow_partial: bool = False,
     backend: str | None = None,
     precision: str = "fp32",
+    weights: str | None = None,
 ) -> LoadedModel:
     """Load a model of the zoo by name, or a checkpoint from a path.
 
     Args:
         name_or_path: a name of `models()`, downloaded when first needed; or the path of avadet's own `.safetensors`
-            (its card beside it, and the model of its feature banks if the card names one), of a pytorchvideo or of a
-            PySlowFast checkpoint, or of an `.onnx` file of `avadet export`.
+            (its card beside it, and the model of its feature banks if the card names one), of a checkpoint of a known
+            project as its trainer left it, of the folder of a training (see `checkpoints.run_folder`), or of an
+            `.onnx` file of `avadet export`.
         device: "cpu", "cuda", "cuda:1", ...
         allow_partial: whether tensors without a partner are fine.
         backend: "torch", "onnx" or "openvino" makes the model ready for fast inference, and for nothing else, see
             `backends.prepare`; None leaves it as it is (an `.onnx` file goes to onnxruntime).
         precision: of a backend: "fp32", "bf16", or "auto".
+        weights: which ones, where another project's file holds several, e.g. "model_ema"; None = those that the
+            project evaluates.
 
     Raises:
         AvadetError: for an unknown name, a missing or damaged file, weights that do not fit, a device that is not
@@ -115,7 +120,7 @@ def load(
         from avadet.models.backends import load_graph
 
         return load_graph(name_or_path, backend or "onnx", precision, str(target))
-    loaded = _load_weights(name_or_path, target, allow_partial)
+    loaded = _load_weights(name_or_path, target, allow_partial, weights)
     if backend is None:
         return loaded
     from avadet.models.backends import prepare
@@ -123,7 +128,9 @@ def load(
     return prepare(loaded, backend, precision)
 
 
-def _load_weights(name_or_path: str | Path, target: torch.device, allow_partial: bool) -> LoadedModel:
+def _load_weights(
+    name_or_path: str | Path, target: torch.device, allow_partial: bool, weights: str | None
+) -> LoadedModel:
     """A model as torch's modules; arguments and errors as `load`."""
     text = str(name_or_path)
     if text in {entry.name for entry in ENTRIES}:
@@ -139,9 +146,51 @@ def _load_weights(name_or_path: str | Path, target: torch.device, allow_partial:
         raise AvadetError(f"{path}: no such file; models known by name: {', '.join(_detectors())}")
     if not path.exists():
         raise unknown_name("model", text, _detectors())
-    if path.suffix == ".safetensors":
-        return _load_own(path, target, allow_partial)
-    return _load_foreign(path, target, allow_partial)
+    file, card, checkpoint = _described(path, weights)
+    return _load(file, card, checkpoint, target, allow_partial)
+
+
+def card_of_path(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The file of weights that a path stands for, and its card: the one beside it or in it, or what its tensors tell.
+
+    Raises:
+        AvadetError: if the file is missing or damaged, or of a model that is not built here.
+    """
+    file = file_of(path)
+    if has_card(file):
+        return file, read_card(file.with_suffix(".json"))
+    return _described(file, None)[:2]
+
+
+def file_of(name_or_path: str | Path) -> Path:
+    """The file that a path stands for, of a folder its weights; a name of the zoo as it is.
+
+    Raises:
+        AvadetError: for a folder without weights.
+    """
+    path = Path(name_or_path)
+    is_name = str(name_or_path) in {entry.name for entry in ENTRIES}
+    return weights_in(path) if path.is_dir() and not is_name else path
+
+
+def has_card(path: Path) -> bool:
+    """Whether a file is in avadet's own form, with its card beside it."""
+    return path.suffix == ".safetensors" and path.with_suffix(".json").exists()
+
+
+def _described(path: Path, weights: str | None) -> tuple[Path, dict[str, Any], Checkpoint]:
+    """The file of weights that a path stands for, its card and what it holds."""
+    from avadet.models.layouts import AVADET
+    from avadet.models.weights import read_checkpoint
+
+    file = file_of(path)
+    card = read_card(file.with_suffix(".json")) if has_card(file) else None
+    checkpoint = read_checkpoint(file, weights)
+    if file != path:
+        checkpoint = replace(checkpoint, notes=(f"of the files in {path}", *checkpoint.notes))
+    if card is None and checkpoint.layout == AVADET and file.suffix == ".safetensors":
+        read_card(file.with_suffix(".json"))  # says that it is missing
+    return file, card or checkpoint.card or _foreign_card(file, checkpoint), checkpoint
 
 
 def _detectors() -> list[str]:
@@ -157,6 +206,8 @@ def fetched(name_or_path: str | Path) -> Path:
     """
     path = Path(name_or_path)
     known = {entry.name: entry for entry in ENTRIES}
+    if path.is_dir() and str(path) not in known:
+        return weights_in(path)
     if path.exists() or path.suffix or path.name != str(name_or_path):
         return path
     if path.name not in known:
@@ -199,7 +250,8 @@ def _load_entry(entry: Entry, device: torch.device, allow_partial: bool) -> Load
     if entry.is_bundled:
         if not entry.is_here:
             raise AvadetError(f"{entry.path}: the bundled weights of '{entry.name}' are missing; reinstall avadet")
-        return _load_own(entry.path, device, allow_partial)
+        file, card, own = _described(entry.path, None)
+        return _load(file, card, own, device, allow_partial)
     from avadet.models.weights import read_checkpoint
 
     if not entry.is_here:
@@ -211,12 +263,11 @@ def _load_entry(entry: Entry, device: torch.device, allow_partial: bool) -> Load
     return _assemble(dict(entry.card), checkpoint, device, allow_partial)
 
 
-def _load_own(path: Path, device: torch.device, allow_partial: bool) -> LoadedModel:
-    """A model in avadet's own format, built as its card says, with the model of its feature banks."""
-    from avadet.models.weights import read_checkpoint
-
-    card = read_card(path.with_suffix(".json"))
-    loaded = _assemble(card, read_checkpoint(path), device, allow_partial)
+def _load(
+    path: Path, card: dict[str, Any], checkpoint: Checkpoint, device: torch.device, allow_partial: bool
+) -> LoadedModel:
+    """A model in avadet's own or another form, built as its card says, with the model of its feature banks."""
+    loaded = _assemble(card, checkpoint, device, allow_partial)
     named = bank_of(card)
     if named is None:
         return loaded
@@ -257,19 +308,16 @@ def _check_bank(loaded: LoadedModel, bank: LoadedModel) -> None:
         )
 
 
-def _load_foreign(path: Path, device: torch.device, allow_partial: bool) -> LoadedModel:
-    """Another project's checkpoint, its architecture read off its tensors."""
+def _foreign_card(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """The card of another project's checkpoint, its architecture read off its tensors."""
     from avadet.models.layouts import recipe_of
-    from avadet.models.weights import read_checkpoint
 
-    checkpoint = read_checkpoint(path)
     recipe = recipe_of(checkpoint.tensors, checkpoint.layout, checkpoint.settings, str(path))
     by_number = "ava_v2.2" if recipe.num_classes == AVA_CLASSES else numbered_labels(recipe.num_classes)
     scores = {} if recipe.scores is None else {"scores": recipe.scores}
-    card = make_card(
+    return make_card(
         path.stem, recipe.architecture, recipe.arguments, recipe.clip, recipe.labels or by_number, **scores
     )
-    return _assemble(card, checkpoint, device, allow_partial)
 
 
 def _assemble(card: dict[str, Any], checkpoint: Checkpoint, device: torch.device, allow_partial: bool) -> LoadedModel:
@@ -278,7 +326,7 @@ def _assemble(card: dict[str, Any], checkpoint: Checkpoint, device: torch.device
 
     spec, labels = clip_of(card), labels_of(card)
     model = build(card["architecture"], len(labels), spec, card["arguments"])
-    report = load_tensors(model, checkpoint.tensors, checkpoint.source, allow_partial)
+    report = load_tensors(model, checkpoint.tensors, checkpoint.source, allow_partial, checkpoint.notes)
     return LoadedModel(model.eval().to(device), spec, labels, card["name"], card, report)
 
 

@@ -98,6 +98,8 @@ def read_state(path: Path, config: str) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise AvadetError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from error
+    if not (isinstance(state, dict) and isinstance(state.get("config"), str)):
+        raise AvadetError(f"{path} is no checkpoint of a training by avadet; start from its weights: model.init={path}")
     if state["config"] != config:
         changed = sorted(set(config.splitlines()) ^ set(state["config"].splitlines()))
         raise AvadetError(f"{path} was trained with another config ({'; '.join(changed)}); use another run_dir")

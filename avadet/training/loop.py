@@ -219,7 +219,8 @@ class Run:
 
     def save(self, is_best: bool = False) -> None:
         """Write the latest state, and the best one if this is it; every process must come here."""
-        facts = {"settings": dump_config(self.config), "labels": dataclasses.asdict(self.data.labels)}
+        labels = dataclasses.asdict(self.data.labels)
+        facts = {"settings": dump_config(self.config), "labels": labels, "card": self._bare_card()}
         state = self.trainer.state(decisive_values(self.config), facts)
         if self.processes.is_first:
             if is_best:
@@ -259,8 +260,13 @@ class Run:
 
     def card(self, metrics: dict[str, float]) -> dict[str, Any]:
         """What is to be known of the model."""
+        numbers = {"scored_on": self.data.scored_on, **self.data.scored_how(self.config), **metrics}
+        training = {"config": portable_values(self.config), "processes": self.processes.count, **describe_machine()}
+        return self._bare_card(numbers=numbers, training=training)
+
+    def _bare_card(self, **facts: Any) -> dict[str, Any]:
+        """What loading the model takes, as checkpoints have it, and more facts."""
         config = self.config
-        numbers = {"scored_on": self.data.scored_on, **self.data.scored_how(config), **metrics}
         return make_card(
             self.folder.path.name,
             config.model.family,
@@ -269,8 +275,7 @@ class Run:
             self.data.labels,
             scores=setup.score_rule(config.loss, self.data.labels),
             data=self.data.title,
-            numbers=numbers,
-            training={"config": portable_values(config), "processes": self.processes.count, **describe_machine()},
+            **facts,
             **self._bank_facts(),
         )
 

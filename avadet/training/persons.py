@@ -19,7 +19,7 @@ from avadet.models.person_loss import PersonLoss, Targets, person_loss
 from avadet.models.person_net import PersonNet
 from avadet.models.person_weights import fill
 from avadet.models.shufflenet import load_imagenet_start
-from avadet.models.weights import save_model
+from avadet.models.weights import read_checkpoint, save_model
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import dump_config
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
@@ -170,5 +170,6 @@ def start_net(width: int, init: Path | None) -> PersonNet:
     if init is not None and init.suffix == ".safetensors":
         fill(net, init)
     elif init is not None:
-        load_imagenet_start(net.backbone, init)
+        checkpoint = read_checkpoint(init)
+        load_imagenet_start(net.backbone, checkpoint.tensors, checkpoint.source)
     return net

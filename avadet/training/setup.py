@@ -23,7 +23,7 @@ from avadet.models import zoo
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.detector import ActionDetector, ActionModel
 from avadet.models.label_sources import read_labels
-from avadet.models.layouts import ACAR, AVADET, PICTURES
+from avadet.models.layouts import ACAR, AVADET, PICTURES, SHUFFLENET
 from avadet.models.layouts.recipes import AVA_EVALUATED
 from avadet.models.picture_start import start_from_pictures
 from avadet.models.scores import pose_classes, to_scores
@@ -281,11 +281,11 @@ def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: Mo
     if model.init is None:
         return "initial weights: random"
     init = zoo.fetched(model.init)
-    if trunks and init.suffix != ".safetensors":
-        for trunk in trunks:
-            load_imagenet_start(trunk.trunk, init)
-        return f"initial weights: {init}: the whole trunk; head random"
     checkpoint = read_checkpoint(init)
+    if trunks and checkpoint.layout == SHUFFLENET:
+        for trunk in trunks:
+            load_imagenet_start(trunk.trunk, checkpoint.tensors, checkpoint.source)
+        return f"initial weights: {init}: the whole trunk; head random"
     if checkpoint.layout.classifies == PICTURES:
         report = start_from_pictures(net, checkpoint.tensors, checkpoint.layout, checkpoint.source)
         return f"initial weights: {report}"
@@ -294,7 +294,7 @@ def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: Mo
     if names is not None and tuple(names) != labels.names:
         tensors, count = carry_classes(net, tensors, names, labels.names)
         carried = f"; classifier: {count} of {len(labels)} classes carried over by name, the others random"
-    report = load_tensors(net, tensors, str(init), allow_partial=True)
+    report = load_tensors(net, tensors, str(init), allow_partial=True, notes=checkpoint.notes)
     if not report.loaded:
         raise AvadetError(f"no tensor fits family {model.family}: {report}")
     return f"initial weights: {report}{carried}"
@@ -311,7 +311,7 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
         return read_labels(model.init_labels).names
     if checkpoint.layout == AVADET:
         try:
-            return labels_of(read_card(path.with_suffix(".json"))).names
+            return labels_of(checkpoint.card or read_card(path.with_suffix(".json"))).names
         except AvadetError:
             return None  # weights may lie without their card
     count = len(checkpoint.tensors.get("head.proj.weight", ()))

@@ -305,7 +305,7 @@ def test_a_damaged_file_in_the_cache_can_be_got_rid_of(cache: Path, monkeypatch:
     put_in_zoo(monkeypatch, "http://127.0.0.1:9/small.pyth")
     cache.mkdir()
     (cache / "small.pyth").write_text("<html>please log in</html>")
-    with pytest.raises(AvadetError, match=r"small\.pyth: damaged.*delete the file to have it downloaded again"):
+    with pytest.raises(AvadetError, match=r"small\.pyth: a web page.*delete the file to have it downloaded again"):
         zoo.load("small")
 
 

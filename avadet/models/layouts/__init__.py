@@ -1,6 +1,6 @@
 """Other projects' checkpoints: their tensors' names (`names`), and which model they fit (`recipes`)."""
 
-from avadet.models.layouts.classifiers import CLASSIFIERS, CLIPS, PICTURES
+from avadet.models.layouts.classifiers import CLASSIFIERS, CLIPS, PICTURES, SHUFFLENET
 from avadet.models.layouts.layout import Layout, Tensors
 from avadet.models.layouts.names import (
     ACAR,
@@ -15,6 +15,7 @@ from avadet.models.layouts.names import (
     PYTORCHVIDEO_POOLED,
     VJEPA2,
     VJEPA2_AUTHORS,
+    is_known,
     recognise,
     translate,
 )
@@ -35,12 +36,14 @@ __all__ = [
     "PYSLOWFAST",
     "PYTORCHVIDEO",
     "PYTORCHVIDEO_POOLED",
+    "SHUFFLENET",
     "VJEPA2",
     "VJEPA2_AUTHORS",
     "Layout",
     "Recipe",
     "Tensors",
     "has_background",
+    "is_known",
     "mmaction_settings",
     "recipe_of",
     "recognise",

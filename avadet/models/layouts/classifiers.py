@@ -137,7 +137,10 @@ GOOGLENET = Layout(
 
 VIT = Layout("torchvision vit", r"^encoder\.pos_embedding$", (), r"^heads\.", classifies=PICTURES)
 
+SHUFFLENET = Layout("shufflenetv2", r"^first_conv\.0\.weight$", (), classifies=PICTURES)
+"""Of the authors; what starts the tiny families."""
+
 CLASSIFIERS = (
     *(X3D, TORCHVISION_MVIT, SWIN3D, S3D, R3D, MMACTION_C3D),
-    *(VIVIT, TIMESFORMER, TRANSFORMERS_VIDEOMAE, RESNET, GOOGLENET, VIT),
+    *(VIVIT, TIMESFORMER, TRANSFORMERS_VIDEOMAE, RESNET, GOOGLENET, VIT, SHUFFLENET),
 )

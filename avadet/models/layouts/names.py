@@ -186,6 +186,12 @@ UNBUILT = (
         "the norms between the blocks of its encoder (V-JEPA 2.1)",
         "`avadet models` lists models it does build",
     ),
+    (
+        r"^(model\.)?\d+\.(conv|cv\d|m)\.",
+        "YOLO, which finds objects and no actions",
+        "`avadet models` lists models of actions; --detector takes detectors of persons",
+    ),
+    (r"^backbone_[23]d\.", "YOWO", "`avadet models` lists models it does build"),
 )
 """(regular expression of a tensor's name, part of a model, way out): what checkpoints hold that no model here has.
 
@@ -204,18 +210,30 @@ def recognise(names: Iterable[str], source: str) -> Layout:
             is not built here, naming the part.
     """
     listed = list(names)
-    if _is_own(listed):
-        return AVADET
-    for marker, part, way_out in UNBUILT:
-        example = next((name for name in listed if re.search(marker, name)), None)
-        if example is not None:
-            raise AvadetError(f"{source}: avadet does not build {part} (tensor {example}); {way_out}")
-    for layout in LAYOUTS:
-        if any(re.search(layout.marker, name) for name in listed):
-            return layout
+    layout, unbuilt = _look_up(listed)
+    if unbuilt is not None:
+        raise AvadetError(f"{source}: avadet does not build {unbuilt}")
+    if layout is not None:
+        return layout
     known = ", ".join(layout.name for layout in LAYOUTS)
     first = ", ".join(listed[:3]) or "none"
     raise AvadetError(f"{source}: tensors of no known layout (first names: {first}); known layouts: {known}")
+
+
+def is_known(names: Iterable[str]) -> bool:
+    """Whether `recognise` knows whose names these are, be it that the model is not built here."""
+    return _look_up(list(names)) != (None, None)
+
+
+def _look_up(names: Sequence[str]) -> tuple[Layout | None, str | None]:
+    """The layout of names, or what of the model is not built here and the way out; neither, if no layout fits."""
+    if _is_own(names):
+        return AVADET, None
+    for marker, part, way_out in UNBUILT:
+        example = next((name for name in names if re.search(marker, name)), None)
+        if example is not None:
+            return None, f"{part} (tensor {example[:80]}); {way_out}"
+    return next((one for one in LAYOUTS if any(re.search(one.marker, name) for name in names)), None), None
 
 
 def _is_own(names: Sequence[str]) -> bool:
