@@ -10,6 +10,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,19 +207,22 @@ def test_the_command_returns_the_code_and_one_line(
     assert capsys.readouterr().err == "avadet: stopped after step 2\n"
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file may grow beyond a megabyte."""
+    """No file may grow beyond a megabyte; not even that in which the test runner's own words may go."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     write_state(path, {"config": "", "values": torch.arange(10)})
-    with pytest.raises(AvadetError, match=r"cannot write a checkpoint to .* MB are free: .*last\.pt is kept as it was"):
+    said = r"cannot write a checkpoint to .* MB are free: .*last\.pt is kept as it was"
+    with small_disk(), pytest.raises(AvadetError, match=said):
         write_state(path, {"config": "", "values": torch.zeros(1_000_000)})
     assert torch.equal(torch.load(path, weights_only=True)["values"], torch.arange(10))
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
