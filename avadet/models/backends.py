@@ -100,8 +100,11 @@ def _with_torch(loaded: LoadedModel, precision: str) -> LoadedModel:
 
 def _fast(loaded: LoadedModel, precision: str) -> LoadedModel:
     """A model, and that of its feature banks, made fast in "fp32" or "bf16"."""
-    model = fast_model(loaded.model, torch.bfloat16 if precision == "bf16" else torch.float32)
-    return dataclasses.replace(loaded, model=model, bank=loaded.bank and _fast(loaded.bank, precision))
+    dtype, device = torch.bfloat16 if precision == "bf16" else torch.float32, device_of(loaded.model)
+    probe = sample_inputs(loaded.spec.num_frames, _probe_size_hw(loaded), 1, PROBE_BOXES)
+    model, note = fast_model(loaded.model, dtype, *(tensor.to(device) for tensor in probe))
+    bank = loaded.bank and _fast(loaded.bank, precision)
+    return dataclasses.replace(loaded, model=model, bank=bank, running=note)
 
 
 def _with_graph(loaded: LoadedModel, backend: str, precision: str) -> LoadedModel:
@@ -136,14 +139,19 @@ def _in_best_precision(
     if precision == "bf16" and not has_bf16(device):
         raise AvadetError(f"this processor ({device}) does not compute in bf16; use --precision fp32")
     if precision == "fp32" or backend == "onnx" or not has_bf16(device):
-        return dataclasses.replace(made("fp32"), running=f"{backend} in fp32")
+        return _running(made("fp32"), f"{backend} in fp32")
     small = made("bf16")
     as_float = isinstance(loaded.model, GraphModel) and loaded.model.input.dtype == np.float32
     difference = score_difference(_probed(loaded), _probed(small), loaded, _probe_size_hw(loaded), as_float)
     words = f"scores differ from fp32 by at most {difference:.2g} on {PROBES} random clips"
     if precision == "auto" and difference > BF16_WITHIN:
-        return dataclasses.replace(made("fp32"), running=f"{backend} in fp32, because in bf16 {words}")
-    return dataclasses.replace(small, running=f"{backend} in bf16, {words}")
+        return _running(made("fp32"), f"{backend} in fp32, because in bf16 {words}")
+    return _running(small, f"{backend} in bf16, {words}")
+
+
+def _running(made: LoadedModel, words: str) -> LoadedModel:
+    """The same model; what runs it comes before what there was to note when it was made."""
+    return dataclasses.replace(made, running="; ".join(filter(None, (words, made.running))))
 
 
 def _probed(loaded: LoadedModel) -> ActionModel:

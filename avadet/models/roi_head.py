@@ -123,7 +123,6 @@ class RoIHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(features, features) if hidden else None
         self.proj = nn.Linear(features, num_classes)
-        # The last of the parts: a norm that came right behind it would be taken for its own (`fast.fold_norms`).
         self.narrow = None if map_width is None else nn.Conv2d(channels, map_width, 1, bias=False)
         nn.init.normal_(self.proj.weight, std=0.01)
         nn.init.zeros_(self.proj.bias)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.fast import fold_norms
+from avadet.models.folding import fold_norms
 from avadet.models.roi_head import RoIHead, map_stride
 
 
@@ -85,7 +85,7 @@ def test_a_norm_behind_narrowed_maps_is_not_taken_for_theirs() -> None:
     head.norm.running_mean.uniform_(-1, 1)
     maps, rois = [torch.randn(1, 2, 1, 4, 4), torch.randn(1, 1, 1, 4, 4)], torch.tensor([[0.0, 0, 0, 64, 64]])
     before = head(maps, rois, (64, 64))
-    assert fold_norms(head) == 0
+    assert fold_norms(head, maps, rois, (64, 64)).norms == 0
     torch.testing.assert_close(head(maps, rois, (64, 64)), before)
 
 
