@@ -142,9 +142,15 @@ def one_scene(maps: Sequence[Tensor]) -> Tensor:
 
 def side_by_side(frames: Sequence[Tensor]) -> Tensor:
     """Maps without time (B, C_i, H_i, W_i) -> (B, sum C_i, H, W), at the size of the smallest."""
-    size_hw = min((frame.shape[2:] for frame in frames), key=lambda shape: shape[0] * shape[1])
+    size_hw = frames[smallest(frames)].shape[2:]
     same = [
         frame if frame.shape[2:] == size_hw else functional.interpolate(frame, size_hw, mode="bilinear")
         for frame in frames
     ]
     return torch.cat(same, dim=1)
+
+
+def smallest(frames: Sequence[Tensor]) -> int:
+    """Which of maps without time (B, C_i, H_i, W_i) has the fewest cells; of several the first."""
+    cells = [frame.shape[2] * frame.shape[3] for frame in frames]
+    return cells.index(min(cells))

@@ -45,6 +45,7 @@ class FrameResNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class FrameResNet(nn.Module):
         for place, (extent, _) in self.windows.items():
             self._widen(place, extent)
         self.out_channels = (channels * self.windows.get("end", (1, 1))[0],)
+        self.strides = ((16, 16) if fine else (32, 32),)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> one map (B, C, T', H / 16, W / 16), T' the frames that are left.

@@ -148,6 +148,7 @@ class MTV(nn.Module):
         self.global_blocks = blocks(global_depth, total, global_heads, global_hidden / total, drop_path)
         self.norm = nn.LayerNorm(total, EPS)
         self.out_channels = (total,)
+        self.strides = ((patch, patch),)
         self._random_weights()
 
     def _random_weights(self) -> None:

@@ -85,6 +85,7 @@ class MViT(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -145,6 +146,8 @@ class MViT(nn.Module):
         self.blocks = nn.ModuleList(Block(shape, traits) for shape in shapes)
         self.norm = nn.LayerNorm(plan[-1].channels, EPS)
         self.out_channels = (plan[-1].channels,)
+        steps = [_grid(patch_stride), *(_grid(stage.q_stride) for stage in plan)]
+        self.strides = ((math.prod(step[1] for step in steps), math.prod(step[2] for step in steps)),)
         self._random_weights()
 
     def forward(self, clip: Tensor) -> list[Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from avadet.errors import AvadetError
 from avadet.models.lfb import BankWindow
 from avadet.models.roi_head import RoIHead
+from avadet.models.strides import declared_strides
 
 
 def frame_by_frame(maps: Sequence[Tensor], rois: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -145,6 +146,7 @@ class CellLstm(nn.Module):
 
     Attributes:
         out_channels: `units` for each map.
+        strides: those of the backbone.
     """
 
     def __init__(self, backbone: nn.Module, units: int = 512, layers: int = 1) -> None:
@@ -160,6 +162,7 @@ class CellLstm(nn.Module):
         self.backbone = backbone
         self.lstms = nn.ModuleList(new_lstm(count, units, layers) for count in channels)
         self.out_channels = (units,) * len(channels)
+        self.strides = declared_strides(backbone)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps (B, units, 1, H_i, W_i)."""

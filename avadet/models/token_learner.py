@@ -97,6 +97,7 @@ class TokenLearnerViT(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class TokenLearnerViT(nn.Module):
         self.blocks = nn.ModuleList([*early, *late])
         self.norm = nn.LayerNorm(channels, EPS)
         self.out_channels = (channels,)
+        self.strides = (self.patches.cell_px,)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:

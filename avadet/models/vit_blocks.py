@@ -41,6 +41,11 @@ class Tubelets(nn.Conv3d):
         """Make it for tokens of `channels` and tubelets of `size` = (frames, rows, columns) px."""
         super().__init__(3, channels, grid_of(size), grid_of(size))
 
+    @property
+    def cell_px(self) -> tuple[int, int]:
+        """(rows, columns) px of a token."""
+        return int(self.kernel_size[1]), int(self.kernel_size[2])
+
     def forward(self, clip: Tensor) -> tuple[Tensor, Grid]:  # type: ignore[override]
         """Clip (B, 3, T, H, W) -> tokens (B, N, C), frame by frame and row by row, and their grid.
 

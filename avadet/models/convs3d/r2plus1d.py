@@ -32,6 +32,7 @@ class SplitBottleneckNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(self, *, depths: Sequence[int] = R50, width: int = 64, fine: bool = True) -> None:
@@ -53,6 +54,7 @@ class SplitBottleneckNet(nn.Module):
         if fine:
             without_stride(self.get_submodule("res5"))
         self.out_channels = (channels,)
+        self.strides = ((16, 16) if fine else (32, 32),)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:

@@ -35,6 +35,7 @@ class VideoResNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class VideoResNet(nn.Module):
             self.add_module(f"layer{index + 1}", stage)
             channels = planes
         self.out_channels = (channels,)
+        self.strides = ((16, 16),)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

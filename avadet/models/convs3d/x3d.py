@@ -30,6 +30,7 @@ class X3d(nn.Module):
 
     Attributes:
         out_channels: channels of its one map, 2.25 times those of the last stage.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class X3d(nn.Module):
         if fine:
             without_stride(self.get_submodule("res5"))
         self.out_channels = (pool.pre_conv.out_channels,)
+        self.strides = ((16, 16) if fine else (32, 32),)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
