@@ -115,8 +115,7 @@ def _send_through(model: ActionModel, frames: int, hw: tuple[int, int]) -> None:
         model(torch.zeros(1, 3, frames, *hw), box)
         return
     with torch.device("meta"):
-        maps = model.backbone(model.normalise(torch.empty(1, 3, frames, *hw)))
-        model.head(maps, torch.empty(1, 5), hw)
+        model.head(model.maps(torch.empty(1, 3, frames, *hw)), torch.empty(1, 5), hw)
 
 
 def _shapes(answer: Any) -> Iterator[Shape]:
