@@ -91,11 +91,15 @@ class ActionDetector(ActionModel):
         return self.head.box_features(maps, rois, (clips.shape[3], clips.shape[4]))
 
     def maps(self, clips: Tensor) -> list[Tensor]:
-        """What the backbone gives for clips as `forward` takes them; the first time the head learns its strides."""
-        if self.head.strides is None:
-            self.head.strides = measured_strides(self.backbone, clips.shape)
+        """What the backbone gives for clips as `forward` takes them."""
+        self.learn_strides(clips.shape)
         maps: list[Tensor] = self.backbone(self.normalise(clips))
         return maps
+
+    def learn_strides(self, clip_shape: Sequence[int]) -> None:
+        """Measure the strides of a backbone that does not declare them, once; clips are (B, 3, T, H, W)."""
+        if self.head.strides is None:
+            self.head.strides = measured_strides(self.backbone, clip_shape)
 
     def normalise(self, clips: Tensor) -> Tensor:
         """RGB uint8 0-255 or float 0-1 (B, 3, T, H, W) -> the model's own float type, of mean 0 and deviation 1."""

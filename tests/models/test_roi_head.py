@@ -53,9 +53,8 @@ def test_each_axis_has_its_own_stride() -> None:
     cells = torch.arange(3.0)[:, None] * 10 + torch.arange(5.0)
     head = head_that_shows_features(1, resolution=2, sampling_ratio=1, aligned=True, pool="avg")
     head.strides = ((14, 10),)
-    assert head([cells[None, None, None]], torch.tensor([[0.0, 20, 14, 40, 42]]), (50, 57)).item() == pytest.approx(
-        17.5
-    )
+    box = torch.tensor([[0.0, 20, 14, 40, 42]])
+    assert head([cells[None, None, None]], box, (50, 57)).item() == pytest.approx(17.5)
 
 
 def test_narrowed_maps_have_the_stride_of_the_smallest() -> None:
