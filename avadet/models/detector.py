@@ -21,9 +21,12 @@ class ActionModel(nn.Module):
 
     Attributes:
         num_classes: K.
+        boxes_at_once: of how many boxes a graph of the model is to be asked at once, so that memory is bounded; None =
+            any, for boxes take little beside the clip.
     """
 
     num_classes: int
+    boxes_at_once: int | None = None
 
     def view_logits(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
         """Logits (R, K) of each part that is to be trained on its own; most models have one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,12 @@ from torchvision.ops import roi_align
 from avadet.errors import AvadetError
 from avadet.models.acar import ActorContextRelation, side_by_side, smallest
 from avadet.models.acrn import ActorCentricRelation
+from avadet.models.in_parts import in_parts
 from avadet.models.lfb import BankReader, BankWindow
 from avadet.models.strides import Strides, evident_stride
+
+CUT_OUT_AT_ONCE = 64
+"""Boxes whose cells are held at a time, of 7x7 and 2048 channels 0.4 MB each."""
 
 
 class RoIHead(nn.Module):
@@ -152,7 +157,10 @@ class RoIHead(nn.Module):
         if self.narrow is not None:
             scales = [scales[smallest(frames)]]
             frames = [self.narrow(side_by_side(frames).to(self.narrow.weight.dtype)).float()]
-        features = [self._cut_out(frame, rois.float(), scale) for frame, scale in zip(frames, scales)]
+        features = [
+            in_parts(partial(self._cut_out, frame, scale), CUT_OUT_AT_ONCE, self.training, rois.float())
+            for frame, scale in zip(frames, scales)
+        ]
         if self.context:
             owner = rois[:, 0].long()
             features += [self._whole(frame)[owner] for frame in frames]
@@ -196,7 +204,7 @@ class RoIHead(nn.Module):
             raise AvadetError(f"the backbone gave {len(frames)} maps and says strides of {len(strides)}")
         return [(1 / down, 1 / across) for down, across in strides]
 
-    def _cut_out(self, frame: Tensor, rois: Tensor, scale: tuple[float, float]) -> Tensor:
+    def _cut_out(self, frame: Tensor, scale: tuple[float, float], rois: Tensor) -> Tensor:
         """(B, C, H, W) -> (R, C): RoIAlign, then the maximum or mean over the cells."""
         down, across = scale
         if self.stretch or down != across:  # axis by axis; in a graph for all sizes (`export`) ratios stay open
