@@ -71,7 +71,8 @@ class HighOrderRelation(nn.Module):
 def _weights(query: Tensor, key: Tensor, together: Tensor) -> Tensor:
     """The softmax of products of queries (R, D, H, W) and keys (S, D, H, W), over S where bool (R, S), else 0."""
     products = torch.einsum("rchw,schw->rshw", query, key) * query.shape[1] ** -0.5
-    return products.masked_fill(~together[:, :, None, None], -torch.inf).softmax(dim=1)
+    weights: Tensor = products.masked_fill(~together[:, :, None, None], -torch.inf).softmax(dim=1)
+    return weights
 
 
 class ActorContextRelation(nn.Module):

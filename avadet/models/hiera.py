@@ -52,6 +52,8 @@ class Hiera(nn.Module):
         strides: (rows, columns) px of a cell of each.
     """
 
+    graph_has_one_size = True
+
     def __init__(
         self,
         *,

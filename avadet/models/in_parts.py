@@ -23,4 +23,4 @@ def in_parts(function: Callable[..., Tensor], at_once: int, is_training: bool, *
     is_written = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
     if is_training or is_written or torch.is_grad_enabled() or len(rows[0]) <= at_once:
         return function(*rows)
-    return torch.cat([function(*part) for part in zip(*(one.split(at_once) for one in rows))])
+    return torch.cat([function(*part) for part in zip(*(torch.split(one, at_once) for one in rows))])

@@ -27,6 +27,8 @@ class Swin3d(nn.Module):
         strides: (rows, columns) px of a cell of each.
     """
 
+    graph_has_one_size = True
+
     def __init__(
         self,
         *,

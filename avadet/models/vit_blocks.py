@@ -37,6 +37,8 @@ def grid_of(sizes: Sequence[int]) -> Grid:
 class Tubelets(nn.Conv3d):
     """A clip cut into boxes of pixels that do not overlap, each projected to a token; a rest at the edges is left."""
 
+    graph_has_one_size = True
+
     def __init__(self, channels: int, size: Sequence[int]) -> None:
         """Make it for tokens of `channels` and tubelets of `size` = (frames, rows, columns) px."""
         super().__init__(3, channels, grid_of(size), grid_of(size))

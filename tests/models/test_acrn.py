@@ -16,7 +16,7 @@ from avadet.models.folding import fold_norms
 from avadet.models.roi_head import RoIHead
 from avadet.models.zoo import build
 
-HW = (64, 64)
+HW = (48, 64)
 ROIS = torch.tensor([[1.0, 4, 8, 40, 60], [0, 0, 0, 64, 64], [1, 30, 2, 62, 62], [0, 20, 20, 26, 28]])
 
 
