@@ -77,7 +77,7 @@ def c3d(
     head: dict[str, Any] | None = None,
     **backbone: Any,
 ) -> ActionDetector:
-    """C3D: 27.66 M parameters without the head; 16 frames of 112 px.
+    """C3D, 16 frames at 112 px: 27.697 M parameters with 80 classes.
 
     Args:
         num_classes: K, logits a box.

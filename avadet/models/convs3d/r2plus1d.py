@@ -91,7 +91,7 @@ def r2plus1d_r50(
     head: dict[str, Any] | None = None,
     **backbone: Any,
 ) -> ActionDetector:
-    """R(2+1)D R50: 28.11 M parameters as a classifier of 400 classes; 16 frames (every 4th) of 224 px.
+    """R(2+1)D R50, 16 frames every 4 at 224 px: 27.452 M parameters with 80 classes.
 
     Args:
         num_classes: K, logits a box.
