@@ -47,7 +47,7 @@ MULTISCALE: dict[str, Any] = {
 }
 WINDOWS = {"channels": 24, "depths": (2, 2, 2), "heads": (1, 2, 4), "window": (4, 5, 7)}
 MULTIVIEW = {
-    "views": [{"frames": frames, "channels": 16 * heads, "heads": heads} for frames, heads in ((2, 4), (4, 2), (8, 1))],
+    "views": [{"frames": frames, "channels": 16 * heads, "heads": heads} for frames, heads in ((8, 1), (4, 2), (2, 4))],
     "patch": 8,
     "depth": 2,
     "fuse_at": (0, 1),

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avadet.errors import AvadetError
+from avadet.models.in_parts import in_parts
+
+ACTORS_AT_ONCE = 16
+"""Actors whose relations with all places, or with all others at all places, are computed at a time."""
 
 
 class HighOrderRelation(nn.Module):
@@ -42,7 +46,12 @@ class HighOrderRelation(nn.Module):
 
     def forward(self, relations: Tensor, together: Tensor) -> Tensor:
         """Relations (R, D, H, W) -> the same shape; `together` as `attention`."""
-        seen = torch.einsum("rshw,schw->rchw", self.attention(relations, together), self.value(relations))
+        key, value = self.key(relations), self.value(relations)
+
+        def look(query: Tensor, together: Tensor) -> Tensor:
+            return torch.einsum("rshw,schw->rchw", _weights(query, key, together), value)
+
+        seen = in_parts(look, ACTORS_AT_ONCE, self.training, self.query(relations), together)
         added: Tensor = self.dropout(self.out(torch.relu(self.norm(seen))))
         return relations + added
 
@@ -56,10 +65,14 @@ class HighOrderRelation(nn.Module):
         Returns:
             (R, S = R, H, W), 0-1, the sum over s is 1; 0 for actors of other clips.
         """
-        products = torch.einsum("rchw,schw->rshw", self.query(relations), self.key(relations))
-        apart = ~together[:, :, None, None]
-        weights: Tensor = (products * relations.shape[1] ** -0.5).masked_fill(apart, -torch.inf).softmax(dim=1)
-        return weights
+        return _weights(self.query(relations), self.key(relations), together)
+
+
+def _weights(query: Tensor, key: Tensor, together: Tensor) -> Tensor:
+    """The softmax of products of queries (R, D, H, W) and keys (S, D, H, W), over S where bool (R, S), else 0."""
+    products = torch.einsum("rchw,schw->rshw", query, key) * query.shape[1] ** -0.5
+    weights: Tensor = products.masked_fill(~together[:, :, None, None], -torch.inf).softmax(dim=1)
+    return weights
 
 
 class ActorContextRelation(nn.Module):
@@ -130,9 +143,13 @@ class ActorContextRelation(nn.Module):
                 f"relations of actors without padding need maps of {needed} cells along each side at least, got "
                 f"{scene.shape[2]}x{scene.shape[3]}; show the model larger clips"
             )
-        pairs = torch.relu(scene[owner] + self.actor(actors)[:, :, None, None])
-        relations: Tensor = self.shrink(torch.relu(self.join(pairs)))
-        return relations
+
+        def relate(actors: Tensor, owner: Tensor) -> Tensor:
+            pairs = torch.relu(scene[owner] + self.actor(actors)[:, :, None, None])
+            related: Tensor = self.shrink(torch.relu(self.join(pairs)))
+            return related
+
+        return in_parts(relate, ACTORS_AT_ONCE, self.training, actors, owner)
 
 
 def one_scene(maps: Sequence[Tensor]) -> Tensor:
@@ -142,9 +159,15 @@ def one_scene(maps: Sequence[Tensor]) -> Tensor:
 
 def side_by_side(frames: Sequence[Tensor]) -> Tensor:
     """Maps without time (B, C_i, H_i, W_i) -> (B, sum C_i, H, W), at the size of the smallest."""
-    size_hw = min((frame.shape[2:] for frame in frames), key=lambda shape: shape[0] * shape[1])
+    size_hw = frames[smallest(frames)].shape[2:]
     same = [
         frame if frame.shape[2:] == size_hw else functional.interpolate(frame, size_hw, mode="bilinear")
         for frame in frames
     ]
     return torch.cat(same, dim=1)
+
+
+def smallest(frames: Sequence[Tensor]) -> int:
+    """Which of maps without time (B, C_i, H_i, W_i) has the fewest cells; of several the first."""
+    cells = [frame.shape[2] * frame.shape[3] for frame in frames]
+    return cells.index(min(cells))

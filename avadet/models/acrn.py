@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avadet.models.acar import one_scene
+from avadet.models.acar import ACTORS_AT_ONCE, one_scene
+from avadet.models.in_parts import in_parts
 
 
 class ActorCentricRelation(nn.Module):
@@ -50,9 +51,13 @@ class ActorCentricRelation(nn.Module):
             (R, D).
         """
         # The 1x1 convolution over the tiled actor beside the map, in two parts: a tiled actor is the same everywhere.
-        weight, bias = self.join.weight, self.join.bias  # there is a bias once the norm is folded in
+        weight = self.join.weight
         scene = functional.conv3d(one_scene(maps).to(weight.dtype)[:, :, None], weight[:, self.features :])
-        actor = functional.linear(actors, weight[:, : self.features].flatten(1), bias)
-        pairs = torch.relu(self.join_norm(scene[owner] + actor[:, :, None, None, None]))
-        places = torch.relu(self.conv_norm(self.conv(pairs)))
-        return places.amax(dim=(2, 3, 4))
+
+        def relate(actors: Tensor, owner: Tensor) -> Tensor:
+            actor = functional.linear(actors, weight[:, : self.features].flatten(1))
+            pairs = torch.relu(self.join_norm(scene[owner] + actor[:, :, None, None, None]))
+            places = torch.relu(self.conv_norm(self.conv(pairs)))
+            return places.amax(dim=(2, 3, 4))
+
+        return in_parts(relate, ACTORS_AT_ONCE, self.training, actors, owner)

@@ -94,6 +94,8 @@ def anatomy(build: Callable[[], ActionModel], frames: int, hw: tuple[int, int]) 
     if not isinstance(model, ActionDetector):
         model = build()  # made of several detectors, with steps between that need numbers
     model.eval()
+    if isinstance(model, ActionDetector):
+        model.learn_strides((1, 3, frames, *hw))
     shapes: dict[nn.Module, tuple[Shape, ...]] = {}
 
     def note(module: nn.Module, _: Any, answer: Any) -> None:
@@ -115,8 +117,7 @@ def _send_through(model: ActionModel, frames: int, hw: tuple[int, int]) -> None:
         model(torch.zeros(1, 3, frames, *hw), box)
         return
     with torch.device("meta"):
-        maps = model.backbone(model.normalise(torch.empty(1, 3, frames, *hw)))
-        model.head(maps, torch.empty(1, 5), hw)
+        model.head(model.maps(torch.empty(1, 3, frames, *hw)), torch.empty(1, 5), hw)
 
 
 def _shapes(answer: Any) -> Iterator[Shape]:

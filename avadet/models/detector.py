@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from avadet.errors import AvadetError
 from avadet.models.lfb import BankWindow
 from avadet.models.roi_head import RoIHead
+from avadet.models.strides import declared_strides, measured_strides
 
 KINETICS_MEAN = (0.45, 0.45, 0.45)
 KINETICS_STD = (0.225, 0.225, 0.225)
@@ -20,9 +21,12 @@ class ActionModel(nn.Module):
 
     Attributes:
         num_classes: K.
+        boxes_at_once: of how many boxes a graph of the model is to be asked at once, so that memory is bounded; None =
+            any, for boxes take little beside the clip.
     """
 
     num_classes: int
+    boxes_at_once: int | None = None
 
     def view_logits(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
         """Logits (R, K) of each part that is to be trained on its own; most models have one."""
@@ -32,8 +36,8 @@ class ActionModel(nn.Module):
 class ActionDetector(ActionModel):
     """A backbone, a RoI head, and the normalisation of pixels between the world and them.
 
-    A backbone is any module with `forward(x (B, 3, T, H, W)) -> list of maps (B, C_i, T_i, H_i, W_i)` and
-    `out_channels`, the C_i.
+    A backbone is any module with `forward(x (B, 3, T, H, W)) -> list of maps (B, C_i, T_i, H_i, W_i)`, `out_channels`,
+    the C_i, and `strides`, for each map (rows, columns) px of a cell; without these they are measured (see `strides`).
     """
 
     mean: Tensor
@@ -57,6 +61,7 @@ class ActionDetector(ActionModel):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.head.strides = declared_strides(backbone)
         self.num_classes = head.proj.out_features
         # They belong to the recipe, not to the weights, so no state dict holds them.
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
@@ -77,7 +82,7 @@ class ActionDetector(ActionModel):
             AvadetError: if a shape is wrong, a batch index points to no clip, or the head takes no such window.
         """
         _check_input(clips, rois)
-        maps = self.backbone(self.normalise(clips))
+        maps = self.maps(clips)
         more = () if window is None else (window,)
         logits: Tensor = self.head(maps, rois, (clips.shape[3], clips.shape[4]), *more)
         return logits
@@ -85,8 +90,19 @@ class ActionDetector(ActionModel):
     def box_features(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Features (R, F) of every box, as a bank keeps them (`RoIHead.box_features`); arguments as `forward`."""
         _check_input(clips, rois)
-        maps = self.backbone(self.normalise(clips))
+        maps = self.maps(clips)
         return self.head.box_features(maps, rois, (clips.shape[3], clips.shape[4]))
+
+    def maps(self, clips: Tensor) -> list[Tensor]:
+        """What the backbone gives for clips as `forward` takes them."""
+        self.learn_strides(clips.shape)
+        maps: list[Tensor] = self.backbone(self.normalise(clips))
+        return maps
+
+    def learn_strides(self, clip_shape: Sequence[int]) -> None:
+        """Measure the strides of a backbone that does not declare them, once; clips are (B, 3, T, H, W)."""
+        if self.head.strides is None:
+            self.head.strides = measured_strides(self.backbone, clip_shape)
 
     def normalise(self, clips: Tensor) -> Tensor:
         """RGB uint8 0-255 or float 0-1 (B, 3, T, H, W) -> the model's own float type, of mean 0 and deviation 1."""

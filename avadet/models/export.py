@@ -1,9 +1,10 @@
 """Whole action models as ONNX files that load by themselves: normalisation, backbones, RoIAlign and head in one graph.
 
 A file takes `clips` (B, 3, T, H, W) and `rois` (R, 5), as the models of `detector` do, and gives `logits` (R, K). The
-number of boxes is open. Clips and their picture sizes are open too, except in transformers, whose tables of
-positions are interpolated to one grid while the graph is written. The model's card, its labels written out, lies in
-the file's metadata.
+number of boxes is open, 0 among them. Clips and their picture sizes are open too, except in nets that declare the
+contrary (`graph_has_one_size`: transformers, whose tables of positions are interpolated to one grid while the graph is
+written) and in those whose open graph turns out not to compute what they do. The model's card, its labels written out,
+lies in the file's metadata, and how many boxes it is to be asked of at once, if there is a bound.
 """
 
 from __future__ import annotations
@@ -27,20 +28,14 @@ from torch.nn import functional
 import avadet
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.detector import ActionModel
-from avadet.models.hiera import Hiera
+from avadet.models.detector import ActionDetector, ActionModel
+from avadet.models.graphs import AT_ONCE_KEY, CARD_KEY, VERSION_KEY, open_graph
 from avadet.models.lfb import BankReader
-from avadet.models.mvit import MViT
-from avadet.models.swin3d import Swin3d
 from avadet.models.tiny_actions import TemporalShift
-from avadet.models.two_views import TwoViewDetector, actor_windows
-from avadet.models.vit_blocks import Tubelets
 
 if TYPE_CHECKING:
     from avadet.models.zoo import LoadedModel
 
-CARD_KEY = "avadet_card"
-VERSION_KEY = "avadet_version"
 OPSET = 17
 """The first with LayerNormalization; RoiAlign has its half-pixel mode since 16."""
 
@@ -65,9 +60,9 @@ class Exported:
     score_difference: float
 
 
-def takes_any_size(model: ActionModel) -> bool:
-    """Whether a graph of this model is good for any number of clips and any picture size."""
-    return not any(isinstance(module, MViT | Tubelets | Swin3d | Hiera) for module in model.modules())
+def says_one_size(model: ActionModel) -> bool:
+    """Whether some part of a model declares that its graph is good for one picture size and one clip at a time."""
+    return any(getattr(module, "graph_has_one_size", False) for module in model.modules())
 
 
 def default_size_hw(loaded: LoadedModel) -> tuple[int, int]:
@@ -93,15 +88,75 @@ def export(
     """
     check_reads_no_bank(loaded)
     require_onnx()
-    size_hw = size_hw or default_size_hw(loaded)
-    is_open = takes_any_size(loaded.model)
     model = copy.deepcopy(loaded.model).cpu().float().eval()
-    inputs = sample_inputs(loaded.spec.num_frames, size_hw, 2 if is_open else 1, 3, as_float=as_float)
+    job = _Job(dataclasses.replace(loaded, model=model), size_hw or default_size_hw(loaded), as_float)
+    for module in model.modules():
+        if isinstance(module, ActionDetector):  # while clips have sizes, which in a trace they have not
+            module.learn_strides((1, 3, loaded.spec.num_frames, *job.size_hw))
     with whole_file(path) as partial:
-        _trace(traceable(copy.deepcopy(model)), inputs, is_open, str(loaded.card["architecture"]), partial)
-        _add_card(self_contained(loaded), partial)
-        difference = _check(partial, model, loaded, size_hw, is_open, as_float)
-    return Exported(Path(path), is_open, size_hw, difference)
+        is_open, difference = job.write(partial)
+    return Exported(Path(path), is_open, job.size_hw, difference)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A model that is to be written.
+
+    Attributes:
+        loaded: the model, on the CPU, in float32 and eval mode.
+        size_hw: (height, width) px of the pictures.
+        as_float: whether clips come as float 0-1 instead of uint8 0-255.
+    """
+
+    loaded: LoadedModel
+    size_hw: tuple[int, int]
+    as_float: bool
+
+    def write(self, path: Path) -> tuple[bool, float]:
+        """Write and check the graph, open if that is possible: whether it is, and the largest difference of a score."""
+        if not says_one_size(self.loaded.model):
+            try:
+                return True, self._write(path, is_open=True)
+            except AvadetError:  # if the model is to blame and not its openness, the next lines say so
+                path.unlink(missing_ok=True)
+        return False, self._write(path, is_open=False)
+
+    def _write(self, path: Path, is_open: bool) -> float:
+        """Write the graph, open or not; the largest difference of a score."""
+        loaded = self.loaded
+        inputs = sample_inputs(loaded.spec.num_frames, self.size_hw, 2 if is_open else 1, 3, as_float=self.as_float)
+        _trace(traceable(copy.deepcopy(loaded.model)), inputs, is_open, str(loaded.card["architecture"]), path)
+        _add_card(self_contained(loaded), loaded.model.boxes_at_once, path)
+        return self._check(path, is_open)
+
+    def _check(self, path: Path, is_open: bool) -> float:
+        """Run the file beside torch, without boxes too; the largest difference of a score.
+
+        Raises:
+            AvadetError: if it does not run, or logits or scores are further apart than rounding explains.
+        """
+        loaded, (height, width), worst, graph = self.loaded, self.size_hw, 0.0, open_graph(path)
+        shown = [(1, 1, (height, width)), (1, 0, (height, width)), (1, 5, (height, width))]
+        if is_open:
+            shown[2:] = [(2, 5, (height + 16, width - 11)), (3, 2, (height + 3, width + 40))]
+        for seed, (clips, boxes, shown_hw) in enumerate(shown, start=1):
+            pictures, rois = sample_inputs(loaded.spec.num_frames, shown_hw, clips, boxes, seed, self.as_float)
+            with torch.inference_mode():
+                expected, got = loaded.model(pictures, rois), graph.run_all(pictures.numpy(), rois.numpy())
+            scores = _largest(loaded.scores(expected) - loaded.scores(got))
+            logits = _largest(expected - got) / max(1.0, _largest(expected))
+            worst = max(worst, scores)
+            if not (scores <= SCORES_WITHIN and logits <= LOGITS_WITHIN):
+                raise AvadetError(
+                    f"{loaded.name}: the ONNX graph gives scores up to {scores:.2g} away from torch's, expected at "
+                    f"most {SCORES_WITHIN:g}; nothing was written"
+                )
+        return worst
+
+
+def _largest(values: Tensor) -> float:
+    """The largest absolute value, 0 if there is none."""
+    return values.abs().max().item() if values.numel() else 0.0
 
 
 def check_reads_no_bank(loaded: LoadedModel) -> None:
@@ -148,12 +203,12 @@ def sample_inputs(
 
 
 def traceable(model: ActionModel) -> ActionModel:
-    """The model with the parts replaced that loop over boxes or write into tensors; changed in place, same answers."""
+    """The model with the parts replaced that write into tensors; changed in place, same answers."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, TemporalShift):
                 setattr(module, name, _PaddedShift(child))
-    return _BatchedTwoViews(model) if isinstance(model, TwoViewDetector) else model
+    return model
 
 
 class _PaddedShift(nn.Module):
@@ -171,42 +226,6 @@ class _PaddedShift(nn.Module):
         next_one = functional.pad(frames[:, 1:, :share], (0, 0, 0, 0, 0, 0, 0, 1))
         one_before = functional.pad(frames[:, :-1, share : 2 * share], (0, 0, 0, 0, 0, 0, 1, 0))
         return torch.cat([next_one, one_before, frames[:, :, 2 * share :]], dim=2).flatten(0, 1)
-
-
-class _BatchedTwoViews(ActionModel):
-    """`TwoViewDetector` that cuts all people out at once: frames are channels, for they share a window."""
-
-    def __init__(self, net: TwoViewDetector) -> None:
-        super().__init__()
-        self.net = net
-        self.num_classes = net.num_classes
-
-    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
-        """Clips and boxes to logits, as `ActionDetector.forward`."""
-        net, crop_hw = self.net, self.net.crop_hw
-        windows = actor_windows(rois[:, 1:], crop_hw, net.margin, clips.shape[3])
-        size = windows[:, 2:] - windows[:, :2]
-        boxes = (rois[:, 1:].reshape(-1, 2, 2) - windows[:, None, :2]) * (
-            torch.tensor([crop_hw[1], crop_hw[0]]) / size
-        )[:, None]
-        own = torch.cumsum(torch.ones_like(rois[:, :1]), dim=0) - 1
-        crops = self._cut_out(clips[rois[:, 0].long()], windows)
-        logits: Tensor = net.frame(clips, rois) + net.actor(crops, torch.cat([own, boxes.flatten(1)], dim=1))
-        return logits / 2
-
-    def _cut_out(self, clips: Tensor, windows: Tensor) -> Tensor:
-        """(R, 3, T, H, W) and windows (R, 4) xyxy px -> float (R, 3, T, h, w) 0-1."""
-        height, width = self.net.crop_hw
-        unit = clips.float() / 255 if clips.dtype == torch.uint8 else clips
-        size_px = torch.stack([torch.as_tensor(clips.shape[axis]) for axis in (4, 3)]).float()
-        low, high = windows[:, :2] / size_px * 2 - 1, windows[:, 2:] / size_px * 2 - 1
-        x = (torch.arange(width) + 0.5) / width
-        y = (torch.arange(height) + 0.5) / height
-        grid_x = (low[:, :1] + (high - low)[:, :1] * x)[:, None, :].expand(-1, height, -1)
-        grid_y = (low[:, 1:] + (high - low)[:, 1:] * y)[:, :, None].expand(-1, -1, width)
-        grid = torch.stack([grid_x, grid_y], dim=-1)
-        cut = functional.grid_sample(unit.flatten(1, 2), grid, padding_mode="zeros", align_corners=False)
-        return cut.reshape(-1, 3, clips.shape[2], height, width)
 
 
 def _trace(model: ActionModel, inputs: tuple[Tensor, Tensor], is_open: bool, architecture: str, path: Path) -> None:
@@ -254,40 +273,14 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _add_card(card: dict[str, Any], path: Path) -> None:
-    """Put the card into a graph's file."""
+def _add_card(card: dict[str, Any], boxes_at_once: int | None, path: Path) -> None:
+    """Put the card into a graph's file, and how many boxes it is to be asked of at once."""
     import onnx
 
     proto = onnx.load(str(path))
     facts = {CARD_KEY: json.dumps(card, ensure_ascii=False), VERSION_KEY: avadet.__version__}
+    if boxes_at_once is not None:
+        facts[AT_ONCE_KEY] = str(boxes_at_once)
     onnx.helper.set_model_props(proto, facts)
     proto.producer_name, proto.producer_version = "avadet", avadet.__version__
     onnx.save(proto, str(path))
-
-
-def _check(
-    path: Path, model: ActionModel, loaded: LoadedModel, size_hw: tuple[int, int], is_open: bool, as_float: bool
-) -> float:
-    """Run the file on two inputs beside torch; returns the largest difference of a score.
-
-    Raises:
-        AvadetError: if logits or scores are further apart than rounding explains.
-    """
-    from avadet.models.backends import open_graph
-
-    other_hw = (size_hw[0] + 16, size_hw[1] - 11) if is_open else size_hw
-    worst = 0.0
-    graph = open_graph(path)
-    for seed, (clips, boxes, shown_hw) in enumerate(((1, 1, size_hw), (2 if is_open else 1, 5, other_hw)), start=1):
-        pictures, rois = sample_inputs(loaded.spec.num_frames, shown_hw, clips, boxes, seed, as_float)
-        with torch.inference_mode():
-            expected, got = model(pictures, rois), graph(pictures, rois)
-        scores = (loaded.scores(expected) - loaded.scores(got)).abs().max().item()
-        logits = (expected - got).abs().max().item() / max(1.0, expected.abs().max().item())
-        worst = max(worst, scores)
-        if not (scores <= SCORES_WITHIN and logits <= LOGITS_WITHIN):
-            raise AvadetError(
-                f"{loaded.name}: the ONNX graph gives scores up to {scores:.2g} away from torch's, expected at most "
-                f"{SCORES_WITHIN:g}; nothing was written"
-            )
-    return worst

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from avadet.models.detector import ActionDetector, ActionModel
 from avadet.models.export import sample_inputs
+from avadet.models.folding import fold_norms
 
 if TYPE_CHECKING:
     from avadet.models.zoo import LoadedModel
@@ -43,7 +41,19 @@ def processor_flags(cpuinfo: str | Path = "/proc/cpuinfo") -> set[str]:
     return next((set(values.split()) for key, _, values in named if key.strip() in ("flags", "Features")), set())
 
 
-def fast_model(model: ActionModel, dtype: torch.dtype) -> ActionModel:
+class Fast(NamedTuple):
+    """A model made fast.
+
+    Attributes:
+        model: for inference only.
+        note: "", or in words what could not be done and why.
+    """
+
+    model: ActionModel
+    note: str
+
+
+def fast_model(model: ActionModel, dtype: torch.dtype, clips: Tensor, rois: Tensor) -> Fast:
     """A copy for inference: gives the answers of the model in eval mode, to rounding.
 
     Pixels are normalised and people cut out and scored in float32 whatever the type; only backbones compute in it.
@@ -51,30 +61,17 @@ def fast_model(model: ActionModel, dtype: torch.dtype) -> ActionModel:
     Args:
         model: as it was built; left as it is.
         dtype: of the backbones: float32 or bfloat16.
+        clips: that the model takes, where it lies; small ones will do (see `folding`).
+        rois: boxes of them.
     """
     copied = copy.deepcopy(model).eval().requires_grad_(False)
-    fold_norms(copied)
+    note = ""
+    if any(isinstance(module, _BatchNorm) for module in copied.modules()):
+        note = fold_norms(copied, clips, rois).note
     for module in list(copied.modules()):
         if isinstance(module, ActionDetector):
             module.backbone = Recast(module.backbone, dtype)
-    return copied
-
-
-def fold_norms(model: nn.Module) -> int:
-    """Fold every BatchNorm that directly follows a convolution into it, in place; returns how many.
-
-    "Follows" is read off the order in which a module names its children, which is the order of use throughout the
-    models here; parity tests of every architecture hold that to account.
-    """
-    folded = 0
-    for parent in list(model.modules()):
-        children = list(parent.named_children())
-        for (name, conv), (norm_name, norm) in itertools.pairwise(children):
-            if isinstance(conv, _ConvNd) and isinstance(norm, _BatchNorm) and conv.out_channels == norm.num_features:
-                setattr(parent, name, fuse_conv_bn_eval(conv, norm))
-                setattr(parent, norm_name, nn.Identity())
-                folded += 1
-    return folded
+    return Fast(copied, note)
 
 
 class Recast(nn.Module):

@@ -59,6 +59,15 @@ def positions_of(kind: str, channels: int, grid: Grid, cls_tokens: int) -> nn.Mo
     return (SeparatePositions if kind == "separate" else JointPositions)(channels, grid, cls_tokens)
 
 
+def one_hot_places(grid: Grid, like: Tensor) -> Tensor:
+    """(N, T + H + W): frame, row and column of every cell of a grid, one-hot, side by side."""
+    axes = [torch.eye(size, dtype=like.dtype, device=like.device) for size in grid]
+    frames = axes[0][:, None, None].expand(*grid, -1)
+    rows = axes[1][None, :, None].expand(*grid, -1)
+    columns = axes[2][None, None].expand(*grid, -1)
+    return torch.cat([frames, rows, columns], dim=-1).flatten(0, 2)
+
+
 def _resized(cells: Tensor, old: Grid, new: Grid) -> Tensor:
     """A table (1, N, C) over one grid, interpolated (trilinearly) to another."""
     if old == new:

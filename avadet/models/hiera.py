@@ -49,7 +49,10 @@ class Hiera(nn.Module):
 
     Attributes:
         out_channels: channels of the maps.
+        strides: (rows, columns) px of a cell of each.
     """
+
+    graph_has_one_size = True
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class Hiera(nn.Module):
         self.norm = nn.LayerNorm(widths[last], EPS) if last in widths else nn.Identity()
         self.norms = nn.ModuleDict({str(stage): nn.LayerNorm(widths[stage], EPS) for stage in widths if stage != last})
         self.out_channels = tuple(widths[stage] for stage in self.maps)
+        self.strides = tuple((PATCH_STRIDE[1] * 2 ** (stage - 1),) * 2 for stage in self.maps)
         random_weights(self)
         for table in self.positions.parameters():
             nn.init.trunc_normal_(table, std=INIT_STD)

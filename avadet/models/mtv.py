@@ -1,13 +1,24 @@
 """MTV: several views of a clip, each of tubelets of another length (Yan et al., "Multiview Transformers", CVPR 2022).
 
-Short tubelets tell fast changes and are many; long ones tell slow changes and are few. Each view has a transformer of
+Long tubelets tell slow changes and are few; short ones tell fast changes and are many. Each view has a transformer of
 its own, the larger the shorter its tubelets. It attends within a stretch of time, the length of the longest tubelet. In
-a few blocks the tokens of a view also ask those of the next view with longer tubelets (cross-view attention), which
+a few blocks the tokens of a view also ask those of the next view with shorter tubelets (cross-view attention), which
 gives zeros at first, so that a fresh model is made of independent image models. In the end a global transformer looks
-at the class tokens of all frames, those of all views side by side.
+at the class tokens of all time steps, those of all views side by side.
+
+Where paper and released code differ, this is what the released configs of google-research/scenic compute
+(k400_mtv_b2_cva and its siblings):
+
+- Every time step of every view has a class token of its own, here interpolated to clips of another length.
+- Longer tubelets ask shorter ones (`fuse_in_descending_order`), with heads and width of those that ask; the paper has
+  it the other way round. In a block of cross-view attention each view has one norm, whether it asks or is asked.
+- A view of fewer time steps is tiled, not stretched, to those of the first: 0 1 2 3 0 1 2 3 ..., and not 0 0 1 1 ....
+  So the time axis of the map is that of the shortest tubelets' channels only, as in the authors' own map of features
+  (`keep_spatiotemporal_features`); heads that pool over time do not mind.
+- GELU is the approximation by tanh, class tokens start at zero.
 
 A detector needs the tokens of all places: they are put side by side in the same way, and what the global transformer
-found for a frame is added to each place of it. The published model classifies from the global class token alone.
+found for a time step is added to each place of it. The published model classifies from the global class token alone.
 """
 
 from __future__ import annotations
@@ -19,12 +30,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD, ActionDetector
 from avadet.models.vit_blocks import (
     EPS,
-    INIT_STD,
     Block,
     Grid,
     Positions,
@@ -35,6 +46,7 @@ from avadet.models.vit_blocks import (
     by_frame,
     drops,
     random_weights,
+    resized,
     vit_detector,
 )
 
@@ -47,48 +59,62 @@ class View:
         frames: of a tubelet.
         channels: of its tokens.
         heads: of attention; each has channels / heads channels.
+        depth: blocks; None = as many as the net has. Behind its last block a view still asks and is asked.
     """
 
     frames: int
     channels: int
     heads: int
+    depth: int | None = None
 
 
 class CrossViewAttention(nn.Module):
     """What the tokens of one view learn from those of another; zeros at first."""
 
     def __init__(self, asking: View, asked: View) -> None:
-        """Make it for tokens of these two views; it has the width and heads of the one that asks."""
+        """Make it for normed tokens of these two views; it has the width and heads of the one that asks."""
         super().__init__()
         self.heads = asking.heads
-        self.norm_asking = nn.LayerNorm(asking.channels, EPS)
-        self.norm_asked = nn.LayerNorm(asked.channels, EPS)
         self.q = nn.Linear(asking.channels, asking.channels)
         self.kv = nn.Linear(asked.channels, 2 * asking.channels)
         self.proj = nn.Linear(asking.channels, asking.channels)
 
     def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
         """Tokens (..., N, C) and (..., M, C') -> what to add to the first."""
-        k, v = self.kv(self.norm_asked(asked)).chunk(2, dim=-1)
-        learned: Tensor = self.proj(attention(self.q(self.norm_asking(asking)), k, v, self.heads))
+        k, v = self.kv(asked).chunk(2, dim=-1)
+        learned: Tensor = self.proj(attention(self.q(asking), k, v, self.heads))
         return learned
 
 
 class MultiviewBlock(nn.Module):
-    """A block of every view, in some layers after a look at the next view."""
+    """A block of every view that is not at its end, in some layers after a look at the next view."""
 
-    def __init__(self, views: Sequence[View], mlp_ratio: float, drop: float, fuses: bool) -> None:
-        """Build it; `fuses`: whether views ask one another. `drop`: share of samples that skip a branch in training."""
+    def __init__(self, views: Sequence[View], rates: Sequence[float | None], mlp_ratio: float, fuses: bool) -> None:
+        """Build it.
+
+        Args:
+            views: longest tubelets first.
+            rates: of each view the share of samples that skip a branch in training; None = it has no block here.
+            mlp_ratio: hidden units of perceptrons, as a multiple of their inputs.
+            fuses: whether views ask one another.
+        """
         super().__init__()
-        pairs = itertools.pairwise(views) if fuses else ()
-        self.cross = nn.ModuleList(CrossViewAttention(asking, asked) for asking, asked in pairs)
-        self.views = nn.ModuleList(Block(view.channels, view.heads, mlp_ratio, drop) for view in views)
+        asking = views if fuses else ()
+        self.norms = nn.ModuleList(nn.LayerNorm(view.channels, EPS) for view in asking)
+        self.cross = nn.ModuleList(CrossViewAttention(*pair) for pair in itertools.pairwise(asking))
+        self.drops = nn.ModuleList(StochasticDepth(rate or 0.0, "row") for rate in rates[1:] if fuses)
+        self.views = nn.ModuleList(
+            nn.Identity() if rate is None else Block(view.channels, view.heads, mlp_ratio, rate, gelu="tanh")
+            for view, rate in zip(views, rates)
+        )
 
     def forward(self, tokens: Sequence[Tensor]) -> list[Tensor]:
         """Tokens (B, stretches, N_i, C_i) of every view -> the same shapes."""
-        learned = [cross(asking, asked) for cross, asking, asked in zip(self.cross, tokens, tokens[1:])]
-        told = [own + new for own, new in zip(tokens, learned)]
-        return [block(one) for block, one in zip(self.views, [*told, *tokens[len(told) :]])]
+        told = list(tokens)
+        normed = [norm(one) for norm, one in zip(self.norms, tokens)]
+        for index, (cross, drop) in enumerate(zip(self.cross, self.drops)):
+            told[index] = told[index] + drop(cross(normed[index], normed[index + 1]))
+        return [block(one) for block, one in zip(self.views, told)]
 
 
 class MTV(nn.Module):
@@ -98,6 +124,7 @@ class MTV(nn.Module):
 
     Attributes:
         out_channels: channels of its one map, those of all views.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -117,19 +144,19 @@ class MTV(nn.Module):
         """Build it with random weights.
 
         Args:
-            views: each the fields of a `View`, the one of the shortest tubelets first.
+            views: each the fields of a `View`, the one of the longest tubelets first.
             patch: px of a token along each side.
-            depth: blocks of every view.
+            depth: blocks of every view that does not say how many it has.
             fuse_at: the blocks, counted from 0, in which views ask one another.
             global_depth: blocks of the global transformer.
             global_heads: of its attention.
             global_hidden: hidden units of its perceptrons.
             mlp_ratio: hidden units of the views' perceptrons, as a multiple of their inputs.
-            grid: tokens (frames, rows, columns) of the first view of the clips it is trained on.
+            grid: tokens (frames, rows, columns) of the view of the shortest tubelets, in clips that it is trained on.
             drop_path: share of samples that skip the last block in training; for earlier blocks less, down to 0.
 
         Raises:
-            AvadetError: if tubelets do not fit into those of the next view.
+            AvadetError: if tubelets do not fit into those of the view before.
         """
         super().__init__()
         rows = [View(**view) for view in views]
@@ -137,24 +164,24 @@ class MTV(nn.Module):
         self.tubelets = [view.frames for view in rows]
         total = sum(view.channels for view in rows)
         self.patches = nn.ModuleList(Tubelets(view.channels, (view.frames, patch, patch)) for view in rows)
-        self.cls_tokens = nn.ParameterList(torch.zeros(1, 1, 1, view.channels) for view in rows)
+        steps = [grid[0] * self.tubelets[-1] // frames for frames in self.tubelets]
+        self.cls_tokens = nn.ParameterList(torch.zeros(1, count, view.channels) for view, count in zip(rows, steps))
         self.positions = nn.ModuleList(Positions(view.channels, (1, grid[1], grid[2]), 1) for view in rows)
-        rates = drops(depth, drop_path)
+        rates = list(itertools.zip_longest(*(drops(view.depth or depth, drop_path) for view in rows)))
         self.blocks = nn.ModuleList(
-            MultiviewBlock(rows, mlp_ratio, rate, index in fuse_at) for index, rate in enumerate(rates)
+            MultiviewBlock(rows, rate, mlp_ratio, index in fuse_at) for index, rate in enumerate(rates)
         )
         self.global_cls_token = nn.Parameter(torch.zeros(1, 1, total))
         self.global_positions = Positions(total, (grid[0], 1, 1), cls_tokens=1)
-        self.global_blocks = blocks(global_depth, total, global_heads, global_hidden / total, drop_path)
+        self.global_blocks = blocks(global_depth, total, global_heads, global_hidden / total, drop_path, gelu="tanh")
         self.norm = nn.LayerNorm(total, EPS)
         self.out_channels = (total,)
+        self.strides = ((patch, patch),)
         self._random_weights()
 
     def _random_weights(self) -> None:
         """Small random matrices; cross-view attention gives zeros."""
         random_weights(self)
-        for token in self.cls_tokens:
-            nn.init.trunc_normal_(token, std=INIT_STD)
         for module in self.modules():
             if isinstance(module, CrossViewAttention):
                 nn.init.zeros_(module.proj.weight)
@@ -165,12 +192,12 @@ class MTV(nn.Module):
         Raises:
             AvadetError: if T is no multiple of the longest tubelet.
         """
-        if clip.shape[2] % self.tubelets[-1]:
+        longest = self.tubelets[0]
+        if clip.shape[2] % longest:
             raise AvadetError(
-                f"clips of this MTV must have a multiple of {self.tubelets[-1]} frames, its longest tubelet; "
-                f"got {clip.shape[2]}"
+                f"clips of this MTV must have a multiple of {longest} frames, its longest tubelet; got {clip.shape[2]}"
             )
-        stretches = clip.shape[2] // self.tubelets[-1]
+        stretches = clip.shape[2] // longest
         frames, grid = self._tokenised(clip)
         tokens = [one.reshape(len(one), stretches, -1, one.shape[-1]) for one in frames]
         for block in self.blocks:
@@ -179,19 +206,20 @@ class MTV(nn.Module):
         return [as_map(self._joined(frames, grid).flatten(1, 2), grid)]
 
     def _tokenised(self, clip: Tensor) -> tuple[list[Tensor], Grid]:
-        """Tokens (B, T_i, 1 + N, C_i) of every view, class tokens first, and the grid of the first view."""
+        """Tokens (B, T_i, 1 + N, C_i) of every view, class tokens first, and the grid of the shortest tubelets."""
         found, grids = [], []
         for patches, cls, positions in zip(self.patches, self.cls_tokens, self.positions):
             tokens, grid = patches(clip)
             frames = by_frame(tokens, grid[0])
-            frames = torch.cat([cls.expand(*frames.shape[:2], -1, -1), frames], dim=2)
+            steps = resized(cls, (cls.shape[1], 1, 1), (grid[0], 1, 1))[:, :, None]
+            frames = torch.cat([steps.expand(len(frames), -1, -1, -1), frames], dim=2)
             found.append(frames + positions((1, *grid[1:])))
             grids.append(grid)
-        return found, grids[0]
+        return found, grids[-1]
 
     def _joined(self, frames: Sequence[Tensor], grid: Grid) -> Tensor:
         """Tokens (B, T_i, 1 + N, C_i) of every view -> (B, T, N, C), after the global transformer and the norm."""
-        side_by_side = torch.cat([one.repeat_interleave(grid[0] // one.shape[1], dim=1) for one in frames], dim=-1)
+        side_by_side = torch.cat([one.repeat(1, grid[0] // one.shape[1], 1, 1) for one in frames], dim=-1)
         of_frames = side_by_side[:, :, 0]
         tokens = torch.cat([self.global_cls_token.expand(len(of_frames), -1, -1), of_frames], dim=1)
         tokens = tokens + self.global_positions((grid[0], 1, 1))
@@ -202,18 +230,20 @@ class MTV(nn.Module):
 
 
 def _check(views: Sequence[View]) -> None:
-    """Raise unless tubelets of each view divide those of the next."""
+    """Raise unless tubelets of each view divide those of the view before."""
     frames = [view.frames for view in views]
-    if not frames or any(longer % shorter for shorter, longer in itertools.pairwise(frames)):
-        raise AvadetError(f"tubelets of each view of an MTV must fit into those of the next, got {frames} frames")
+    if not frames or any(longer % shorter for longer, shorter in itertools.pairwise(frames)):
+        raise AvadetError(
+            f"tubelets of each view of an MTV must fit into those of the view before, longest first, got {frames}"
+        )
 
 
-B2_S4_TI8 = (
-    {"frames": 2, "channels": 768, "heads": 12},
-    {"frames": 4, "channels": 384, "heads": 6},
+TI8_S4_B2 = (
     {"frames": 8, "channels": 192, "heads": 3},
+    {"frames": 4, "channels": 384, "heads": 6},
+    {"frames": 2, "channels": 768, "heads": 12},
 )
-"""The views of MTV-B: ViT-B on 2 frames, ViT-S on 4 and ViT-Ti on 8."""
+"""The views of MTV-B: ViT-Ti on 8 frames, ViT-S on 4 and ViT-B on 2."""
 
 
 def mtv(
@@ -238,5 +268,5 @@ def mtv(
 
 
 def mtv_b(num_classes: int, **options: Any) -> ActionDetector:
-    """MTV-B (B/2 + S/4 + Ti/8), 32 frames every 2 at 224 px: 306.044 M parameters with 80 classes, 382 GFLOPs."""
-    return mtv(num_classes, **{"views": B2_S4_TI8, "drop_path": 0.1, **options})
+    """MTV-B (Ti/8 + S/4 + B/2), 32 frames every 2 at 224 px: 303.840 M parameters with 80 classes, 375 GFLOPs."""
+    return mtv(num_classes, **{"views": TI8_S4_B2, "drop_path": 0.1, **options})

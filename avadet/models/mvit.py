@@ -24,7 +24,7 @@ from torchvision.ops import MLP, StochasticDepth
 
 from avadet.errors import AvadetError
 from avadet.models.detector import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.grid_positions import Grid, positions_of
+from avadet.models.grid_positions import Grid, one_hot_places, positions_of
 from avadet.models.roi_head import RoIHead
 
 ONE: Grid = (1, 1, 1)
@@ -85,7 +85,10 @@ class MViT(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
+
+    graph_has_one_size = True
 
     def __init__(
         self,
@@ -145,6 +148,8 @@ class MViT(nn.Module):
         self.blocks = nn.ModuleList(Block(shape, traits) for shape in shapes)
         self.norm = nn.LayerNorm(plan[-1].channels, EPS)
         self.out_channels = (plan[-1].channels,)
+        steps = [_grid(patch_stride), *(_grid(stage.q_stride) for stage in plan)]
+        self.strides = ((math.prod(step[1] for step in steps), math.prod(step[2] for step in steps)),)
         self._random_weights()
 
     def forward(self, clip: Tensor) -> list[Tensor]:
@@ -314,22 +319,13 @@ class Attention(nn.Module):
             added = frames[..., None, None] + rows[..., None, :, None] + columns[..., None, None, :]
             return F.scaled_dot_product_attention(q, k, v, F.pad(added.flatten(3), (cls, 0, cls, 0)))
         of_queries = F.pad(of_queries, (0, 0, cls, 0))
-        of_keys = F.pad(_one_hot_places(k_grid, k), (0, 0, cls, 0)).expand(*k.shape[:2], -1, -1)
+        of_keys = F.pad(one_hot_places(k_grid, k), (0, 0, cls, 0)).expand(*k.shape[:2], -1, -1)
         # Fast kernels want equally wide queries, keys and values, by a multiple of 8.
         rest = -(width + of_queries.shape[-1]) % 8
         q = F.pad(torch.cat([q * width**-0.5, of_queries], dim=-1), (0, rest))
         k = F.pad(torch.cat([k, of_keys], dim=-1), (0, rest))
         v = F.pad(v, (0, q.shape[-1] - width))
         return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :width]
-
-
-def _one_hot_places(grid: Grid, like: Tensor) -> Tensor:
-    """(N, T + H + W): frame, row and column of every cell of a grid, one-hot, side by side."""
-    axes = [torch.eye(size, dtype=like.dtype, device=like.device) for size in grid]
-    frames = axes[0][:, None, None].expand(*grid, -1)
-    rows = axes[1][None, :, None].expand(*grid, -1)
-    columns = axes[2][None, None].expand(*grid, -1)
-    return torch.cat([frames, rows, columns], dim=-1).flatten(0, 2)
 
 
 class HeadPool(nn.Module):

@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avadet.errors import AvadetError
 from avadet.models.lfb import BankWindow
 from avadet.models.roi_head import RoIHead
+from avadet.models.strides import declared_strides
 
 
 def frame_by_frame(maps: Sequence[Tensor], rois: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -130,14 +132,13 @@ class LstmHead(RoIHead):
 
     def box_features(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
         """Features (R, units) of every box; arguments as `RoIHead.box_features`, the maps of one length T."""
-        if len(rois) == 0:
-            return self.proj.weight.new_zeros(0, self.proj.in_features)  # an LSTM refuses a batch of none
         frames, boxes = frame_by_frame(maps, rois.float())
-        features = super().box_features(frames, boxes, clip_hw).view(rois.shape[0], maps[0].shape[2], -1)
+        features = super().box_features(frames, boxes, clip_hw).view(-1, maps[0].shape[2], self.lstm.input_size)
         if self.norm_input is not None:
             features = self.norm_input(features)
-        states: Tensor = self.lstm(features)[0]
-        return states[:, -1]
+        # One row more, which is dropped again: an LSTM refuses a batch of none.
+        states: Tensor = self.lstm(functional.pad(features, (0, 0, 0, 0, 0, 1)))[0]
+        return states[:-1, -1]
 
 
 class CellLstm(nn.Module):
@@ -145,6 +146,7 @@ class CellLstm(nn.Module):
 
     Attributes:
         out_channels: `units` for each map.
+        strides: those of the backbone.
     """
 
     def __init__(self, backbone: nn.Module, units: int = 512, layers: int = 1) -> None:
@@ -160,6 +162,7 @@ class CellLstm(nn.Module):
         self.backbone = backbone
         self.lstms = nn.ModuleList(new_lstm(count, units, layers) for count in channels)
         self.out_channels = (units,) * len(channels)
+        self.strides = declared_strides(backbone)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps (B, units, 1, H_i, W_i)."""

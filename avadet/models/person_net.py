@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from avadet.models.shufflenet import ShuffleNetV2
 
@@ -171,17 +170,6 @@ class PersonNet(nn.Module):
         logits, sides = self.head(self.backbone(images))
         centres, strides = cells(images.shape[2:], images.device)
         return RawPeople(logits.float(), boxes_from_sides(sides.float(), centres, strides), centres, strides)
-
-
-def fuse_norms(module: nn.Module) -> nn.Module:
-    """Fold every BatchNorm that follows a convolution in a Sequential into it, in place; for evaluation only."""
-    for child in module.modules():
-        if isinstance(child, nn.Sequential):
-            for i in range(len(child) - 1):
-                conv, norm = child[i], child[i + 1]
-                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    child[i], child[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    return module
 
 
 def cells(size_hw: tuple[int, int] | torch.Size, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,26 +12,14 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
-from avadet.models.acar import ActorContextRelation, side_by_side
+from avadet.models.acar import ActorContextRelation, side_by_side, smallest
 from avadet.models.acrn import ActorCentricRelation
+from avadet.models.in_parts import in_parts
 from avadet.models.lfb import BankReader, BankWindow
+from avadet.models.strides import Strides, evident_stride
 
-
-def map_stride(clip_hw: tuple[int, int], map_hw: tuple[int, int]) -> float:
-    """How many pixels of the clip one cell of a map covers, read off the two sizes.
-
-    Strided convolutions round sizes up or down: 85 px at stride 16 give 6 cells, and 85 / 6 = 14.2 would shift every
-    box. So the ratio of the longer side is snapped to the nearest power of two whenever that stride explains both
-    sides of the map; otherwise (14 px patches, say) the ratio itself is the answer.
-
-    Args:
-        clip_hw: (height, width) px of the clip.
-        map_hw: (height, width) cells of the map.
-    """
-    ratio = clip_hw[0] / map_hw[0] if clip_hw[0] > clip_hw[1] else clip_hw[1] / map_hw[1]
-    power = 2.0 ** round(math.log2(ratio))
-    explains = all(cells in (size // power, math.ceil(size / power)) for size, cells in zip(clip_hw, map_hw))
-    return power if explains else ratio
+CUT_OUT_AT_ONCE = 64
+"""Boxes whose cells are held at a time, of 7x7 and 2048 channels 0.4 MB each."""
 
 
 class RoIHead(nn.Module):
@@ -40,12 +28,13 @@ class RoIHead(nn.Module):
     What a person is beyond his own box may come in by four ways: the mean of the map (`context`), what was seen before
     and after (`bank`), how he stands to each place of the map (`acrn`), and through it to the others (`acar`).
 
-    The order is that of the AVA baseline of SlowFast (Feichtenhofer et al., 2019, section 5). Deviations: the scale
-    of RoIAlign is read off the map, any number of frames and of boxes (zero too) is welcome, and logits come out in
-    training and testing alike.
+    The order is that of the AVA baseline of SlowFast (Feichtenhofer et al., 2019, section 5). Deviations: any number of
+    frames and of boxes (zero too) is welcome, and logits come out in training and testing alike.
 
     Attributes:
         own_features: F, features of a box before anything joins them but `context`.
+        strides: (rows, columns) px of a cell of each map, which the detector reads off its backbone; while it is None,
+            only clips whose sides are multiples of those of the map can be scored.
     """
 
     def __init__(
@@ -112,6 +101,7 @@ class RoIHead(nn.Module):
         self.context = context
         self.context_cells = context_cells
         self.own_features = features
+        self.strides: Strides | None = None
         self.bank = None if bank is None else BankReader(features, **bank)
         self.acrn = None if acrn is None else ActorCentricRelation(features, channels, **acrn)
         self.acar = None if acar is None else ActorContextRelation(features, channels, **acar)
@@ -123,7 +113,6 @@ class RoIHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(features, features) if hidden else None
         self.proj = nn.Linear(features, num_classes)
-        # The last of the parts: a norm that came right behind it would be taken for its own (`fast.fold_norms`).
         self.narrow = None if map_width is None else nn.Conv2d(channels, map_width, 1, bias=False)
         nn.init.normal_(self.proj.weight, std=0.01)
         nn.init.zeros_(self.proj.bias)
@@ -164,9 +153,14 @@ class RoIHead(nn.Module):
         frames = [
             one_map.float().amax(dim=2) if self.time_pool == "max" else one_map.float().mean(dim=2) for one_map in maps
         ]
+        scales = self._scales(frames, clip_hw)
         if self.narrow is not None:
+            scales = [scales[smallest(frames)]]
             frames = [self.narrow(side_by_side(frames).to(self.narrow.weight.dtype)).float()]
-        features = [self._cut_out(frame, rois.float(), clip_hw) for frame in frames]
+        features = [
+            in_parts(partial(self._cut_out, frame, scale), CUT_OUT_AT_ONCE, self.training, rois.float())
+            for frame, scale in zip(frames, scales)
+        ]
         if self.context:
             owner = rois[:, 0].long()
             features += [self._whole(frame)[owner] for frame in frames]
@@ -199,13 +193,23 @@ class RoIHead(nn.Module):
             return frame.mean(dim=(2, 3))
         return adaptive_avg_pool2d(frame, self.context_cells).amax(dim=(2, 3))
 
-    def _cut_out(self, frame: Tensor, rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+    def _scales(self, frames: Sequence[Tensor], clip_hw: tuple[int, int]) -> list[tuple[float, float]]:
+        """(rows, columns) of a map (B, C_i, H_i, W_i) for a pixel of the clip, for each map."""
+        if self.stretch:
+            return [(frame.shape[2] / clip_hw[0], frame.shape[3] / clip_hw[1]) for frame in frames]
+        strides = self.strides
+        if strides is None:
+            strides = [evident_stride(clip_hw, (frame.shape[2], frame.shape[3])) for frame in frames]
+        if len(strides) != len(frames):
+            raise AvadetError(f"the backbone gave {len(frames)} maps and says strides of {len(strides)}")
+        return [(1 / down, 1 / across) for down, across in strides]
+
+    def _cut_out(self, frame: Tensor, scale: tuple[float, float], rois: Tensor) -> Tensor:
         """(B, C, H, W) -> (R, C): RoIAlign, then the maximum or mean over the cells."""
-        height, width = frame.shape[2], frame.shape[3]
-        scale = 1.0 if self.stretch else 1 / map_stride(clip_hw, (height, width))
-        if self.stretch:  # column by column, so that a graph for all sizes (`export`) keeps the ratios open
-            across, down = width / clip_hw[1], height / clip_hw[0]
+        down, across = scale
+        if self.stretch or down != across:  # axis by axis; in a graph for all sizes (`export`) ratios stay open
             owner, left, top, right, bottom = rois.unbind(dim=1)
             rois = torch.stack([owner, left * across, top * down, right * across, bottom * down], dim=1)
-        cells: Tensor = roi_align(frame, rois, self.resolution, scale, self.sampling_ratio, self.aligned)
+            down = 1.0
+        cells: Tensor = roi_align(frame, rois, self.resolution, down, self.sampling_ratio, self.aligned)
         return cells.amax(dim=(2, 3)) if self.pool == "max" else cells.mean(dim=(2, 3))

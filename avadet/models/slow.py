@@ -36,6 +36,7 @@ class ResNet3d(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     stem: nn.Module
@@ -87,6 +88,7 @@ class ResNet3d(nn.Module):
             )
         self.temporal_pool = nn.MaxPool3d((temporal_pool, 1, 1)) if temporal_pool > 1 else nn.Identity()
         self.out_channels = (channels,)
+        self.strides = ((16, 16),)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:

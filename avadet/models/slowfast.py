@@ -62,6 +62,7 @@ class SlowFast(nn.Module):
 
     Attributes:
         out_channels: channels of the slow and of the fast map.
+        strides: (rows, columns) px of a cell of each.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class SlowFast(nn.Module):
             }
         )
         self.out_channels = self.slow.out_channels + self.fast.out_channels
+        self.strides = self.slow.strides + self.fast.strides
         random_weights(self.lateral)
 
     def forward(self, clip: Tensor) -> list[Tensor]:

@@ -24,7 +24,10 @@ class Swin3d(nn.Module):
 
     Attributes:
         out_channels: channels of the maps.
+        strides: (rows, columns) px of a cell of each.
     """
+
+    graph_has_one_size = True
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Swin3d(nn.Module):
         widths = {stage: channels * 2 ** (stage - 1) for stage in self.maps}
         self.norms = nn.ModuleDict({str(stage): nn.LayerNorm(widths[stage]) for stage in self.maps if stage != last})
         self.out_channels = tuple(widths.values())
+        self.strides = tuple((tubelet[1] * 2 ** (stage - 1), tubelet[2] * 2 ** (stage - 1)) for stage in self.maps)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps (B, C_i, T / 2, H / s, W / s), rounded up; s = 4, 8, 16, 32."""

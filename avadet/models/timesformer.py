@@ -72,6 +72,7 @@ class TimeSformer(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class TimeSformer(nn.Module):
         self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
         self.out_channels = (channels,)
+        self.strides = (self.patches.cell_px,)
         self._random_weights()
 
     def _random_weights(self) -> None:

@@ -63,6 +63,7 @@ class ShiftedShuffleNet(nn.Module):
         self._frozen: list[nn.Module] = []
         self.trunk = ShuffleNetV2()
         self.out_channels = tuple(self.trunk.out_channels[stage - 2] for stage in stages)
+        self.strides = tuple((2 ** (stage + 1), 2 ** (stage + 1)) for stage in stages)
         for module in self.trunk.modules():
             if isinstance(module, ShuffleBlock) and module.proj is None:
                 module.before_main = TemporalShift(num_frames, shift_divisor)

@@ -89,6 +89,7 @@ class FlowNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(self, fields: int, **trunk: Any) -> None:
@@ -112,6 +113,7 @@ class FlowNet(nn.Module):
         )
         self.start_from(old.weight.detach())
         self.out_channels = self.trunk.out_channels
+        self.strides = self.trunk.strides
 
     def start_from(self, rgb_filters: Tensor) -> None:
         """Give the first layer what an RGB net's first layer (O, 3, h, w) has, see `cross_modality`."""
@@ -146,6 +148,7 @@ class TwoStreamDetector(ActionModel):
         self.rgb = rgb
         self.flow = flow
         self.flow_head = flow_head
+        self.flow_head.strides = flow.strides
         self.method = method
         self.flow_weight = flow_weight
         self.num_classes = rgb.num_classes

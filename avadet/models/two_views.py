@@ -13,8 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.ops import roi_align
 
 from avadet.models.detector import ActionDetector, ActionModel
+from avadet.models.in_parts import in_parts
 from avadet.models.tiny_actions import tiny_actions
 
 _SMALLEST_WINDOW = 1 / 5  # of the clip's height: a smaller person is not enlarged further, it would be mush
@@ -22,6 +24,8 @@ _SMALLEST_WINDOW = 1 / 5  # of the clip's height: a smaller person is not enlarg
 
 class TwoViewDetector(ActionModel):
     """Mean of the logits of a net on the whole frame and a net on each person's cut-out."""
+
+    boxes_at_once = 16
 
     def __init__(
         self, frame: ActionDetector, actor: ActionDetector, crop_hw: Sequence[int], margin: float, jitter: float = 0.0
@@ -50,11 +54,16 @@ class TwoViewDetector(ActionModel):
     def view_logits(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
         """Logits (R, K) of the frame's net and of the cut-outs' net; each is trained on its own."""
         rois = rois.float()
+        actor = in_parts(lambda some: self._actor_logits(clips, some), self.boxes_at_once, self.training, rois)
+        return [self.frame(clips, rois), actor]
+
+    def _actor_logits(self, clips: Tensor, rois: Tensor) -> Tensor:
+        """Logits (R, K) of the cut-outs' net."""
         windows = actor_windows(rois[:, 1:], self.crop_hw, self.margin, clips.shape[3])
         if self.training:
             windows = shaken(windows, self.jitter)
-        crops, boxes = cut_out(clips, rois, windows, self.crop_hw)
-        return [self.frame(clips, rois), self.actor(crops, boxes)]
+        logits: Tensor = self.actor(*cut_out(clips, rois, windows, self.crop_hw))
+        return logits
 
 
 def actor_windows(boxes_px: Tensor, crop_hw: tuple[int, int], margin: float, clip_height: int) -> Tensor:
@@ -99,26 +108,15 @@ def cut_out(clips: Tensor, rois: Tensor, windows: Tensor, crop_hw: tuple[int, in
     Returns:
         cut-outs float (R, 3, T, h, w) 0-1, and the boxes in them (R, 5): own index + xyxy px of the cut-out.
     """
-    size = windows[:, 2:] - windows[:, :2]
-    crops = [_sample(clips[int(roi[0])], window, crop_hw) for roi, window in zip(rois, windows)]
-    own = torch.arange(len(rois), device=rois.device, dtype=rois.dtype)[:, None]
-    scale = torch.tensor([crop_hw[1], crop_hw[0]], device=rois.device) / size
+    unit = clips.float() / 255 if clips.dtype == torch.uint8 else clips
+    # RoIAlign of one point a cell is bilinear sampling. It repeats what lies at the edge, which is black here.
+    pictures = functional.pad(unit.flatten(1, 2), (1, 1, 1, 1))
+    framed = torch.cat([rois[:, :1], windows + 1], dim=1).to(unit.dtype)
+    crops = roi_align(pictures, framed, crop_hw, sampling_ratio=1, aligned=True)
+    own = torch.cumsum(torch.ones_like(rois[:, :1]), dim=0) - 1
+    scale = torch.tensor([crop_hw[1], crop_hw[0]], device=rois.device) / (windows[:, 2:] - windows[:, :2])
     boxes = (rois[:, 1:].reshape(-1, 2, 2) - windows[:, None, :2]) * scale[:, None]
-    empty = torch.zeros((0, 3, clips.shape[2], *crop_hw), device=clips.device)
-    return torch.stack(crops) if crops else empty, torch.cat([own, boxes.flatten(1)], dim=1)
-
-
-def _sample(clip: Tensor, window: Tensor, crop_hw: tuple[int, int]) -> Tensor:
-    """(3, T, H, W) and a window (4,) xyxy px -> float (3, T, h, w) 0-1."""
-    frames = clip.transpose(0, 1)
-    frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames
-    size = window.new_tensor([clip.shape[3], clip.shape[2]])
-    low, high = window[:2] / size * 2 - 1, window[2:] / size * 2 - 1
-    x = torch.linspace(0.5 / crop_hw[1], 1 - 0.5 / crop_hw[1], crop_hw[1], device=window.device)
-    y = torch.linspace(0.5 / crop_hw[0], 1 - 0.5 / crop_hw[0], crop_hw[0], device=window.device)
-    grid_y, grid_x = torch.meshgrid(low[1] + (high - low)[1] * y, low[0] + (high - low)[0] * x, indexing="ij")
-    grid = torch.stack([grid_x, grid_y], dim=-1).expand(len(frames), -1, -1, -1).to(frames.dtype)
-    return functional.grid_sample(frames, grid, padding_mode="zeros", align_corners=False).transpose(0, 1)
+    return crops.reshape(-1, 3, clips.shape[2], *crop_hw), torch.cat([own, boxes.flatten(1)], dim=1)
 
 
 def tiny_two_views(

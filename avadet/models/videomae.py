@@ -26,6 +26,7 @@ class VideoMAE(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     positions: Tensor
@@ -59,6 +60,7 @@ class VideoMAE(nn.Module):
         self.blocks = blocks(depth, channels, heads, mlp_ratio, drop_path, key_bias=False)
         self.norm = nn.LayerNorm(channels, EPS)
         self.out_channels = (channels,)
+        self.strides = (self.patches.cell_px,)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:

@@ -37,9 +37,16 @@ def grid_of(sizes: Sequence[int]) -> Grid:
 class Tubelets(nn.Conv3d):
     """A clip cut into boxes of pixels that do not overlap, each projected to a token; a rest at the edges is left."""
 
+    graph_has_one_size = True
+
     def __init__(self, channels: int, size: Sequence[int]) -> None:
         """Make it for tokens of `channels` and tubelets of `size` = (frames, rows, columns) px."""
         super().__init__(3, channels, grid_of(size), grid_of(size))
+
+    @property
+    def cell_px(self) -> tuple[int, int]:
+        """(rows, columns) px of a token."""
+        return int(self.kernel_size[1]), int(self.kernel_size[2])
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Grid]:  # type: ignore[override]
         """Clip (B, 3, T, H, W) -> tokens (B, N, C), frame by frame and row by row, and their grid.

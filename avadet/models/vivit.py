@@ -53,6 +53,7 @@ class ViViT(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(self, channels: int, tubelet: Sequence[int]) -> None:
@@ -65,6 +66,7 @@ class ViViT(nn.Module):
         super().__init__()
         self.patches = Tubelets(channels, tubelet)
         self.out_channels = (channels,)
+        self.strides = (self.patches.cell_px,)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 2, H / 16, W / 16), rounded down."""

@@ -33,6 +33,7 @@ class VJEPA2(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class VJEPA2(nn.Module):
         self.blocks = nn.ModuleList(RotaryBlock(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
         self.out_channels = (channels,)
+        self.strides = (self.patches.cell_px,)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:

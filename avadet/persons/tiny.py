@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from avadet.models.person_net import SIZE_MULTIPLE, PersonNet, RawPeople, fuse_norms, mirrored_cells
+from avadet.models.folding import fold_norms
+from avadet.models.person_net import SIZE_MULTIPLE, PersonNet, RawPeople, mirrored_cells
 from avadet.models.person_weights import load_person_net
 from avadet.persons.tidy import tidy
 from avadet.types import PersonBoxes, UInt8Array
@@ -76,8 +77,8 @@ class TinyPersons:
         self.mirror = bool(self.card.get("mirror", False))
         self._nms_iou = nms_iou
         self._device = torch.device(device)
-        fused = fuse_norms(net.eval())
-        self._net = fused.requires_grad_(False).to(self._device).to(memory_format=torch.channels_last)
+        fold_norms(net.eval(), torch.linspace(0, 1, 3 * SIZE_MULTIPLE**2).view(1, 3, SIZE_MULTIPLE, SIZE_MULTIPLE))
+        self._net = net.requires_grad_(False).to(self._device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, frame: UInt8Array) -> PersonBoxes:

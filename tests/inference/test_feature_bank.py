@@ -20,6 +20,7 @@ from avadet.inference.feature_bank import bank_of_video
 from avadet.inference.pipeline import Event, stream
 from avadet.inference.run import Setup
 from avadet.models import backends, zoo
+from avadet.models.export import sample_inputs
 from avadet.models.fast import fast_model
 from avadet.models.lfb import BankWindow, FeatureBank
 from avadet.models.zoo import LoadedModel
@@ -61,9 +62,10 @@ def test_features_of_a_bank_give_the_scores_of_an_ordinary_pass(tmp_path: Path, 
 
 def test_keyframes_may_be_named_and_the_model_made_fast() -> None:
     model, times_s = random_model(3), [0.3, 1.7]
+    probe = sample_inputs(model.spec.num_frames, (32, 48), 1, 2)
     banks = [
         bank_of_video(staged_video(3.0), one, StagedPeople((16, 8, 32, 40)), keyframes_s=times_s)
-        for one in (model, replace(model, model=fast_model(model.model, torch.float32)))
+        for one in (model, replace(model, model=fast_model(model.model, torch.float32, *probe).model))
     ]
     assert [bank.times_s.tolist() for bank in banks] == [times_s, times_s]
     np.testing.assert_allclose(banks[1].features, banks[0].features, rtol=1e-3, atol=1e-4)

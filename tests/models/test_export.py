@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.backends import GraphModel, open_graph, read_graph
 from avadet.models.cards import clip_of, labels_of
-from avadet.models.detector import ActionModel
-from avadet.models.export import _PaddedShift, default_size_hw, export, sample_inputs, takes_any_size, traceable
+from avadet.models.detector import ActionDetector, ActionModel
+from avadet.models.export import _PaddedShift, default_size_hw, export, sample_inputs, says_one_size, traceable
+from avadet.models.graphs import GraphModel, open_graph, read_graph
+from avadet.models.roi_head import RoIHead
 from avadet.models.tiny_actions import TemporalShift
 from avadet.models.zoo import BUILDERS, LoadedModel
 
@@ -46,15 +47,23 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return loaded, open_graph(path)
 
 
-@pytest.mark.parametrize("boxes", [0, 1, 7])
-@pytest.mark.parametrize("clips", [1, 2])
-def test_graph_answers_as_torch_does(pair: tuple[LoadedModel, GraphModel], clips: int, boxes: int) -> None:
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+@pytest.mark.parametrize(("clips", "boxes"), [(1, 0), (2, 0), (1, 1), (3, 2), (1, 7), (2, 40)])
+def test_graph_answers_as_torch_does(
+    pair: tuple[LoadedModel, GraphModel], runtime: str, clips: int, boxes: int
+) -> None:
     loaded, graph = pair
+    if runtime == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+        graph = open_graph(graph.path, runtime)
+    if graph.input.shape[0] == 1 and boxes == 0:
+        clips = 1
     pictures, rois = sample_inputs(SPEC.num_frames, default_size_hw(loaded), clips, boxes, seed=5)
     rois = rois.flip(0)  # clips in no order
     with torch.inference_mode():
         expected = loaded.model(pictures, rois)
-    got = graph(pictures, rois)
+    # The file itself must know what to say of no boxes: others may run it.
+    got = graph(pictures, rois) if boxes else graph.run_all(pictures.numpy(), rois.numpy())
     assert got.shape == (boxes, CLASSES)
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(got.sigmoid(), expected.sigmoid(), atol=1e-4, rtol=0)
@@ -78,7 +87,7 @@ def test_optical_flow_is_refused(name: str, tmp_path: Path) -> None:
 def test_any_picture_size_where_the_family_allows(pair: tuple[LoadedModel, GraphModel]) -> None:
     loaded, graph = pair
     pictures, rois = sample_inputs(SPEC.num_frames, (75, 101), 1, 3)
-    if takes_any_size(loaded.model):
+    if not says_one_size(loaded.model):
         with torch.inference_mode():
             torch.testing.assert_close(graph(pictures, rois), loaded.model(pictures, rois), atol=1e-3, rtol=1e-3)
     else:
@@ -96,7 +105,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadedModel, Path]:
 
 def test_file_needs_no_other(slow: tuple[LoadedModel, Path]) -> None:
     loaded, path = slow
-    card, taken = read_graph(path)
+    card, taken, _ = read_graph(path)
     assert (clip_of(card), labels_of(card)) == (SPEC, loaded.labels)
     assert (taken.dtype, taken.shape) == (torch.zeros(0, dtype=torch.uint8).numpy().dtype, (None, 3, 8, None, None))
     again = zoo.load(path)
@@ -169,6 +178,61 @@ def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path) -> 
     with pytest.raises(AvadetError, match=r"gives scores up to .* away from torch's, expected at most 0\.0001"):
         export(loaded, tmp_path / "never.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class Bound(nn.Module):
+    """A backbone that says nothing of itself and has a number for each place of the pictures it was written for."""
+
+    out_channels = (4,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv3d(3, 4, (8, 14, 14), (8, 14, 14))
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        cells = self.patches(clip)
+        rows, columns = int(cells.shape[3]), int(cells.shape[4])
+        return [cells + torch.linspace(0, 1, rows * columns).view(rows, columns)]
+
+
+def bound_model() -> LoadedModel:
+    torch.manual_seed(0)
+    net = Bound()
+    return small_model("slow_r50", model=ActionDetector(net, RoIHead(net.out_channels, CLASSES, aligned=True)))
+
+
+def test_a_net_that_says_nothing_is_written_for_one_size_if_need_be(tmp_path: Path) -> None:
+    loaded = bound_model()
+    written = export(loaded, tmp_path / "bound.onnx", (66, 90))
+    assert (written.is_open, written.score_difference < 1e-4) == (False, True)
+    graph = open_graph(written.path)
+    assert graph.input.shape == (1, 3, 8, 66, 90)
+    pictures, rois = sample_inputs(SPEC.num_frames, (66, 90), 2, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(pictures, rois), loaded.model(pictures, rois), atol=1e-4, rtol=1e-4)
+
+
+def test_what_a_runtime_says_is_one_line_with_a_way_out(tmp_path: Path) -> None:
+    graph = open_graph(export(small_model("slow_r50"), tmp_path / "model.onnx").path)
+    with pytest.raises(
+        AvadetError, match=r"model\.onnx: the graph fails on clips \(1, 3, 9, 0, 0\) with 1 boxes"
+    ) as told:
+        graph.run_all(torch.zeros(1, 3, 9, 0, 0, dtype=torch.uint8).numpy(), torch.zeros(1, 5).numpy())
+    assert str(told.value).endswith("; run the model with --backend torch")
+    assert "\n" not in str(told.value)
+
+
+def test_crowds_come_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = small_model("tiny_two_views")
+    graph = open_graph(export(loaded, tmp_path / "two.onnx").path)
+    assert graph.boxes_at_once == 16
+    asked: list[int] = []
+    run = graph._run
+    monkeypatch.setattr(graph, "_run", lambda clips, rois: (asked.append(len(rois)), run(clips, rois))[1])
+    pictures, rois = sample_inputs(SPEC.num_frames, (64, 64), 2, 37)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(pictures, rois), loaded.model(pictures, rois), atol=1e-3, rtol=1e-3)
+    assert asked == [16, 16, 5]
 
 
 def test_files_of_others_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Folding norms into convolutions, and what the processor can do."""
+"""Models made fast, and what the processor can do."""
 
 from __future__ import annotations
 
@@ -6,41 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import small_model
-from torch import nn
+from small_models import SPEC, small_model
 
 from avadet.models import fast
-from avadet.models.fast import fast_model, fold_norms, has_bf16, processor_flags, score_difference
-
-
-def test_a_folded_norm_is_arithmetic() -> None:
-    # conv: 2 x + 1; norm: (v - 3) / sqrt(4) * 5 + 7  ->  5 x + 2
-    net = nn.Sequential(nn.Conv1d(1, 1, 1), nn.BatchNorm1d(1, eps=0)).eval()
-    with torch.no_grad():
-        for tensor, value in (
-            (net[0].weight, 2), (net[0].bias, 1), (net[1].running_mean, 3), (net[1].running_var, 4),
-            (net[1].weight, 5), (net[1].bias, 7),
-        ):  # fmt: skip
-            tensor.fill_(value)
-    assert fold_norms(net) == 1
-    assert isinstance(net[1], nn.Identity)
-    assert (net[0].weight.item(), net[0].bias.item()) == pytest.approx((5, 2))
-    assert net(torch.tensor([[[10.0]]])).item() == pytest.approx(52)
-
-
-def test_norms_elsewhere_stay() -> None:
-    net = nn.Sequential(nn.BatchNorm1d(2), nn.Conv1d(2, 4, 1), nn.ReLU(), nn.BatchNorm1d(4)).eval()
-    assert fold_norms(net) == 0
-
-
-def test_every_norm_of_a_slowfast_is_folded() -> None:
-    model = small_model("slowfast_r50").model
-    norms = sum(isinstance(module, nn.BatchNorm3d) for module in model.modules())
-    assert fold_norms(model) == norms > 20
+from avadet.models.export import sample_inputs
+from avadet.models.fast import fast_model, has_bf16, processor_flags, score_difference
 
 
 def test_people_are_cut_out_and_scored_in_float32() -> None:
-    model = fast_model(small_model("slow_r50").model, torch.bfloat16)
+    probe = sample_inputs(SPEC.num_frames, (64, 64), 1, 1)
+    model, note = fast_model(small_model("slow_r50").model, torch.bfloat16, *probe)
+    assert note == ""
     assert {p.dtype for p in model.head.parameters()} == {torch.float32}
     assert model.mean.dtype == torch.float32
     assert {p.dtype for p in model.backbone.parameters()} == {torch.bfloat16}

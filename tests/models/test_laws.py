@@ -29,7 +29,7 @@ PLAIN = {"channels": 16, "depth": 2, "heads": 2, "grid": (4, 4, 4)}
 ROTARY = {"channels": 24, "depth": 2, "heads": 2}
 UNITS = {"channels": 8, "heads": 1, "depths": (1, 1, 1, 1), "grid": (4, 16, 16)}
 WINDOWS = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
-VIEWS = [{"frames": frames, "channels": 4 * heads, "heads": heads} for frames, heads in ((2, 4), (4, 2), (8, 1))]
+VIEWS = [{"frames": frames, "channels": 4 * heads, "heads": heads} for frames, heads in ((8, 1), (4, 2), (2, 4))]
 MULTIVIEW = {"views": VIEWS, "depth": 2, "fuse_at": (1,), "global_depth": 1, "global_heads": 4, "global_hidden": 16}
 LEAN = {"depths": (1, 1, 1, 1), "inner": 8}
 SMALL: dict[str, dict[str, Any]] = {
@@ -257,6 +257,25 @@ def test_box_of_the_whole_frame_is_the_mean_of_the_map(model: ActionModel, clips
             torch.testing.assert_close(features[0], one_map[0].mean(dim=(1, 2, 3)))
 
 
+def test_strides_are_what_the_net_says(model: ActionModel) -> None:
+    # A clip that is larger by whole cells has so many cells more, whatever is rounded at its edges.
+    if not isinstance(model, ActionDetector):
+        pytest.skip("made of several detectors, which are on trial themselves")
+    strides = model.backbone.strides
+    coarsest = int(max(max(pair) for pair in strides))  # type: ignore[arg-type, union-attr]
+    sizes = (SIZE + 6, SIZE + 21), (SIZE + 6 + 2 * coarsest, SIZE + 21 + 3 * coarsest)
+    with torch.no_grad():
+        maps, larger = (model.backbone(torch.zeros(1, 3, SPEC.num_frames, *size_hw)) for size_hw in sizes)
+    assert len(strides) == len(maps)  # type: ignore[arg-type]
+    for (down, across), one, other in zip(strides, maps, larger):  # type: ignore[arg-type]
+        assert (other.shape[3] - one.shape[3], other.shape[4] - one.shape[4]) == (
+            2 * coarsest / down,
+            3 * coarsest / across,
+        )
+        covered = one.shape[3] * down, one.shape[4] * across
+        assert all(abs(size - px) < stride for size, px, stride in zip(sizes[0], covered, (down, across)))
+
+
 def test_a_box_over_a_cell_reads_that_cell(model: ActionModel) -> None:
     if not isinstance(model, ActionDetector):
         pytest.skip("made of several detectors, which are on trial themselves")
@@ -280,7 +299,7 @@ def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
     # Something bright comes into one quarter of the picture: the features of that quarter's box change most.
     if not isinstance(model, ActionDetector):
         pytest.skip("made of several detectors, which are on trial themselves")
-    height, width = 2 * SIZE, 3 * SIZE
+    height, width = 2 * SIZE + 6, 3 * SIZE + 10  # no multiple of any stride
     quarters = [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, width // 2)]
     clips = torch.full((5, 3, SPEC.num_frames, height, width), 0.45)
     for clip, (left, top, right, bottom) in zip(clips[1:], quarters):
@@ -290,6 +309,7 @@ def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
         maps = model.backbone(model.normalise(clips))
         # The mean over the box, not the maximum, which one cell at its edge decides.
         head = RoIHead([one_map.shape[1] for one_map in maps], 1, aligned=True, pool="avg")
+        head.strides = model.head.strides
         features = head.box_features(maps, rois, (height, width))
     change = (features.reshape(5, 4, -1) - features[:4]).norm(dim=2)
     assert change.argmax(dim=1)[1:].tolist() == [0, 1, 2, 3]

@@ -37,7 +37,6 @@ from avadet.models.mvit import (
     pyramid,
 )
 from avadet.models.mvit_layout import MVIT_MARKER, MVIT_RULES, join_qkv, mvit_arguments, mvit_clip
-from avadet.models.roi_head import map_stride
 
 FOREIGN = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES)
 PUBLISHED = [
@@ -225,7 +224,7 @@ def test_wide_pictures_and_no_boxes(last_stride: int, cells: tuple[int, int]) ->
         logits = model(clip, torch.tensor([[0.0, 10, 20, 150, 250], [0, 200, 0, 341, 256]]))
         assert model(clip, torch.zeros(0, 5)).shape == (0, 5)
     assert [tuple(one_map.shape) for one_map in maps] == [(1, 64, 2, *cells)]
-    assert map_stride((256, 341), cells) == 16 * last_stride
+    assert model.head.strides == ((16 * last_stride, 16 * last_stride),)
     assert logits.isfinite().all()
     assert not torch.equal(logits[0], logits[1])
 

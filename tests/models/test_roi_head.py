@@ -6,26 +6,8 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.fast import fold_norms
-from avadet.models.roi_head import RoIHead, map_stride
-
-
-@pytest.mark.parametrize(
-    ("clip_hw", "map_hw", "stride"),
-    [
-        ((256, 256), (16, 16), 16),
-        ((256, 341), (16, 22), 16),  # 341 / 22 = 15.5: the size was rounded up
-        ((64, 85), (4, 6), 16),  # 85 / 6 = 14.2
-        ((85, 64), (6, 4), 16),
-        ((112, 144), (4, 5), 32),  # both rounded up
-        ((64, 85), (4, 5), 16),  # rounded down, as patches without padding do
-        ((224, 224), (7, 7), 32),
-        ((224, 224), (16, 16), 14),  # 14 px patches
-        ((96, 128), (96, 128), 1),
-    ],
-)
-def test_stride_is_read_off_the_map(clip_hw: tuple[int, int], map_hw: tuple[int, int], stride: float) -> None:
-    assert map_stride(clip_hw, map_hw) == stride
+from avadet.models.folding import fold_norms
+from avadet.models.roi_head import RoIHead
 
 
 def head_that_shows_features(channels: int, **options: object) -> RoIHead:
@@ -61,11 +43,36 @@ def test_stretched_boxes_reach_the_edge_of_a_rounded_map() -> None:
     # make 2 rows, the middle is at 1, or 0.625.
     box = torch.tensor([[0.0, 0, 0, 40, 20]])
     cells = torch.tensor([[0.0, 1, 2], [10, 11, 12]])[None, None, None]
-    found = [
-        head_that_shows_features(1, resolution=1, sampling_ratio=1, stretch=stretch)([cells], box, (20, 40)).item()
-        for stretch in (True, False)
-    ]
-    assert found == pytest.approx([11.5, 7.5])
+    heads = [head_that_shows_features(1, resolution=1, sampling_ratio=1, stretch=stretch) for stretch in (True, False)]
+    heads[1].strides = ((16, 16),)
+    assert [head([cells], box, (20, 40)).item() for head in heads] == pytest.approx([11.5, 7.5])
+
+
+def test_each_axis_has_its_own_stride() -> None:
+    # Cells of 14 rows and 10 columns; the box covers rows 1-2 and columns 2-3 of 3x5, the rest of the clip no cell.
+    cells = torch.arange(3.0)[:, None] * 10 + torch.arange(5.0)
+    head = head_that_shows_features(1, resolution=2, sampling_ratio=1, aligned=True, pool="avg")
+    head.strides = ((14, 10),)
+    box = torch.tensor([[0.0, 20, 14, 40, 42]])
+    assert head([cells[None, None, None]], box, (50, 57)).item() == pytest.approx(17.5)
+
+
+def test_narrowed_maps_have_the_stride_of_the_smallest() -> None:
+    head = RoIHead([1, 1], 1, resolution=1, sampling_ratio=1, aligned=True, map_width=1).eval()
+    head.strides = ((14, 14), (28, 28))
+    with torch.no_grad():
+        head.narrow.weight.copy_(torch.tensor([0.0, 1]).view(1, 2, 1, 1))
+    fine, coarse = torch.zeros(1, 1, 1, 4, 6), torch.arange(6.0).view(1, 1, 1, 2, 3)
+    assert head.box_features([fine, coarse], torch.tensor([[0.0, 56, 28, 84, 56]]), (65, 90)).item() == 5
+
+
+def test_strides_that_nobody_said_are_not_guessed() -> None:
+    head = head_that_shows_features(1)
+    with pytest.raises(AvadetError, match="4x6 cells of 64x85 px may be of several strides; set those of the head"):
+        head([torch.zeros(1, 1, 1, 4, 6)], torch.zeros(1, 5), (64, 85))
+    head.strides = ((16, 16),) * 2
+    with pytest.raises(AvadetError, match="the backbone gave 1 maps and says strides of 2"):
+        head([torch.zeros(1, 1, 1, 4, 6)], torch.zeros(1, 5), (64, 85))
 
 
 def test_maps_may_be_narrowed_before_people_are_cut_out() -> None:
@@ -85,7 +92,7 @@ def test_a_norm_behind_narrowed_maps_is_not_taken_for_theirs() -> None:
     head.norm.running_mean.uniform_(-1, 1)
     maps, rois = [torch.randn(1, 2, 1, 4, 4), torch.randn(1, 1, 1, 4, 4)], torch.tensor([[0.0, 0, 0, 64, 64]])
     before = head(maps, rois, (64, 64))
-    assert fold_norms(head) == 0
+    assert fold_norms(head, maps, rois, (64, 64)).norms == 0
     torch.testing.assert_close(head(maps, rois, (64, 64)), before)
 
 

@@ -33,6 +33,7 @@ class ChannelSeparatedNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ChannelSeparatedNet(nn.Module):
         if fine:
             without_stride(self.get_submodule("res5"))
         self.out_channels = (channels,)
+        self.strides = ((16, 16) if fine else (32, 32),)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
@@ -118,20 +120,20 @@ def csn(
 
 
 def ir_csn_50(num_classes: int, **options: Any) -> ActionDetector:
-    """ir-CSN-50: 13.13 M parameters as a classifier of 400 classes; 32 frames (every 2nd) of 224 px."""
+    """ir-CSN-50, 32 frames every 2 at 224 px: 12.475 M parameters with 80 classes."""
     return csn(num_classes, **{"depths": R50, **options})
 
 
 def ir_csn_101(num_classes: int, **options: Any) -> ActionDetector:
-    """ir-CSN-101: 22.21 M parameters as a classifier of 400 classes; 32 frames (every 2nd) of 224 px."""
+    """ir-CSN-101, 32 frames every 2 at 224 px: 21.558 M parameters with 80 classes."""
     return csn(num_classes, **options)
 
 
 def ir_csn_152(num_classes: int, **options: Any) -> ActionDetector:
-    """ir-CSN-152: 29.70 M parameters as a classifier of 400 classes; 32 frames (every 2nd) of 224 px."""
+    """ir-CSN-152, 32 frames every 2 at 224 px: 29.048 M parameters with 80 classes."""
     return csn(num_classes, **{"depths": R152, **options})
 
 
 def ip_csn_152(num_classes: int, **options: Any) -> ActionDetector:
-    """ip-CSN-152: 33.02 M parameters as a classifier of 400 classes; 32 frames (every 2nd) of 224 px."""
+    """ip-CSN-152, 32 frames every 2 at 224 px: 32.361 M parameters with 80 classes."""
     return csn(num_classes, **{"depths": R152, "preserved": True, **options})

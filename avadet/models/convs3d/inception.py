@@ -54,6 +54,7 @@ class InceptionNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(self, features: nn.Sequential, out_channels: int, fine: bool, last: int = DEPTHS[2]) -> None:
@@ -68,6 +69,7 @@ class InceptionNet(nn.Module):
         super().__init__()
         self.features = features
         self.out_channels = (out_channels,)
+        self.strides = ((16, 16) if fine or last == 0 else (32, 32),)
         if fine and last > 0:
             # One cell more at the far ends, so that a pool over two cells leaves as many as it found.
             pad = nn.ReplicationPad3d((0, 1, 0, 1, 0, 0))
@@ -167,7 +169,7 @@ def i3d_inception(
     std: Sequence[float] = STD,
     head: dict[str, Any] | None = None,
 ) -> ActionDetector:
-    """I3D as first published, on Inception: 64 frames of 224 px.
+    """I3D as first published, on Inception, 64 frames at 224 px: 12.369 M parameters with 80 classes.
 
     Args:
         num_classes: K, logits a box.
@@ -193,7 +195,7 @@ def s3d(
     std: Sequence[float] = STD,
     head: dict[str, Any] | None = None,
 ) -> ActionDetector:
-    """S3D: 7.91 M parameters without the head; 64 frames of 224 px, 128 in torchvision's checkpoint.
+    """S3D, 64 frames at 224 px, 128 in torchvision's checkpoint: 7.992 M parameters with 80 classes.
 
     Args:
         num_classes: K, logits a box.

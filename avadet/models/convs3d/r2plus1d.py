@@ -32,6 +32,7 @@ class SplitBottleneckNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(self, *, depths: Sequence[int] = R50, width: int = 64, fine: bool = True) -> None:
@@ -53,6 +54,7 @@ class SplitBottleneckNet(nn.Module):
         if fine:
             without_stride(self.get_submodule("res5"))
         self.out_channels = (channels,)
+        self.strides = ((16, 16) if fine else (32, 32),)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
@@ -89,7 +91,7 @@ def r2plus1d_r50(
     head: dict[str, Any] | None = None,
     **backbone: Any,
 ) -> ActionDetector:
-    """R(2+1)D R50: 28.11 M parameters as a classifier of 400 classes; 16 frames (every 4th) of 224 px.
+    """R(2+1)D R50, 16 frames every 4 at 224 px: 27.452 M parameters with 80 classes.
 
     Args:
         num_classes: K, logits a box.
