@@ -121,7 +121,7 @@ def events_of(reader: LiveReader, setup: Setup, tracker: PersonTracker) -> Itera
         setup.persons,
         every_s=every_s(setup),
         tracker=tracker,
-        keyframes_s=reader.keyframes_s(every_s(setup)),
+        keyframes_s=None if reader.is_recording else reader.keyframes_s(every_s(setup)),
         detections_s=None if setup.detect_every_s is None else reader.looks_s(setup.detect_every_s),
         batch=1,
         overlap=False,

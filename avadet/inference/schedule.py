@@ -217,11 +217,15 @@ class Steps(Schedule):
 def keyframe_steps(video: VideoReader, every_s: float) -> Schedule:
     """The keyframes of a video at every step, or its middle if its pictures end before the first one.
 
+    A source that can be read only once has no `pictures` to count beforehand, and gets its steps.
+
     Raises:
         AvadetError: if `every_s` is not a positive number of seconds.
     """
     if not (every_s > 0 and math.isfinite(every_s)):
         raise AvadetError(f"the time between keyframes must be a positive number of seconds, got {every_s}")
+    if not hasattr(video, "pictures"):
+        return Steps(every_s)
     times_s: list[float] = []
     for picture in video.pictures():
         times_s.append(picture.time_s)

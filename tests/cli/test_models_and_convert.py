@@ -83,7 +83,7 @@ def test_a_family_without_weights_says_so(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_backbone_is_shown_with_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
     text = "\n".join(said(capsys, "show", "r3d_18"))
-    assert "R3D-18: all kernels 3x3x3" in text
+    assert "R3D-18, all kernels 3x3x3" in text
     assert "  layer4  2 x BasicBlock  24,908,800  1x512x2x7x7" in text
     assert "33,207,312 parameters; 40.7 GFLOPs" in text
 
