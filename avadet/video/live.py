@@ -42,6 +42,7 @@ from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
 from avadet.types import Frame, UInt8Array, VideoInfo
+from avadet.video.containers import open_input
 from avadet.video.live_clock import StreamClock
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp")
@@ -416,12 +417,11 @@ def _open(source: str) -> InputContainer:
     is_url = "://" in source
     options = {"rtsp_flags": "prefer_tcp"} if name.startswith("rtsp") else {}
     try:
-        return av.open(
+        return open_input(
             source if is_url else name,
             format=None if is_url else "v4l2",
             options={"analyzeduration": "1000000", **options} if is_url else {},
             timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
-            metadata_errors="replace",
         )
     except (FFmpegError, OSError, ValueError) as error:  # FFmpeg's messages hold the whole URL, so none goes on
         raise AvadetError(_refusal(name, is_url, error)) from None

@@ -32,6 +32,7 @@ from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
 from avadet.types import Frame, UInt8Array, VideoInfo
+from avadet.video.containers import open_input
 
 SEEK_BACK_S = (0.0, 2.0, 8.0, 32.0)
 """How far before the wanted moment to seek, tried in turn: in MPEG-TS a backward seek may land after its target."""
@@ -403,7 +404,7 @@ def open_container(path: Path) -> InputContainer:
     if path.is_file() and path.stat().st_size == 0:
         raise AvadetError(f"{path} is empty (0 bytes); fetch or copy the video again")
     try:
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = open_input(f"file:{path}")
     except PermissionError as error:
         raise AvadetError(f"{path} may not be read: permission denied; change its permissions") from error
     except (FFmpegError, OSError) as error:
