@@ -95,7 +95,7 @@ canvas.addEventListener("click", (event) => {
   else togglePlay();
 });
 
-// Filters: by person, by action, by score; what they leave out is left out everywhere.
+// Filters: by person, by action, by part of an action's name, by score; what they leave out is left out everywhere.
 const apply = () => {
   shown = peopleAt(clock.time);
   saidNow = "\n";
@@ -105,7 +105,7 @@ const apply = () => {
   byId("person").value = filter.track ?? "";
   byId("min-shown").textContent = filter.min.toFixed(2);
   byId("min").value = filter.min;
-  byId("reset").hidden = filter.track === null && !filter.actions.size && filter.min === report.threshold && !byId("find").value;
+  byId("reset").hidden = filter.track === null && !filter.actions.size && filter.min === report.threshold && !filter.text;
   for (const button of byId("actions").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(filter.actions.has(Number(button.value))));
   }
@@ -123,7 +123,7 @@ const pickAction = (action) => {
   apply();
 };
 const dropFilters = () => {
-  Object.assign(filter, { min: report.threshold, track: null });
+  Object.assign(filter, { min: report.threshold, track: null, text: "" });
   filter.actions.clear();
   byId("find").value = "";
   apply();
@@ -166,14 +166,15 @@ for (const action of actionsByWeight) {
   byId("actions").append(item);
 }
 const sayActions = () => {
-  const wanted = byId("find").value.trim().toLowerCase();
   for (const item of byId("actions").children) {
     const action = Number(item.firstChild.value);
-    const named = report.labels[action].toLowerCase().includes(wanted);
-    item.hidden = !(named && (bestOf.get(action) >= filter.min - 1e-9 || filter.actions.has(action)));
+    item.hidden = !(isNamed(action) && (bestOf.get(action) >= filter.min - 1e-9 || filter.actions.has(action)));
   }
 };
-byId("find").addEventListener("input", apply);
+byId("find").addEventListener("input", ({ target }) => {
+  filter.text = target.value.trim().toLowerCase();
+  apply();
+});
 byId("reset").addEventListener("click", dropFilters);
 document.querySelector(".toolbar").addEventListener("submit", (event) => event.preventDefault());
 timeline.addEventListener("pick", ({ detail: { track, action } }) => (action === null ? pickPerson(track.id) : pickAction(action)));
