@@ -12,14 +12,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "avadet"
 HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "trackers", "scipy", "onnxruntime", "tqdm"}
 LAYER = {
-    **dict.fromkeys(["errors", "files", "memory", "plain_pickle", "types", "boxes", "labels"], 0),
+    **dict.fromkeys(["errors", "files", "memory", "plain_pickle", "progress", "types", "boxes", "labels"], 0),
     **dict.fromkeys(["schema", "config", "video", "annotations", "evaluation", "figures"], 1),
     **dict.fromkeys(["persons", "models", "data"], 2),
     **dict.fromkeys(["training", "inference"], 3),
     "cli": 4,
 }
 TORCH_FREE = {
-    *("errors", "files", "plain_pickle", "types", "boxes", "labels"),
+    *("errors", "files", "plain_pickle", "progress", "types", "boxes", "labels"),
     *("video", "annotations", "evaluation", "figures"),
 }
 NAMES_THAT_GATHER_EVERYTHING = {"utils", "util", "common", "helper", "helpers", "misc"}

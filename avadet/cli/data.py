@@ -6,7 +6,7 @@ import argparse
 import importlib
 from typing import cast
 
-from avadet.cli.main import Command, Subcommand
+from avadet.cli.main import Command, Subcommand, add_shared_arguments
 
 ACTIONS = (
     Command("check", "avadet.cli.data_check", "find what is wrong with a data set before training finds it"),
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         module = cast(Subcommand, importlib.import_module(action.module))
         child = actions.add_parser(action.name, help=action.help, description=text)
         module.add_arguments(child)
-        child.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        add_shared_arguments(child, default=argparse.SUPPRESS)
         child.set_defaults(run_action=module.run)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from avadet.cli.arguments import not_negative
 from avadet.errors import AvadetError
+from avadet.progress import progress_bar
 
 if TYPE_CHECKING:
     from avadet.data.prepare import Report
@@ -37,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare, say what came of it; 1 if videos failed."""
-    from tqdm import tqdm
-
     from avadet.annotations.specs import open_data_set
     from avadet.data.prepare import prepare
     from avadet.data.reencode import Encoding
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     splits = args.split or [name for name, split in data.spec.splits.items() if _is_there(data.root, split.annotations)]
     if not splits:
         raise AvadetError(f"no annotations of {data.name} lie in {data.root}; check --root")
-    with tqdm(desc="encoding", unit="video", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(desc="encoding", unit="video") as bar:
 
         def watch(done: int, total: int) -> None:
             bar.total = total

@@ -189,7 +189,9 @@ def run_on_files(todo: Sequence[Path], args: argparse.Namespace, failed: dict[Pa
                 videos.try_video(video, lambda video: process(video, setup, args, check), failed, args.debug)
             except (KeyboardInterrupt, SystemExit) as interrupt:
                 done = len([video for video in todo[:index] if video not in failed])
-                videos.note(f"stopped in {video.name}, which leaves nothing; {done} of {len(todo)} done before it stay")
+                videos.note(
+                    f"interrupted in {video.name}, whose results are discarded; {done} of {len(todo)} videos are done"
+                )
                 if isinstance(interrupt, KeyboardInterrupt):
                     return True
                 raise
@@ -239,7 +241,7 @@ def load_setup(args: argparse.Namespace) -> Setup:
     from avadet.models.devices import choose_device
     from avadet.persons.load import TINY
 
-    name, reason = (args.model, f"using {args.model}, as --model says") if args.model else zoo.default_model()
+    name, reason = (args.model, "") if args.model else zoo.default_model()
     device = str(choose_device(args.device))
     persons, detect_every_s = load_people(args.detector or TINY, args.boxes, device, args.person_threshold)
     if args.detect_every is not None:
@@ -247,7 +249,7 @@ def load_setup(args: argparse.Namespace) -> Setup:
     model = zoo.load(name, device, backend=args.backend or zoo.default_backend(name), precision=args.precision)
     how = "" if model.running == "torch in fp32" else f", {model.running}"
     how += bank_words(model, is_live=isinstance(args.videos[0], str))
-    videos.note(f"model: {reason} ({len(model.labels)} actions, on {device}{how})")
+    videos.inform(f"model: {name} ({len(model.labels)} actions, {device}{how}){reason and f'; {reason}'}")
     smoothing = None if args.smooth == "none" else Smoothing(args.smooth, args.smooth_window)
     return Setup(model, persons, args.every, detect_every_s, smoothing, args.batch)
 
@@ -283,7 +285,7 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     videos.warn_of_damage(reader, summary.end_s)
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
-        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes after its end left out")
+        videos.note(f"warning: {video}: {videos.count(left_out, 'keyframe')} of --boxes after its end skipped")
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
@@ -320,10 +322,7 @@ def headline(summary: Summary, took_s: float) -> str:
     """Say in one line how much was seen and how long it took."""
     speed = summary.end_s / took_s if took_s > 0 else 0.0
     seen = f"{summary.end_s:.1f} s of video, {videos.count(summary.num_keyframes, 'keyframe')}"
-    if not summary.num_people:
-        return f"{seen}: no people found ({took_s:.1f} s, {speed:.1f}x real time)"
-    people = videos.count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
-    return f"{seen}, {people} ({took_s:.1f} s, {speed:.1f}x real time)"
+    return f"{seen}, {summary.people} ({took_s:.1f} s, {speed:.1f}x real time)"
 
 
 def who_did_what(summary: Summary) -> list[str]:
@@ -338,7 +337,7 @@ def who_did_what(summary: Summary) -> list[str]:
 def _spans_line(spans: Sequence[Span]) -> str:
     named = [span for span in spans if span.action]
     if not named:
-        return f"nothing over the threshold {_period(spans[0].start_s, spans[-1].end_s)}"
+        return f"no action above the threshold ({_period(spans[0].start_s, spans[-1].end_s)})"
     texts = [
         f"{span.action} {_period(span.start_s, span.end_s)} ({span.best_score:.2f})" for span in named[:SHOWN_SPANS]
     ]

@@ -17,10 +17,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn, Protocol, cast
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 from avadet import __version__
 from avadet.errors import AvadetError
+from avadet.progress import set_quiet
 
 
 class Subcommand(Protocol):
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if subcommand is None:
         parser.print_help()
         return 2
+    set_quiet(args.quiet)
     _unwind_when_terminated()
     _print_any_name()
     return _guarded(subcommand, args)
@@ -97,8 +99,19 @@ def _build_parser(chosen: Command | None) -> tuple[argparse.ArgumentParser, Subc
         if command is chosen:
             subcommand = cast(Subcommand, importlib.import_module(command.module))
             subcommand.add_arguments(child)
-            child.add_argument("--debug", action="store_true", help="show the traceback of an error")
+            add_shared_arguments(child)
     return parser, subcommand
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser, default: Any = False) -> None:
+    """Declare what every subcommand takes; `default` is `argparse.SUPPRESS` where a parser above has them as well."""
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        default=default,
+        help="no progress bars and no notes; results, warnings and errors are still shown",
+    )
+    parser.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
 
 
 def _sentence(text: str) -> str:

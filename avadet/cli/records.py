@@ -18,7 +18,7 @@ from avadet.errors import AvadetError
 from avadet.files import whole_file
 
 NO_SETTINGS = frozenset(
-    {"videos", "out", "overwrite", "debug", "command", "device", "batch", "no_video", "no_page", "seconds"}
+    {"videos", "out", "overwrite", "debug", "command", "device", "batch", "no_video", "no_page", "seconds", "quiet"}
 )
 """Arguments that say where and how a run is done, but change nothing in a file that it writes."""
 

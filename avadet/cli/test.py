@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +50,7 @@ def _positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print the numbers, write the files."""
+    from avadet import progress
     from avadet.annotations.jhmdb import read_jhmdb21
     from avadet.data.frame_store import FrameStore
     from avadet.memory import keep_freed_memory
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     scorer = scorer_of(loaded, device, args.batch_size, args.flip)
     store = FrameStore(args.cache, args.cache_short_side)
     scored = score_videos(
-        scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=sys.stderr.isatty()
+        scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=progress.is_shown()
     )
     print(f"{loaded.name} on {args.data} split {args.split}, boxes: {args.boxes}, every frame: {args.every_frame}")
     _report(scored, loaded.labels, args.per_class)

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from avadet import progress
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
@@ -49,4 +51,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if not progress.is_quiet():
+        print(line, file=sys.stderr, flush=True)

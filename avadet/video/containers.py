@@ -1,4 +1,4 @@
-"""The one place that opens containers for reading, so that what differs between releases of PyAV is known here alone."""
+"""The one place that opens containers for reading: what differs between releases of PyAV is known here alone."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_two_runs_of_one_second_share_no_file(tmp_path: Path) -> None:
 def test_the_line_of_state(capsys: pytest.CaptureFixture[str]) -> None:
     reader = argparse.Namespace(arrived=502, dropped=12)
     state = cli_live.LiveState(reader, keyframes=3, people=2, latency_s=0.44, end_s=3680.2)
-    assert state.line(20.0) == "live: 01:01:20, 25.1 fps in, 12 dropped, latency 0.4 s, 2 people"
+    assert state.line(20.0) == "live: 01:01:20, 25.1 fps in, 12 dropped, latency 0.4 s, 2 people in view"
 
 
 def test_known_boxes_are_for_files(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_it_opens_from_disk_and_plays(page: Browser) -> None:
     assert page.value("byId('play').getAttribute('aria-label')") == "Pause"
     page.key(" ", "Space")
     page.wait("video.paused")
-    assert page.value("byId('facts').textContent") == "0:04.0 · 320x180, 15 frames a second · 2 people · 8 keyframes"
+    assert page.value("byId('facts').textContent") == "0:04.0 · 320x180, 15 fps · 2 people tracked · 8 keyframes"
     assert page.errors == []
 
 

@@ -9,7 +9,7 @@ const element = (tag, className = "", text = "") => {
 const plural = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 const seekBar = byId("seek");
 
-// In this frame: everybody on show, with a meter an action.
+// In this frame: every person shown, with a meter per action.
 let saidNow = "";
 const sayNow = () => {
   const said = shown.map(({ track, actions }) => `${track}:${actions.map(({ action, score }) => `${action} ${score}`)}`).join();
@@ -27,7 +27,7 @@ const sayNow = () => {
       mark.style.background = trackColour(track);
       name.prepend(mark);
       item.append(name);
-      if (!actions.length) item.append(element("p", "quiet", "nothing over the score"));
+      if (!actions.length) item.append(element("p", "quiet", "no action above the score"));
       for (const { action, score } of actions) item.append(meter(action, score));
       return item;
     }),
@@ -259,11 +259,10 @@ document.addEventListener("keydown", (event) => {
 
 // Begin.
 stage.style.setProperty("--aspect", report.size_hw[1] / report.size_hw[0]);
-const numPeople = inOrder.filter(({ id }) => id !== NO_TRACK).length;
 byId("facts").textContent = [
   clockText(report.end_s),
-  `${report.size_hw[1]}x${report.size_hw[0]}, ${Number(report.fps.toFixed(2))} frames a second`,
-  plural(numPeople, "person", "people"),
+  `${report.size_hw[1]}x${report.size_hw[0]}, ${Number(report.fps.toFixed(2))} fps`,
+  report.people,
   plural(keyTimes.length, "keyframe"),
 ].join(" · ");
 if (matchMedia("(pointer: coarse)").matches) byId("keys").open = false;
