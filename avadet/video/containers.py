@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import av
+import av.logging
 from av.container import Container, InputContainer
 
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(Container, "metadata_errors") else {}
@@ -21,4 +22,5 @@ def open_input(source: str, **options: Any) -> InputContainer:
     Raises:
         FFmpegError, OSError, ValueError: as `av.open` raises them.
     """
+    av.logging.set_level(None)  # PyAV's default, which torchvision 0.19 changes: a thread that logs can hang `close`
     return av.open(source, **_LENIENT, **options)
