@@ -36,4 +36,4 @@ def progress_bar(*iterable: Any, **options: Any) -> tqdm[Any]:
     """
     from tqdm import tqdm
 
-    return tqdm(*iterable, **{"disable": not is_shown(), **options})
+    return tqdm(*iterable, disable=not is_shown(), **options)

@@ -285,7 +285,7 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     videos.warn_of_damage(reader, summary.end_s)
     left_out = len(setup.known_keyframes_s(video.stem) or []) - summary.num_keyframes
     if left_out > 0:
-        videos.note(f"warning: {video}: {videos.count(left_out, 'keyframe')} of --boxes after its end skipped")
+        videos.note(f"warning: {video}: {videos.count(left_out, 'moment')} of --boxes after its end left out")
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")

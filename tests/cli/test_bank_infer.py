@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_two_passes_give_what_the_package_gives(
 ) -> None:
     make, made = inference_run.bank_of_video, []
     monkeypatch.setattr(inference_run, "bank_of_video", lambda *all, **more: made.append(1) or make(*all, **more))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert infer(folder, tmp_path) == 0
     assert made == [1]
     said = capsys.readouterr()
@@ -97,7 +99,7 @@ def test_a_video_without_people_is_done(
 ) -> None:
     monkeypatch.setattr(staged.BrightSquare, "__call__", lambda self, frame: PersonBoxes.empty(frame.shape[:2]))
     assert infer(folder, tmp_path) == 0
-    assert "6 keyframes: no people found" in capsys.readouterr().out
+    assert "6 keyframes, no people found" in capsys.readouterr().out
 
 
 def test_a_video_cut_short_keeps_what_came_before(
@@ -132,7 +134,7 @@ def test_ctrl_c_ends_the_first_pass(
     monkeypatch.setattr(staged.BrightSquare, "__call__", press_at_the_third)
     monkeypatch.setattr(inference_run.Setup, "events", lambda *_, **__: pytest.fail("came to the second pass"))
     assert infer(folder, tmp_path / "out") == 130
-    assert "stopped in clip.mp4, which leaves nothing; 0 of 1 done before it stay" in capsys.readouterr().err
+    assert "interrupted in clip.mp4, whose results are discarded; 0 of 1 videos are done" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
