@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of its feature banks, if it reads some, to OUT_bank.safetensors",
     )
     parser.add_argument("--labels", metavar="NAME|FILE", help="label map, where the checkpoint's classes are not AVA's")
-    parser.add_argument("--partial", action="store_true", help="convert what fits even if tensors are left over")
+    parser.add_argument(
+        "--partial", action="store_true", help="convert what fits even if tensors are missing or left over"
+    )
     parser.add_argument("--half", action="store_true", help="store matrices as float16: half the size")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
 

@@ -9,12 +9,12 @@ from typing import cast
 from avadet.cli.main import Command, Subcommand, add_shared_arguments
 
 ACTIONS = (
-    Command("check", "avadet.cli.data_check", "find what is wrong with a data set before training finds it"),
-    Command("stats", "avadet.cli.data_stats", "count a data set: videos, keyframes, boxes, actions, sizes"),
+    Command("check", "avadet.cli.data_check", "find errors in a data set before training"),
+    Command("stats", "avadet.cli.data_stats", "summarise a data set: videos, keyframes, boxes, actions, sizes"),
     Command("show", "avadet.cli.data_show", "draw keyframes with their people and actions as PNG"),
     Command("convert", "avadet.cli.data_convert", "turn annotations of COCO, CVAT, VIA or a CSV into AVA's, and back"),
-    Command("prepare", "avadet.cli.data_prepare", "encode videos again, once, so that training reads clips fast"),
-    Command("split", "avadet.cli.data_split", "divide annotated videos into training and validation"),
+    Command("prepare", "avadet.cli.data_prepare", "re-encode videos once, so that training reads clips fast"),
+    Command("split", "avadet.cli.data_split", "split annotated videos into training and validation"),
 )
 
 

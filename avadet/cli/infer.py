@@ -69,13 +69,13 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=arguments.positive,
         metavar="SECONDS",
-        help="time between keyframes (default 1; with --boxes, every time of the CSV, or the first in each stretch)",
+        help="time between keyframes (default 1; with --boxes, every time of the CSV, or the first in each interval)",
     )
     parser.add_argument(
         "--detect-every",
         type=arguments.not_negative,
         metavar="SECONDS",
-        help="look for people this often between keyframes too, so that boxes follow them; 0 = on keyframes only "
+        help="also detect people this often between keyframes, so that boxes follow them; 0 = on keyframes only "
         "(default: as often as the detector is fast)",
     )
     parser.add_argument(
@@ -118,7 +118,7 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=arguments.positive, metavar="SECONDS", help="end a live source after this long"
     )
     parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
-    parser.add_argument("--no-page", action="store_true", help="do not write STEM.html, the page to look at")
+    parser.add_argument("--no-page", action="store_true", help="do not write STEM.html, the report page")
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -259,8 +259,8 @@ def bank_words(model: LoadedModel, is_live: bool) -> str:
     if model.bank is None:
         return ""
     if is_live:
-        return f", without the bank of {model.bank_window_s:g} s that it reads: a stream cannot be gone over twice"
-    return f", reads a bank of {model.bank_window_s:g} s made in a first pass"
+        return f", without its feature bank of {model.bank_window_s:g} s, which takes a second pass over the video"
+    return f", feature bank of {model.bank_window_s:g} s from a first pass"
 
 
 def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable[[], None]) -> None:

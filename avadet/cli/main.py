@@ -43,18 +43,20 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("infer", "avadet.cli.infer", "find the people in videos and say what each one is doing"),
-    Command("detect-persons", "avadet.cli.detect_persons", "write the boxes of the people in videos to a CSV"),
+    Command("infer", "avadet.cli.infer", "detect the people in videos and recognise their actions"),
+    Command(
+        "detect-persons", "avadet.cli.detect_persons", "detect the people in videos and write their boxes to a CSV"
+    ),
     Command("train", "avadet.cli.train", "train an action model from a config"),
     Command("train-persons", "avadet.cli.train_persons", "train the tiny person detector from a config"),
     Command("test", "avadet.cli.test", "run a trained action model over a test split and score it"),
     Command("eval", "avadet.cli.evaluate", "score a file of detections against a file of ground truth"),
-    Command("compare", "avadet.cli.compare", "say whether one file of detections is better than another"),
-    Command("eval-persons", "avadet.cli.eval_persons", "score how well a file of boxes finds the people"),
-    Command("data", "avadet.cli.data", "check, count, show, convert, divide and prepare data sets"),
+    Command("compare", "avadet.cli.compare", "test whether one file of detections is better than another"),
+    Command("eval-persons", "avadet.cli.eval_persons", "score a file of person boxes, whatever the people do"),
+    Command("data", "avadet.cli.data", "check, summarise, show, convert, split and prepare data sets"),
     Command("models", "avadet.cli.models", "list models and backbones, or show one in full"),
-    Command("convert", "avadet.cli.convert", "turn another project's checkpoint into avadet's own form"),
-    Command("export", "avadet.cli.export", "write an action model as an ONNX file that loads by itself"),
+    Command("convert", "avadet.cli.convert", "convert a checkpoint to safetensors with a readable card"),
+    Command("export", "avadet.cli.export", "export an action model to a self-contained ONNX file"),
     Command("report", "avadet.cli.report", "show the pages that infer writes, from another machine too"),
     Command("render", "avadet.cli.render", "render a video of moving figures with known boxes and actions"),
 )
@@ -90,7 +92,9 @@ def _asked_for(arguments: list[str]) -> Command | None:
 
 def _build_parser(chosen: Command | None) -> tuple[argparse.ArgumentParser, Subcommand | None]:
     """Build the parser with every subcommand's help line, but only the chosen one's arguments."""
-    parser = argparse.ArgumentParser(prog="avadet", description="Find every person in a video and what each is doing.")
+    parser = argparse.ArgumentParser(
+        prog="avadet", description="Detect every person in a video and recognise what each is doing."
+    )
     parser.add_argument("--version", action="version", version=f"avadet {__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     subcommand: Subcommand | None = None

@@ -83,7 +83,7 @@ class Record(NamedTuple):
             for name in names
             if before.get(name) != self.settings.get(name)
         ]
-        return [*said, *(["the video was another one"] if stored.get("video") != self.made_of else [])]
+        return [*said, *(["the video has changed"] if stored.get("video") != self.made_of else [])]
 
     @contextmanager
     def kept(self, results: Sequence[Path]) -> Iterator[None]:

@@ -35,8 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "and detections with scores averaged along tracks to DET.tracks.csv")  # fmt: skip
     parser.add_argument("--per-class", action="store_true", help="print the AP of every class as well")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of decoded frames")
-    parser.add_argument("--cache-short-side", type=_positive, default=240, help="px of those frames (default: 240)")
-    parser.add_argument("--batch-size", type=_positive, default=32, help="clips at a time (default: 32)")
+    parser.add_argument(
+        "--cache-short-side", type=_positive, default=240, help="shorter side of those frames, px (default: 240)"
+    )
+    parser.add_argument("--batch-size", type=_positive, default=32, help="clips per batch (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
 

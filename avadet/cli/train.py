@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. optim.lr=1e-3"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in run_dir")
+    parser.add_argument("--resume", action="store_true", help="resume from the latest checkpoint in run_dir")
 
 
 def run(args: argparse.Namespace) -> int:

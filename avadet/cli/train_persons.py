@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="e.g. data.jhmdb=/path train.steps=500")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--prepare", action="store_true", help="only make the packs of labelled frames, once")
-    instead.add_argument("--resume", action="store_true", help="go on from the last checkpoint of run_dir")
+    instead.add_argument("--resume", action="store_true", help="resume from the last checkpoint of run_dir")
     instead.add_argument(
         "--score",
         nargs="?",

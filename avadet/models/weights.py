@@ -222,7 +222,7 @@ def load_tensors(model: nn.Module, tensors: Tensors, source: str, allow_partial:
         refolded=tuple(name for name in fitting if own[name].shape != tensors[name].shape),
     )
     if not (report.is_whole or allow_partial):
-        raise AvadetError(f"{report}; allow_partial=True loads what fits")
+        raise AvadetError(f"{report}; `avadet convert --partial` keeps what fits")
     model.load_state_dict(fitting, strict=False)
     return report
 

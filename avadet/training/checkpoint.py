@@ -80,7 +80,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         kept = f"{path} is kept as it was" if path.exists() else "there is none yet"
         raise AvadetError(
             f"cannot write a checkpoint to {path.parent}, where {free:.0f} MB are free: {str(error).splitlines()[0]}; "
-            f"{kept}; make room and go on with --resume"
+            f"{kept}; free some space and continue with --resume"
         ) from error
 
 

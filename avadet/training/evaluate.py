@@ -209,8 +209,8 @@ def _known_people(
     missing = np.abs(times_s[:, None] - known_s[None]).min(axis=1) >= NEAR_S
     if 2 * missing.sum() > len(rows):
         raise AvadetError(
-            f"the boxes of video '{name}' tell of {len(rows) - missing.sum()} of its {len(rows)} scored moments (of "
-            f"{times_s[missing][0]:g} s, for one, they do not); look for people in every frame: "
+            f"the boxes of video '{name}' cover {len(rows) - missing.sum()} of its {len(rows)} scored moments (of "
+            f"{times_s[missing][0]:g} s, for example, they do not); look for people in every frame: "
             "`avadet detect-persons --every 0.0333333`"
         )
     return [persons.at(name, time_s, size_hw) for time_s in times_s.tolist()]

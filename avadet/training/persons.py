@@ -79,7 +79,7 @@ class PersonTrainer:
             if (step + 1) % knobs.save_every == 0:
                 self._save(step + 1)
         threshold = choose_threshold(self.average.model, config, self.validation)
-        report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on videos kept aside")
+        report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on held-out videos")
         self._save(knobs.steps, threshold)
         return self.folder.model
 

@@ -23,7 +23,7 @@ from avadet.types import PersonBoxes
 from avadet.video import live
 from avadet.video.write import VideoWriter
 
-READS = f", reads a bank of {WINDOW_S} s made in a first pass)"
+READS = f", feature bank of {WINDOW_S} s from a first pass)"
 SMALL = ("--no-video", "--no-page", "--threshold", "0", "--every", "0.5")
 
 
@@ -146,7 +146,7 @@ def test_a_stream_is_seen_without_the_bank_and_told_so(
     with Sender(encoded(squares(1.5))) as sender:
         assert infer(folder, tmp_path, video=sender.url) == 1  # that it ends is a lost connection
     said = capsys.readouterr()
-    told = f", without the bank of {WINDOW_S} s that it reads: a stream cannot be gone over twice)"
+    told = f", without its feature bank of {WINDOW_S} s, which takes a second pass over the video)"
     assert told in said.err and "first pass" not in said.err
     assert "1 person" in said.out
 

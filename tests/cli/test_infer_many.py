@@ -188,7 +188,7 @@ def test_another_video_of_the_same_name_is_no_finished_one(
     assert infer(folder, tmp_path / "out", video) == 0
     staged.write_video(video, seconds=2.0)
     assert infer(folder, tmp_path / "out", video) == 1
-    assert "already there (the video was another one)" in capsys.readouterr().err
+    assert "already there (the video has changed)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["b.jsonl", "b.run.json", "b.mp4"])
