@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ def is_shown() -> bool:
     return not _quiet and sys.stderr.isatty()
 
 
-def progress_bar(*iterable: Any, **options: Any) -> tqdm[Any]:
+def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
     """A tqdm bar on stderr that is silent unless `is_shown`.
 
     Args:
-        iterable: what to count, if anything.
+        iterable: what to go through; None where `update` counts.
         options: further arguments of tqdm.
     """
     from tqdm import tqdm
 
-    return tqdm(*iterable, disable=not is_shown(), **options)
+    return tqdm(iterable, disable=not is_shown(), **options)

@@ -23,4 +23,5 @@ def open_input(source: str, **options: Any) -> InputContainer:
         FFmpegError, OSError, ValueError: as `av.open` raises them.
     """
     av.logging.set_level(None)  # PyAV's default, which torchvision 0.19 changes: a thread that logs can hang `close`
-    return av.open(source, **_LENIENT, **options)
+    container: InputContainer = av.open(source, **_LENIENT, **options)
+    return container
