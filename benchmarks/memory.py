@@ -71,7 +71,7 @@ def main() -> None:
     plain, keep = ([one["ms"] for one in results[how]] for how in ("plain", "keep"))
     ratios = [a / b for a, b in zip(plain, keep)]
     print(f"{platform.machine()}, torch {torch.__version__}, {args.threads} threads, {args.pairs} pairs, equal losses")
-    print(f"plain {statistics.median(plain):.0f} ms a step, keep {statistics.median(keep):.0f} ms")
+    print(f"plain {statistics.median(plain):.0f} ms per step, keep {statistics.median(keep):.0f} ms")
     print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
 
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "avadet"
 HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "trackers", "scipy", "onnxruntime", "tqdm"}
 LAYER = {
-    **dict.fromkeys(("errors", "failures", "files", "memory", "partials", "plain_pickle", "urls"), 0),
+    **dict.fromkeys(("errors", "failures", "files", "memory", "partials", "plain_pickle", "progress", "urls"), 0),
     **dict.fromkeys(("types", "boxes", "keyframes", "labels"), 0),
     **dict.fromkeys(["schema", "config", "video", "annotations", "evaluation", "figures"], 1),
     **dict.fromkeys(["persons", "models", "data"], 2),
@@ -20,7 +20,8 @@ LAYER = {
     "cli": 4,
 }
 TORCH_FREE = {
-    *("errors", "failures", "files", "partials", "plain_pickle", "types", "urls", "boxes", "keyframes", "labels"),
+    *("errors", "failures", "files", "partials", "plain_pickle", "progress", "urls"),
+    *("types", "boxes", "keyframes", "labels"),
     *("video", "annotations", "evaluation", "figures"),
 }
 NAMES_THAT_GATHER_EVERYTHING = {"utils", "util", "common", "helper", "helpers", "misc"}

@@ -36,6 +36,22 @@ def test_there_are_commands() -> None:
     assert len(documented_commands()) >= 5
 
 
+def test_counts_are_those_of_the_code() -> None:
+    from avadet.models import zoo
+
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    starts = sum(entry.is_start for entry in zoo.models())
+    checks = (ROOT / "data_specs" / "README.md").read_text(encoding="utf-8")
+    kinds = checks.partition("## What `avadet data check` finds")[2].partition("\n## ")[0].partition("|---")[2]
+    said = {
+        "models beside the two named": (r"`slowfast_r50_8x8_ava` and (\d+) more", len(zoo.models()) - starts - 2),
+        "weights to start from": (r"and (\d+) published weights", starts),
+        "kinds of trouble": (r"# (\d+) kinds of", len(set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", kinds)))),
+    }
+    for what, (pattern, count) in said.items():
+        assert [int(found) for found in re.findall(pattern, text)] == [count], what
+
+
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):

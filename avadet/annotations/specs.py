@@ -267,7 +267,7 @@ def open_data_set(name_or_path: str | Path, root: str | Path | None = None, over
             raise AvadetError(f"no such file: {file}; check the path")
         raise unknown_name("data set (a name or a YAML file)", text, data_set_names())
     if shipped and root is None:
-        raise AvadetError(f"data set {text}: say where it lies: the folder that holds its files (--root DIR)")
+        raise AvadetError(f"data set {text}: give the folder that holds its files (--root DIR)")
     spec = read_schema(file, overrides, DataSpec)
     folder = file.parent if root is None else Path(root)
     data = DataSet(text if shipped else file.stem, spec, folder, _labels(spec.labels, folder))

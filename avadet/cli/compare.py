@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=1000,
         metavar="N",
-        help="of the videos, the same for both files (default %(default)s)",
+        help="bootstrap resamples of the videos, the same for both files (default %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the resamples (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every number to this file as well")
 
 

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="which ones, where the file holds several, e.g. model_ema; the report names them",
     )
-    parser.add_argument("--partial", action="store_true", help="convert what fits even if tensors are left over")
+    parser.add_argument(
+        "--partial", action="store_true", help="convert what fits even if tensors are missing or left over"
+    )
     parser.add_argument("--half", action="store_true", help="store matrices as float16: half the size")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
 

@@ -6,15 +6,15 @@ import argparse
 import importlib
 from typing import cast
 
-from avadet.cli.main import Command, Subcommand
+from avadet.cli.main import Command, Subcommand, add_shared_arguments
 
 ACTIONS = (
-    Command("check", "avadet.cli.data_check", "find what is wrong with a data set before training finds it"),
-    Command("stats", "avadet.cli.data_stats", "count a data set: videos, keyframes, boxes, actions, sizes"),
+    Command("check", "avadet.cli.data_check", "find errors in a data set before training"),
+    Command("stats", "avadet.cli.data_stats", "summarise a data set: videos, keyframes, boxes, actions, sizes"),
     Command("show", "avadet.cli.data_show", "draw keyframes with their people and actions as PNG"),
     Command("convert", "avadet.cli.data_convert", "turn annotations of COCO, CVAT, VIA or a CSV into AVA's, and back"),
-    Command("prepare", "avadet.cli.data_prepare", "encode videos again, once, so that training reads clips fast"),
-    Command("split", "avadet.cli.data_split", "divide annotated videos into training and validation"),
+    Command("prepare", "avadet.cli.data_prepare", "re-encode videos once, so that training reads clips fast"),
+    Command("split", "avadet.cli.data_split", "split annotated videos into training and validation"),
 )
 
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         module = cast(Subcommand, importlib.import_module(action.module))
         child = actions.add_parser(action.name, help=action.help, description=text)
         module.add_arguments(child)
-        child.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        add_shared_arguments(child, default=argparse.SUPPRESS)
         child.set_defaults(run_action=module.run)
 
 

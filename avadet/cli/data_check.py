@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", action="append", default=[], metavar="NAME", help="only this split; may be repeated")
     parser.add_argument("--no-videos", action="store_true", help="check the annotations alone")
     parser.add_argument(
-        "--examples", type=int, default=3, metavar="N", help="show so many of each kind (default %(default)s)"
+        "--examples",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how many examples to show of each kind (default %(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every finding to this file as well")
 
@@ -77,5 +81,7 @@ def _verdict(findings: Sequence[Finding]) -> str:
     warnings = len(findings) - errors
     told = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
     if errors:
-        return f"\nverdict: {told}. Put the errors right before training."
-    return f"\nverdict: {told}. " + ("Fit to train on, if the warnings are meant." if warnings else "Fit to train on.")
+        return f"\nverdict: {told}. Fix the errors before training."
+    return f"\nverdict: {told}. " + (
+        "Ready for training if the warnings are intended." if warnings else "Ready for training."
+    )

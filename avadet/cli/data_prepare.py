@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from avadet.cli.arguments import not_negative
 from avadet.errors import AvadetError
+from avadet.progress import progress_bar
 
 if TYPE_CHECKING:
     from avadet.data.prepare import Report
@@ -18,27 +19,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet data prepare`."""
     parser.epilog = (
         "Frames keep their times exactly. Sound is left out. Videos that are there already are skipped, so the same "
-        "command goes on where it was stopped. Published models were trained and scored on videos as they are: score "
+        "command continues where it was stopped. Published models were trained and scored on videos as they are: score "
         "them on those."
     )
     parser.add_argument("spec", help="a data set by name, or a YAML file")
     parser.add_argument("--root", type=Path, help="its folder (default: that of the YAML)")
     parser.add_argument("--out", type=Path, required=True, help="folder to fill with videos, annotations and a YAML")
     parser.add_argument("--split", action="append", metavar="NAME", help="only this split; may be repeated")
-    parser.add_argument("--short-side", type=int, default=320, metavar="PX", help="of the videos (default 320)")
     parser.add_argument(
-        "--gop", type=int, default=15, help="frames from one that can be sought to the next (default 15)"
+        "--short-side", type=int, default=320, metavar="PX", help="shorter side of the videos (default 320)"
     )
-    parser.add_argument("--crf", type=int, default=20, help="quality of x264, 18 = like the source (default 20)")
+    parser.add_argument("--gop", type=int, default=15, help="frames from one key picture to the next (default 15)")
+    parser.add_argument("--crf", type=int, default=20, help="CRF of x264; 18 is visually lossless (default 20)")
     parser.add_argument("--cut", action="store_true", help="keep only the seconds from the first to the last keyframe")
-    parser.add_argument("--margin", type=not_negative, default=3.0, metavar="S", help="seconds around them (default 3)")
+    parser.add_argument(
+        "--margin", type=not_negative, default=3.0, metavar="S", help="seconds to keep around them (default 3)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="videos encoded at a time (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare, say what came of it; 1 if videos failed."""
-    from tqdm import tqdm
-
     from avadet.annotations.specs import open_data_set
     from avadet.data.prepare import prepare
     from avadet.data.reencode import Encoding
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     splits = args.split or [name for name, split in data.spec.splits.items() if _is_there(data.root, split.annotations)]
     if not splits:
         raise AvadetError(f"no annotations of {data.name} lie in {data.root}; check --root")
-    with tqdm(desc="encoding", unit="video", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(desc="encoding", unit="video") as bar:
 
         def watch(done: int, total: int) -> None:
             bar.total = total

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from avadet.progress import progress_bar
 
 if TYPE_CHECKING:
     from avadet.annotations.specs import DataSet
@@ -49,11 +50,9 @@ def looked_at(videos: Iterable[DataVideo], last_s: Mapping[str, float] | None = 
         videos: some of them may be named twice.
         last_s: the last keyframe of each, seconds of the data set's clock.
     """
-    from tqdm import tqdm
-
     from avadet.data.video_facts import look_at_videos
 
     own = list({video.video_id: video for video in videos}.values())
     looks = look_at_videos(own, last_s or {})
-    bar = tqdm(looks, total=len(own), desc="videos", unit="video", disable=not sys.stderr.isatty(), leave=False)
+    bar = progress_bar(looks, total=len(own), desc="videos", unit="video", leave=False)
     return {one.video.video_id: one for one in bar}

@@ -46,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the keyframe of --video nearest to this second; may be repeated",
     )
     parser.add_argument(
-        "--num", type=whole_positive, default=12, metavar="N", help="so many by chance (default %(default)s)"
+        "--num", type=whole_positive, default=12, metavar="N", help="how many to draw at random (default %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="chooses others (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
 
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--split", metavar="NAME", help="which split to divide (default: the only one, or train)")
     parser.add_argument("--groups", type=Path, metavar="CSV", help="rows video_id,group: videos that stay together")
-    parser.add_argument("--seed", type=int, default=0, help="draws among equals (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed, which breaks ties (default %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are already there")
 
 
@@ -51,5 +51,5 @@ def run(args: argparse.Namespace) -> int:
     if lost:
         note(f"warning: {args.spec}'s own {' and '.join(lost)} is not in the new YAML; its names were needed")
     if done.one_sided:
-        note(f"warning: only in one of them, for want of sources: {', '.join(done.one_sided)}")
+        note(f"warning: in one part only, as they have a single source: {', '.join(done.one_sided)}")
     return 0

@@ -173,7 +173,7 @@ def load(args: argparse.Namespace) -> PersonDetector:
 
     device = str(choose_device(args.device))
     detector = load_detector(args.detector, device, args.threshold)
-    videos.note(f"detector: {args.detector}, on {device}")
+    videos.inform(f"detector: {args.detector}, on {device}")
     return detector
 
 

@@ -37,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=1000,
         metavar="N",
-        help="of the videos, for the 95%% intervals that --explain and --html give; 0 = none (default %(default)s)",
+        help="bootstrap resamples of the videos, for the 95%% intervals that --explain and --html give; 0 = none "
+        "(default %(default)s)",
     )
     parser.add_argument(
         "--tubes",
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "an AVA CSV with person ids, the data set's CSV of boxes, or its .pkl (see data_specs)",
     )
     parser.add_argument("--split", type=count, metavar="N", help="with --tubes: test videos of this split only, from 1")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the resamples (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every number to this file as well")
     parser.add_argument(
         "--html", type=Path, metavar="OUT", help="write a page that explains the number; implies --explain"

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=_size,
         metavar="HxW",
-        help="picture size; only transformers are bound to it, others take any (default: the model's short side, 4:3)",
+        help="image size; only transformers are bound to it, others take any (default: the model's short side, 4:3)",
     )
     parser.add_argument("--float", action="store_true", help="take clips as float32 0-1 instead of uint8 0-255")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT.onnx if it exists")
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load, write, check, and say what was written."""
     if args.out.suffix != ".onnx":
-        raise AvadetError(f"the file must be called something.onnx, got {args.out}")
+        raise AvadetError(f"the file's name must end in .onnx, got {args.out}")
     check_target(args.out)
     if args.out.exists() and not args.overwrite:
         raise AvadetError(f"{args.out} exists; use --overwrite to replace it")

@@ -70,13 +70,13 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=arguments.positive,
         metavar="SECONDS",
-        help="time between keyframes (default 1; with --boxes, every time of the CSV, or the first in each stretch)",
+        help="time between keyframes (default 1; with --boxes, every time of the CSV, or the first in each interval)",
     )
     parser.add_argument(
         "--detect-every",
         type=arguments.not_negative,
         metavar="SECONDS",
-        help="look for people this often between keyframes too, so that boxes follow them; 0 = on keyframes only "
+        help="also detect people this often between keyframes, so that boxes follow them; 0 = on keyframes only "
         "(default: as often as the detector is fast)",
     )
     parser.add_argument(
@@ -120,7 +120,7 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
     )
     arguments.add_timeout(parser)
     parser.add_argument("--no-video", action="store_true", help="do not write STEM.mp4")
-    parser.add_argument("--no-page", action="store_true", help="do not write STEM.html, the page to look at")
+    parser.add_argument("--no-page", action="store_true", help="do not write STEM.html, the report page")
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -195,7 +195,9 @@ def run_on_files(
                 videos.try_video(video, lambda video: process(video, setup, args, check, lossy), failed, args.debug)
             except (KeyboardInterrupt, SystemExit) as interrupt:
                 done = len([video for video in todo[:index] if video not in failed])
-                videos.note(f"stopped in {video.name}, which leaves nothing; {done} of {len(todo)} done before it stay")
+                videos.note(
+                    f"interrupted in {video.name}, whose results are discarded; {done} of {len(todo)} videos are done"
+                )
                 if isinstance(interrupt, KeyboardInterrupt):
                     return True
                 raise
@@ -248,7 +250,7 @@ def load_setup(args: argparse.Namespace) -> Setup:
     from avadet.models.devices import choose_device
     from avadet.persons.load import TINY
 
-    name, reason = (args.model, f"using {args.model}, as --model says") if args.model else zoo.default_model()
+    name, reason = (args.model, "") if args.model else zoo.default_model()
     device = str(choose_device(args.device))
     persons, detect_every_s = load_people(args.detector or TINY, args.boxes, device, args.person_threshold)
     if args.detect_every is not None:
@@ -258,7 +260,7 @@ def load_setup(args: argparse.Namespace) -> Setup:
     how += bank_words(model, is_live=isinstance(args.videos[0], str)) + "".join(
         f"; {note}" for note in model.report.notes
     )
-    videos.note(f"model: {reason} ({len(model.labels)} actions, on {device}{how})")
+    videos.inform(f"model: {name} ({len(model.labels)} actions, {device}{how}){reason and f'; {reason}'}")
     smoothing = None if args.smooth == "none" else Smoothing(args.smooth, args.smooth_window)
     return Setup(model, persons, args.every, detect_every_s, smoothing, args.batch)
 
@@ -268,8 +270,8 @@ def bank_words(model: LoadedModel, is_live: bool) -> str:
     if model.bank is None:
         return ""
     if is_live:
-        return f", without the bank of {model.bank_window_s:g} s that it reads: a stream cannot be gone over twice"
-    return f", reads a bank of {model.bank_window_s:g} s made in a first pass"
+        return f", without its feature bank of {model.bank_window_s:g} s, which takes a second pass over the video"
+    return f", feature bank of {model.bank_window_s:g} s from a first pass"
 
 
 def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable[[], None], lossy: list[Path]) -> None:
@@ -362,10 +364,7 @@ def headline(summary: Summary, took_s: float) -> str:
     """Say in one line how much was seen and how long it took."""
     speed = summary.recorded_s / took_s if took_s > 0 else 0.0
     seen = f"{summary.recorded_s:.1f} s of video, {videos.count(summary.num_keyframes, 'keyframe')}"
-    if not summary.num_people:
-        return f"{seen}: no people found ({took_s:.1f} s, {speed:.1f}x real time)"
-    people = videos.count(len(summary.spans), "person", "people") if summary.spans else "people on no track"
-    return f"{seen}, {people} ({took_s:.1f} s, {speed:.1f}x real time)"
+    return f"{seen}, {summary.people} ({took_s:.1f} s, {speed:.1f}x real time)"
 
 
 def who_did_what(summary: Summary) -> list[str]:
@@ -380,7 +379,7 @@ def who_did_what(summary: Summary) -> list[str]:
 def _spans_line(spans: Sequence[Span]) -> str:
     named = [span for span in spans if span.action]
     if not named:
-        return f"nothing over the threshold {_period(spans[0].start_s, spans[-1].end_s)}"
+        return f"no action above the threshold ({_period(spans[0].start_s, spans[-1].end_s)})"
     texts = [
         f"{span.action} {_period(span.start_s, span.end_s)} ({span.best_score:.2f})" for span in named[:SHOWN_SPANS]
     ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from avadet.cli import videos
 from avadet.errors import AvadetError
+from avadet.inference.person_count import PersonCount
 
 if TYPE_CHECKING:
     from avadet.inference.pipeline import Event
@@ -71,7 +72,7 @@ def run_live(source: str, args: argparse.Namespace, setup: Setup) -> int:
     print(f"{shown_name(source)}: {state.headline()}")
     print(f"  results: {videos.listed(output_paths(stem, args), stem)}")
     if reader.lost:
-        videos.note(f"{reader.lost}; the results up to then are whole")
+        videos.note(f"{reader.lost}; the results up to then are complete")
     return 1 if reader.lost else 0
 
 
@@ -153,16 +154,16 @@ def announce(name: str, reader: LiveReader, setup: Setup, args: argparse.Namespa
     from avadet.files import part_of
 
     height, width = reader.info.size_hw
-    kind = "a recording, nothing is dropped" if reader.is_recording else "live"
-    videos.note(f"{name}: {kind}, {width}x{height}, {float(reader.info.fps):.4g} fps; Ctrl-C ends the run")
+    kind = "a recording, no frames are dropped" if reader.is_recording else "live"
+    videos.inform(f"{name}: {kind}, {width}x{height}, {float(reader.info.fps):.4g} fps; Ctrl-C ends the run")
     for said in reader.info.display_notes:
-        videos.note(f"{name}: {said}")
-    videos.note(
-        f"results are {looks_ahead_s(setup):.2f} s late at best: that far beyond a moment the model"
-        f"{' and its smoothing look' if setup.smoothing else ' looks'}"
+        videos.inform(f"{name}: {said}")
+    videos.inform(
+        f"latency is at least {looks_ahead_s(setup):.2f} s: the model{' and the smoothing' if setup.smoothing else ''} "
+        "must see that much after a keyframe"
     )
     growing = [part_of(path) for path in output_paths(reader.info.path.name, args)]
-    videos.note(f"growing: {', '.join(str(path) for path in growing)}")
+    videos.inform(f"results so far: {', '.join(str(path) for path in growing)}")
 
 
 @contextmanager
@@ -204,7 +205,7 @@ class LiveState:
         reader: the stream.
         keyframes: results so far.
         people: people on the last one.
-        tracks: people so far, as the tracker tells them apart.
+        count: people so far.
         latency_s: of the last result.
         end_s: time of the last frame, seconds.
         gaps: of the stream.
@@ -213,7 +214,7 @@ class LiveState:
     reader: LiveReader
     keyframes: int = 0
     people: int = 0
-    tracks: int = 0
+    count: PersonCount = field(default_factory=PersonCount)
     latency_s: float = 0.0
     end_s: float = 0.0
     gaps: GapCount = field(default_factory=_no_gaps)
@@ -235,14 +236,13 @@ class LiveState:
             self._count(event)
         passed_s = time.monotonic() - self._shown_s
         if passed_s >= STATUS_EVERY_S:
-            videos.note(self.line(passed_s))
+            videos.inform(self.line(passed_s))
             self._shown_s, self._shown_arrived = time.monotonic(), self.reader.arrived
 
     def _count(self, detections: ActionDetections) -> None:
         self.keyframes += 1
         self.people = len(detections)
-        if detections.track_ids is not None:
-            self.tracks = max(self.tracks, *detections.track_ids.tolist(), 0)
+        self.count.add(detections)
         self.latency_s = self.reader.latency_s(detections.key.time_s)
         self._latency_sum_s += self.latency_s
         self._latency_max_s = max(self._latency_max_s, self.latency_s)
@@ -253,13 +253,13 @@ class LiveState:
         clock = f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
         fps = (self.reader.arrived - self._shown_arrived) / passed_s
         latency = f"latency {self.latency_s:.1f} s" if self.keyframes else "no result yet"
-        people = videos.count(self.people, "person", "people")
-        return f"live: {clock}, {fps:.1f} fps in, {self.reader.dropped} dropped, {latency}, {people}"
+        in_view = f"{videos.count(self.people, 'person', 'people')} in view"
+        return f"live: {clock}, {fps:.1f} fps in, {self.reader.dropped} dropped, {latency}, {in_view}"
 
     def headline(self) -> str:
         """Say at the end what there was."""
         parts = [f"{self.end_s:.1f} s of stream, {videos.count(self.keyframes, 'keyframe')}"]
-        parts.append(videos.count(self.tracks, "person", "people") if self.tracks else "no people found")
+        parts.append(str(self.count))
         parts.append(f"{self.reader.dropped} of {self.reader.arrived} frames dropped")
         if self.keyframes and not self.reader.is_recording:
             mean_s = self._latency_sum_s / self.keyframes

@@ -18,11 +18,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn, Protocol, cast
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 from avadet import __version__
 from avadet.errors import AvadetError
 from avadet.failures import WaysOut, explain
+from avadet.progress import set_quiet
 from avadet.urls import without_secrets
 
 
@@ -45,18 +46,20 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("infer", "avadet.cli.infer", "find the people in videos and say what each one is doing"),
-    Command("detect-persons", "avadet.cli.detect_persons", "write the boxes of the people in videos to a CSV"),
+    Command("infer", "avadet.cli.infer", "detect the people in videos and recognise their actions"),
+    Command(
+        "detect-persons", "avadet.cli.detect_persons", "detect the people in videos and write their boxes to a CSV"
+    ),
     Command("train", "avadet.cli.train", "train an action model from a config"),
     Command("train-persons", "avadet.cli.train_persons", "train the tiny person detector from a config"),
     Command("test", "avadet.cli.test", "run a trained action model over a test split and score it"),
     Command("eval", "avadet.cli.evaluate", "score a file of detections against a file of ground truth"),
-    Command("compare", "avadet.cli.compare", "say whether one file of detections is better than another"),
-    Command("eval-persons", "avadet.cli.eval_persons", "score how well a file of boxes finds the people"),
-    Command("data", "avadet.cli.data", "check, count, show, convert, divide and prepare data sets"),
+    Command("compare", "avadet.cli.compare", "test whether one file of detections is better than another"),
+    Command("eval-persons", "avadet.cli.eval_persons", "score a file of person boxes, whatever the people do"),
+    Command("data", "avadet.cli.data", "check, summarise, show, convert, split and prepare data sets"),
     Command("models", "avadet.cli.models", "list models and backbones, or show one in full"),
-    Command("convert", "avadet.cli.convert", "turn another project's checkpoint into avadet's own form"),
-    Command("export", "avadet.cli.export", "write an action model as an ONNX file that loads by itself"),
+    Command("convert", "avadet.cli.convert", "convert a checkpoint to safetensors with a readable card"),
+    Command("export", "avadet.cli.export", "export an action model to a self-contained ONNX file"),
     Command("report", "avadet.cli.report", "show the pages that infer writes, from another machine too"),
     Command("render", "avadet.cli.render", "render a video of moving figures with known boxes and actions"),
 )
@@ -89,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if subcommand is None:
         parser.print_help()
         return 2
+    set_quiet(args.quiet)
     _unwind_when_terminated()
     _print_any_name()
     return _guarded(subcommand, args)
@@ -102,7 +106,9 @@ def _asked_for(arguments: list[str]) -> Command | None:
 
 def _build_parser(chosen: Command | None) -> tuple[argparse.ArgumentParser, Subcommand | None]:
     """Build the parser with every subcommand's help line, but only the chosen one's arguments."""
-    parser = argparse.ArgumentParser(prog="avadet", description="Find every person in a video and what each is doing.")
+    parser = argparse.ArgumentParser(
+        prog="avadet", description="Detect every person in a video and recognise what each is doing."
+    )
     parser.add_argument("--version", action="version", version=f"avadet {__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     subcommand: Subcommand | None = None
@@ -111,8 +117,19 @@ def _build_parser(chosen: Command | None) -> tuple[argparse.ArgumentParser, Subc
         if command is chosen:
             subcommand = cast(Subcommand, importlib.import_module(command.module))
             subcommand.add_arguments(child)
-            child.add_argument("--debug", action="store_true", help="show the traceback of an error")
+            add_shared_arguments(child)
     return parser, subcommand
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser, default: Any = False) -> None:
+    """Declare what every subcommand takes; `default` is `argparse.SUPPRESS` where a parser above has them as well."""
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        default=default,
+        help="no progress bars and no notes; results, warnings and errors are still shown",
+    )
+    parser.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
 
 
 def _sentence(text: str) -> str:

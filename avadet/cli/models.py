@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from avadet.models.entries import Entry
 
 _COLUMNS = ("name", "data set", "clip", "params", "GFLOPs", "mAP", "size", "here")
+_FAMILY_COLUMNS = ("name", "use", *_COLUMNS[1:5], "scored on", *_COLUMNS[5:])
 _START_COLUMNS = ("name", "data set", "clip", "params", "top-1", "size", "here")
 _SIZE_COLUMNS = ("name", "clip", "params", "GFLOPs", "weights")
 
@@ -61,15 +62,27 @@ def _list() -> tuple[object, list[str]]:
     facts = [describe(entry) for entry in zoo.models()]
     starts = [one for one in facts if one["use"] == "start"]
     detectors = [one for one in facts if one["use"] == "detect"]
-    protocols = dict.fromkeys(one["protocol"] for one in detectors if one["protocol"])
-    lines = _table(_COLUMNS, detectors)
-    lines.append(f"mAP: frame-mAP@0.5 as published; {'; '.join(protocols)}. Licences: avadet models show NAME")
+    lines = _by_protocol(detectors)
+    lines.append("mAP: frame-mAP@0.5, percent; comparable within a group only. Licences: avadet models show NAME")
     if starts:
         lines += ["", *_table(_START_COLUMNS, starts)]
-        lines.append("these classify whole clips or pictures; a training starts from them with model.init=NAME")
+        lines.append("these classify whole clips or images; start a training from one with model.init=NAME")
     lines.append(f"backbones to train: avadet models --family {'|'.join(map(family_of, FAMILIES))}")
     lines.append(f"weights are kept in {cache_folder()} (set AVADET_CACHE to move them)")
     return facts, lines
+
+
+def _by_protocol(detectors: Sequence[dict[str, Any]]) -> list[str]:
+    """Lines of the models that find actions, a group for each data set and protocol that they are scored by."""
+    protocols = list(dict.fromkeys(one["protocol"] for one in detectors))
+    detectors = sorted(detectors, key=lambda one: protocols.index(one["protocol"]))
+    head, *rows = _table(_COLUMNS, detectors)
+    lines = [head]
+    for one, row, before in zip(detectors, rows, [None, *detectors]):
+        if before is None or before["protocol"] != one["protocol"]:
+            lines += ["", f"{one['protocol'] or 'not scored'}:"]
+        lines.append(row)
+    return lines
 
 
 def describe(entry: Entry) -> dict[str, Any]:
@@ -86,8 +99,9 @@ def describe(entry: Entry) -> dict[str, Any]:
         "clip": f"{clip['num_frames']}x{clip['stride']} at {clip['short_side']} px",
         "params": f"{card['parameters'] / 1e6:.2f} M" if "parameters" in card else "",
         "GFLOPs": card.get("gflops", ""),
-        "mAP": numbers.get("frame_map", ""),
-        "top-1": numbers.get("top1", ""),
+        "mAP": _percent(numbers.get("frame_map")),
+        "scored on": numbers.get("data_set", ""),
+        "top-1": _percent(numbers.get("top1")),
         "protocol": numbers.get("protocol", ""),
         "licence": card.get("license", ""),
         "size": _file_size(entry, card),
@@ -96,7 +110,21 @@ def describe(entry: Entry) -> dict[str, Any]:
         "url": entry.url,
         "path": str(entry.path),
         "architecture": f"{card['architecture']} {json.dumps(card['arguments'])}",
+        **_classes(card, entry.is_start),
     }
+
+
+def _percent(value: float | None) -> float | str:
+    """A score in percent, as exact as scores are published; "" if there is none."""
+    return "" if value is None else round(value, 2)
+
+
+def _classes(card: dict[str, Any], is_start: bool = False) -> dict[str, Any]:
+    """How many classes a model tells apart, and which; nothing of weights that only start a training."""
+    from avadet.models.cards import labels_of
+
+    names = [] if is_start else list(labels_of(card).names)
+    return {"classes": len(names) or "", "class names": names or ""}
 
 
 def _file_size(entry: Entry, card: dict[str, Any]) -> str:
@@ -129,7 +157,7 @@ def _family(name: str) -> tuple[object, list[str]]:
     lines = [
         *_table(_SIZE_COLUMNS, shown),
         "params with 80 classes; GFLOPs: multiply-adds of one such clip; model.family=NAME in a config trains one",
-        *(["", *_table(("name", "use", *_COLUMNS[1:]), own)] if own else ["no weights of this family load by name"]),
+        *(["", *_table(_FAMILY_COLUMNS, own)] if own else ["no weights of this family load by name"]),
     ]
     return {"family": name, "sizes": rows, "weights": own}, lines
 
@@ -218,11 +246,14 @@ def _one_file(path: Path) -> tuple[object, list[str]]:
         raise AvadetError(f"{path}: no such file")
     path, card = card_of_path(path)
     clip, labels, bank = clip_of(card), labels_of(card), bank_of(card)
+    numbers = card.get("numbers", {})
     facts = {
         "name": card["name"],
         "data set": card.get("data", ""),
+        "mAP": _percent(numbers.get("frame_map")),
+        "protocol": numbers.get("protocol", numbers.get("scored_on", "")),
         "clip": f"{clip.num_frames}x{clip.stride} at {clip.short_side} px",
-        "classes": len(labels),
+        **_classes(card),
         "licence": card.get("license", ""),
         "size": f"{path.stat().st_size / 1e6:.0f} MB",
         "path": str(path),
@@ -269,9 +300,14 @@ def _with_parts(facts: dict[str, Any], found: Anatomy, side_px: int) -> tuple[ob
     known = {key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items()}
     lines = [f"{key:<12} {value}" for key, value in known.items() if value not in ("", None)]
     lines += ["", *_table(("part", "is", "params", "gives"), rows)]
-    lines.append(f"{found.parameters:,} parameters; {found.gflops:.1f} GFLOPs (multiply-adds) of {counted['at']}")
+    lines.append(f"{found.parameters:,} parameters; {_gflops(found.gflops)} GFLOPs (multiply-adds) of {counted['at']}")
     lines.append("gives: clips x channels x frames x rows x columns, or clips x tokens x channels")
     return {**facts, **counted, "parts": [dataclasses.asdict(part) for part in found.parts]}, lines
+
+
+def _gflops(gflops: float) -> str:
+    """Billions of multiply-adds, small ones more exactly."""
+    return f"{gflops:.1f}" if gflops >= 10 else f"{gflops:.2f}"
 
 
 def _indented(parts: Sequence[Part], depth: int = 0) -> Iterator[Part]:

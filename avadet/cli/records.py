@@ -20,7 +20,10 @@ from avadet.files import whole_file
 from avadet.types import LabelMap
 
 NO_SETTINGS = frozenset(
-    {"videos", "out", "overwrite", "debug", "command", "device", "batch", "no_video", "no_page", "seconds", "timeout"}
+    {
+        *("videos", "out", "overwrite", "debug", "command", "device", "batch"),
+        *("no_video", "no_page", "seconds", "timeout", "quiet"),
+    }
 )
 """Arguments that say where and how a run is done, but change nothing in a file that it writes."""
 
@@ -85,7 +88,7 @@ class Record(NamedTuple):
             for name in names
             if before.get(name) != self.settings.get(name)
         ]
-        return [*said, *(["the video was another one"] if stored.get("video") != self.made_of else [])]
+        return [*said, *(["the video has changed"] if stored.get("video") != self.made_of else [])]
 
     @contextmanager
     def kept(

@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet render`."""
     parser.epilog = "Without options it writes the demo clip. OUT.gt.csv gets the truth, one keyframe a second."
     parser.add_argument("out", type=Path, metavar="OUT.mp4", help="video to write; OUT.gt.csv is written beside it")
-    parser.add_argument("--seed", type=int, help="draws everything; the same seed gives the same clip (default 0)")
+    parser.add_argument("--seed", type=int, help="random seed; the same seed gives the same clip (default 0)")
     parser.add_argument("--seconds", type=float, help="length (default 4)")
     parser.add_argument("--people", type=int, help="how many people (default 2)")
-    parser.add_argument("--actions", help="what they may do, e.g. walk,wave (default: any of JHMDB-21)")
+    parser.add_argument("--actions", help="actions to choose from, e.g. walk,wave (default: any of JHMDB-21)")
     parser.add_argument("--size", metavar="WxH", help="width and height, px (default 640x480)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are already there")
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     serve = actions.add_parser("serve", help=text, description=f"{text[0].upper()}{text[1:]}.")
     serve.epilog = (
         "Reports open from disk as well; this is for folders on other machines. It answers this machine alone, which "
-        "means everybody who may log in to it. Videos are played if they lie in the folder: the annotated STEM.mp4 "
+        "includes everyone who can log in to it. Videos are played if they lie in the folder: the annotated STEM.mp4 "
         "does; for the original, serve a folder that holds both it and the report."
     )
     serve.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="default: this folder")

@@ -38,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "and detections with scores averaged along tracks to DET.tracks.csv")  # fmt: skip
     parser.add_argument("--per-class", action="store_true", help="print the AP of every class as well")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of decoded frames")
-    parser.add_argument("--cache-short-side", type=_positive, default=240, help="px of those frames (default: 240)")
-    parser.add_argument("--batch-size", type=_positive, default=32, help="clips at a time (default: 32)")
+    parser.add_argument(
+        "--cache-short-side", type=_positive, default=240, help="shorter side of those frames, px (default: 240)"
+    )
+    parser.add_argument("--batch-size", type=_positive, default=32, help="clips per batch (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
 
@@ -53,6 +55,7 @@ def _positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print the numbers, write the files."""
+    from avadet import progress
     from avadet.annotations.jhmdb import read_jhmdb21
     from avadet.data.frame_store import FrameStore
     from avadet.memory import keep_freed_memory
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     scorer = scorer_of(loaded, device, args.batch_size, args.flip)
     store = FrameStore(args.cache, args.cache_short_side)
     scored = score_videos(
-        scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=sys.stderr.isatty()
+        scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=progress.is_shown()
     )
     print(f"{loaded.name} on {args.data} split {args.split}, boxes: {args.boxes}, every frame: {args.every_frame}")
     _report(scored, loaded.labels, args.per_class)

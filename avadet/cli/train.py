@@ -14,12 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. optim.lr=1e-3"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the latest checkpoint in run_dir")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--resume", action="store_true", help="resume from the latest checkpoint in run_dir")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; lines about the run go to stdout, progress to stderr."""
+    from avadet import progress
     from avadet.config import read_config
 
     config = read_config(args.config, args.overrides)
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     try:
-        train(config, resume=args.resume, say=_say, progress=not args.quiet and sys.stderr.isatty())
+        train(config, resume=args.resume, say=_say, progress=progress.is_shown())
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":
             print(f"avadet: {stopped}", file=sys.stderr)

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from avadet import progress
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
@@ -13,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="e.g. data.jhmdb=/path train.steps=500")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--prepare", action="store_true", help="only make the packs of labelled frames, once")
-    instead.add_argument("--resume", action="store_true", help="go on from the last checkpoint of run_dir")
+    instead.add_argument("--resume", action="store_true", help="resume from the last checkpoint of run_dir")
     instead.add_argument(
         "--score",
         nargs="?",
@@ -49,4 +51,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if not progress.is_quiet():
+        print(line, file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from avadet.errors import AvadetError
 from avadet.failures import explain
+from avadet.progress import is_quiet, progress_bar
 from avadet.urls import without_secrets
 
 if TYPE_CHECKING:
@@ -154,18 +155,16 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 def with_progress(events: Iterator[Item], info: VideoInfo, doing: str = "") -> Iterator[Item]:
     """Show on stderr how much of the video is done, and how long the rest will take; `doing` says of what."""
-    from tqdm import tqdm
-
     from avadet.types import Frame
 
     total_s = round(info.duration_s, 2) or None
     layout = "{desc}: {percentage:3.0f}%|{bar:20}| {n:.1f}/{total:.1f} s of video, ETA {remaining}"
-    with tqdm(
+    with progress_bar(
         total=total_s,
         desc=f"{info.path.name}, {doing}" if doing else info.path.name,
         unit="s",
         bar_format=layout if total_s else "{desc}: {n:.1f} s of video, {elapsed}",
-        mininterval=0.2 if sys.stderr.isatty() else 5.0,
+        mininterval=0.2,
     ) as bar:
         for event in events:
             if isinstance(event, Frame):
@@ -243,5 +242,11 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def note(text: str) -> None:
-    """Tell the user something on stderr."""
+    """Tell the user something on stderr that `--quiet` does not silence: a warning, a failure."""
     print(f"avadet: {without_secrets(text)}", file=sys.stderr)
+
+
+def inform(text: str) -> None:
+    """Tell the user on stderr what the program is doing; `--quiet` silences it."""
+    if not is_quiet():
+        note(text)

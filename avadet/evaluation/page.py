@@ -33,14 +33,14 @@ CURVE_UNITS = 1000
 _FOLDER = Path(__file__).resolve().parent
 _MEANINGS = (
     "What these detections score.",
-    f"Nobody saw the person: no box of any class overlaps them by IoU {LOOSE_IOU} or more.",
+    f"The person was missed: no box of any class overlaps them by IoU {LOOSE_IOU} or more.",
     f"There is a box near the person, but it overlaps them by less than IoU {MIN_IOU}. Missed people and wrong rows "
     "both count here.",
     "A box fits the person, but has no row for this action, or one that went to a neighbour.",
-    "The action was claimed of people who do something else. An action that is scored too low shows up here too: "
+    "The action was predicted for people who do something else. An action that is scored too low shows up here too: "
     "its people were found, but wrong rows rank above them.",
-    "The action was claimed more than once of the same person.",
-    "The action was claimed of a box that fits nobody.",
+    "The action was predicted more than once for the same person.",
+    "The action was predicted for a box that fits no person.",
 )
 _SLICE_NOTES = {
     "group": "Classes by kind of action.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from avadet.inference.person_count import PersonCount
 from avadet.inference.schedule import Gap, GapCount
 from avadet.inference.sinks import Sink, named_actions, track_id_of
 from avadet.types import ActionDetections, Frame, LabelMap
@@ -38,7 +39,7 @@ class Summary(Sink):
         gaps: of the recording.
         num_frames: frames seen.
         num_keyframes: keyframes seen.
-        num_people: people found on keyframes, all keyframes together.
+        people: how many there are.
         spans: per track id the stretches, in order of time. People off any track have none.
     """
 
@@ -47,7 +48,7 @@ class Summary(Sink):
     end_s: float = 0.0
     num_frames: int = 0
     num_keyframes: int = 0
-    num_people: int = 0
+    people: PersonCount = field(default_factory=PersonCount)
     spans: dict[int, list[Span]] = field(default_factory=dict)
     gaps: GapCount = field(default_factory=GapCount)
     _last_seen_s: dict[int, float] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class Summary(Sink):
             self._gaps.popleft()
             self._last_seen_s.clear()
         self.num_keyframes += 1
-        self.num_people += len(detections)
+        self.people.add(detections)
         for person in range(len(detections)):
             track = track_id_of(detections, person)
             actions = named_actions(detections.scores[person], self.labels, self.threshold)

@@ -10,7 +10,7 @@ from typing import Any
 
 from avadet.models.acar_layout import ACAR_MEAN, ACAR_STD
 from avadet.models.cards import make_card
-from avadet.models.entry import WHOLE_FRAME, Entry, unstated_license
+from avadet.models.entry import Entry, scored, unstated_license
 from avadet.types import ClipSpec
 
 _GREY = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
@@ -41,7 +41,7 @@ def _acar(
         license=unstated_license("ACAR-Net", "Apache-2.0"),
         parameters=facts["parameters"],
         gflops=facts["gflops"],
-        numbers={"frame_map": facts["frame_map"], "protocol": WHOLE_FRAME},
+        numbers=scored(facts["frame_map"], data.rpartition(", ")[2]),
     )
     depth = "R50" if backbone is _R50 else "R101"
     summary = f"SlowFast {depth} with actor-context relations (ACAR-Net); the 60 evaluated actions of AVA"

@@ -140,7 +140,9 @@ class _Opener:
         self.shapes = shapes
         self.whole = whole
         detectors = [part for part in model.modules() if isinstance(part, ActionDetector)]
-        self.always: set[nn.Module] = {*detectors, *(detector.backbone for detector in detectors)}
+        backbones = [detector.backbone for detector in detectors]
+        trunks = (part for backbone in backbones for part in backbone.children() if _is_nearly_all(part, backbone))
+        self.always: set[nn.Module] = {*detectors, *backbones, *trunks}
 
     def parts(self, module: nn.Module) -> Iterator[Part]:
         """The parts of a module, runs of equal ones as one; without those that change neither numbers nor shape."""
@@ -180,6 +182,11 @@ class _Opener:
             else:
                 runs.append([(name, child)])
         return runs
+
+
+def _is_nearly_all(part: nn.Module, whole: nn.Module) -> bool:
+    """Whether a part holds nearly all parameters of the whole: its own parts say more."""
+    return count_parameters(part) > MOST * count_parameters(whole)
 
 
 def _kind(part: nn.Module) -> str:

@@ -9,10 +9,9 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from tqdm import tqdm
-
 from avadet.errors import AvadetError
 from avadet.files import whole_file
+from avadet.progress import progress_bar
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30
@@ -43,7 +42,7 @@ def download(url: str, path: Path, sha256: str = "") -> None:
             partial.open("wb") as file,
         ):
             total = int(answer.headers.get("Content-Length") or 0)
-            with tqdm(total=total or None, desc=path.name, unit="B", unit_scale=True) as bar:
+            with progress_bar(total=total or None, desc=path.name, unit="B", unit_scale=True) as bar:
                 while chunk := answer.read(CHUNK_BYTES):
                     file.write(chunk)
                     digest.update(chunk)

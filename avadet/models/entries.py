@@ -1,6 +1,6 @@
 """The action models avadet knows by name: where their weights are published, and what is known of them.
 
-`numbers.frame_map` is the published frame-mAP@0.5, percent, `numbers.protocol` what it was measured with. `gflops` are
+`numbers.frame_map` is the published frame-mAP@0.5, percent, on `numbers.data_set` by `numbers.protocol`. `gflops` are
 multiply-adds of one clip of 256 x 256 px with one box, in thousands of millions, as the field counts them.
 """
 

@@ -11,8 +11,6 @@ from avadet.models.cards import make_card
 from avadet.models.download import cache_folder
 from avadet.types import ClipSpec
 
-WHOLE_FRAME = "whole frames, short side 256, found people"
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -58,6 +56,12 @@ class Entry:
         return self.path.is_file()
 
 
+def scored(frame_map: float, data_set: str) -> dict[str, Any]:
+    """A published frame-mAP@0.5, percent, with the data set and the protocol that it holds for."""
+    protocol = f"validation videos of {data_set}, whole frames, short side 256, detected people"
+    return {"frame_map": frame_map, "data_set": data_set, "protocol": protocol}
+
+
 def published(
     name: str, url: str, architecture: str, arguments: dict[str, Any], clip: ClipSpec, labels: str, **facts: Any
 ) -> Entry:
@@ -67,8 +71,8 @@ def published(
     validation videos), license (if more is known than that of the project) and sha256.
     """
     license_note = facts.get("license", unstated_license(facts["project"], "Apache-2.0"))
-    protocol = f"{facts['scored_on']}, {WHOLE_FRAME}" if "scored_on" in facts else WHOLE_FRAME
-    numbers = {"frame_map": facts["frame_map"], "protocol": protocol} if "frame_map" in facts else {}
+    data_set = facts.get("scored_on", facts["data"].rpartition(", ")[2])
+    numbers = scored(facts["frame_map"], data_set) if "frame_map" in facts else {}
     card = make_card(
         name,
         architecture,

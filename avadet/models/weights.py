@@ -138,7 +138,7 @@ def load_tensors(
         notes=notes,
     )
     if not (report.is_whole or allow_partial):
-        raise AvadetError(f"{report}; allow_partial=True loads what fits")
+        raise AvadetError(f"{report}; `avadet convert --partial` keeps what fits")
     model.load_state_dict(fitting, strict=False)
     return report
 

@@ -77,8 +77,8 @@ def default_model() -> tuple[str, str]:
     """
     for name in ("slowfast_r50_8x8_ava", "slow_r50_4x16_ava"):
         if entry_of(name).is_here:
-            return name, f"using {name}: its official AVA weights are in {cache_folder()}"
-    return "tiny", f"using the bundled tiny model: no official AVA weights in {cache_folder()}"
+            return name, f"its official AVA weights are in {cache_folder()}"
+    return "tiny", f"the bundled model, as no official AVA weights are in {cache_folder()}"
 
 
 def default_backend(name_or_path: str | Path) -> str:

@@ -18,6 +18,7 @@ import torch
 
 from avadet.errors import AvadetError
 from avadet.persons.tidy import tidy
+from avadet.progress import is_shown
 from avadet.types import PersonBoxes, UInt8Array
 
 INSTALL = 'pip install "avadet[transformers]"'
@@ -90,6 +91,8 @@ def _load(name: str) -> tuple[Any, Any]:
 
 def _load_from(transformers: Any, name: str, local: bool) -> tuple[Any, Any]:
     """Image processor and model; `local` = without the network."""
+    if not is_shown():
+        transformers.utils.logging.disable_progress_bar()
     options = {"local_files_only": local, "trust_remote_code": False}
     processor = transformers.AutoImageProcessor.from_pretrained(name, **options)
     if not hasattr(processor, "post_process_object_detection"):

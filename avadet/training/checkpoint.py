@@ -78,7 +78,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
             reason = getattr(error, "strerror", None) or "it is not all written"
             raise AvadetError(
                 f"cannot write a checkpoint to {path.parent}, where {free:.0f} MB are free: {reason}; {kept}; "
-                "make room and go on with --resume"
+                "free some space and continue with --resume"
             ) from error
 
 

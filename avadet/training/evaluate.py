@@ -209,8 +209,8 @@ def _known_people(
     missing = ~persons.names(name, times_s, FPS)
     if 2 * missing.sum() > len(rows):
         raise AvadetError(
-            f"the boxes of video '{name}' tell of {len(rows) - missing.sum()} of its {len(rows)} scored moments (of "
-            f"{times_s[missing][0]:g} s, for one, they do not); look for people in every frame: "
+            f"the boxes of video '{name}' cover {len(rows) - missing.sum()} of its {len(rows)} scored moments (of "
+            f"{times_s[missing][0]:g} s, for example, they do not); look for people in every frame: "
             "`avadet detect-persons --every 1/30`"
         )
     return [persons.at(name, time_s, size_hw, FPS) for time_s in times_s.tolist()]

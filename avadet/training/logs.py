@@ -191,7 +191,7 @@ class StepLog:
         self._folder.log_step({"step": number, "epoch": round(epoch, 4), **metrics, **times})
         values = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self._say(
-            f"step {number}/{self._total}  {values}  {pace:.3g} s a step, {wait:.2g} s of it waiting for data, "
+            f"step {number}/{self._total}  {values}  {pace:.3g} s per step, {wait:.2g} s of it waiting for data, "
             f"{duration(left)} left"
         )
         self.numbers(number, {**metrics, **times})

@@ -82,9 +82,7 @@ def _set_up(
     folder = RunFolder(config.run_dir)
     check_target(folder.checkpoint)
     if not resume and folder.checkpoint.exists():
-        raise AvadetError(
-            f"{folder.path} holds a run already; add --resume to go on with it, or choose another run_dir"
-        )
+        raise AvadetError(f"{folder.path} already holds a run; add --resume to continue it, or choose another run_dir")
     if config.train.tensorboard:
         tensorboard_writer()  # all processes had better know now that it is missing
     data = setup.read_run_data(config)
@@ -153,7 +151,7 @@ class Run:
             place = trainer.position
             if self.processes.is_first:
                 metrics = self.folder.resume(place.epoch, place.epoch * trainer.steps + place.step)
-            self.say(f"going on after step {place.step} of {trainer.steps} of epoch {place.epoch + 1}")
+            self.say(f"resuming after step {place.step} of {trainer.steps} of epoch {place.epoch + 1}")
         elif self.processes.is_first:
             self.folder.start(dump_config(config))
         knobs, total, is_first = config.train, config.schedule.epochs * trainer.steps, self.processes.is_first
@@ -188,7 +186,8 @@ class Run:
                 if stop:
                     raise Stopped(
                         self.requests.signal or signal.SIGTERM,
-                        f"stopped after step {place.step} of {steps} of epoch {place.epoch + 1}; go on with --resume",
+                        f"stopped after step {place.step} of {steps} of epoch {place.epoch + 1}; "
+                        "continue with --resume",
                     )
         self.requests.patient = False
 

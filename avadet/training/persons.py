@@ -78,7 +78,7 @@ class PersonTrainer:
         with explained(WAYS_OUT):
             self._learn(self._begin(resume), report)
             threshold = choose_threshold(self.average.model, config, self.validation)
-            report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on videos kept aside")
+            report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on held-out videos")
             self._save(config.train.steps, threshold)
         return self.folder.model
 

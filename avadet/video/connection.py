@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
 from avadet.urls import scheme_of
+from avadet.video.containers import open_input
 from avadet.video.display import Display
 from avadet.video.sources import is_web, shown_name
 
@@ -192,12 +193,11 @@ def _open(source: str, timeout_s: float) -> InputContainer:
     is_url = "://" in source
     options = {"rtsp_flags": "prefer_tcp"} if name.startswith("rtsp") else {}
     try:
-        return av.open(
+        return open_input(
             scheme_of(source) + source[source.index(":") :] if is_url else name,  # FFmpeg knows no HTTP://
             format=None if is_url else "v4l2",
             options={"analyzeduration": "1000000", **options} if is_url else {},
             timeout=(timeout_s, timeout_s),
-            metadata_errors="replace",
         )
     except (FFmpegError, OSError, ValueError) as error:  # FFmpeg's messages hold the whole URL, so none goes on
         raise AvadetError(_refusal(name, is_url, error, timeout_s)) from None

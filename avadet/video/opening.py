@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
 from avadet.video import refusals
+from avadet.video.containers import open_input
 from avadet.video.timestamps import AS_STORED
 
 _TEXT_ART = {"adf", "bin", "idf", "tty", "xbin"}  # FFmpeg would draw any .txt file as a video of its letters
@@ -40,7 +41,7 @@ def open_container(path: Path) -> InputContainer:
     if path.is_file() and path.stat().st_size == 0:
         raise AvadetError(f"{path} is empty (0 bytes); fetch or copy the video again")
     try:
-        container = av.open(f"file:{path}", options=AS_STORED, metadata_errors="replace")
+        container = open_input(f"file:{path}", options=AS_STORED)
     except PermissionError as error:
         raise AvadetError(f"{path} may not be read: permission denied; change its permissions") from error
     except (FFmpegError, OSError) as error:

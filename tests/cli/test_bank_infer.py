@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from avadet.types import PersonBoxes
 from avadet.video import live
 from avadet.video.write import VideoWriter
 
-READS = f", reads a bank of {WINDOW_S} s made in a first pass)"
+READS = f", feature bank of {WINDOW_S} s from a first pass)"
 SMALL = ("--no-video", "--no-page", "--threshold", "0", "--every", "0.5")
 
 
@@ -60,6 +61,7 @@ def test_two_passes_give_what_the_package_gives(
 ) -> None:
     make, made = inference_run.bank_of_video, []
     monkeypatch.setattr(inference_run, "bank_of_video", lambda *all, **more: made.append(1) or make(*all, **more))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert infer(folder, tmp_path) == 0
     assert made == [1]
     said = capsys.readouterr()
@@ -97,7 +99,7 @@ def test_a_video_without_people_is_done(
 ) -> None:
     monkeypatch.setattr(staged.BrightSquare, "__call__", lambda self, frame: PersonBoxes.empty(frame.shape[:2]))
     assert infer(folder, tmp_path) == 0
-    assert "6 keyframes: no people found" in capsys.readouterr().out
+    assert "6 keyframes, no people found" in capsys.readouterr().out
 
 
 def test_a_video_cut_short_keeps_what_came_before(
@@ -132,7 +134,7 @@ def test_ctrl_c_ends_the_first_pass(
     monkeypatch.setattr(staged.BrightSquare, "__call__", press_at_the_third)
     monkeypatch.setattr(inference_run.Setup, "events", lambda *_, **__: pytest.fail("came to the second pass"))
     assert infer(folder, tmp_path / "out") == 130
-    assert "stopped in clip.mp4, which leaves nothing; 0 of 1 done before it stay" in capsys.readouterr().err
+    assert "interrupted in clip.mp4, whose results are discarded; 0 of 1 videos are done" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -144,7 +146,7 @@ def test_a_stream_is_seen_without_the_bank_and_told_so(
     with Sender(encoded(squares(1.5))) as sender:
         assert infer(folder, tmp_path, video=sender.url) == 1  # that it ends is a lost connection
     said = capsys.readouterr()
-    told = f", without the bank of {WINDOW_S} s that it reads: a stream cannot be gone over twice)"
+    told = f", without its feature bank of {WINDOW_S} s, which takes a second pass over the video)"
     assert told in said.err and "first pass" not in said.err
     assert "1 person" in said.out
 

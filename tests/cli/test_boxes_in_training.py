@@ -121,7 +121,7 @@ def test_boxes_of_too_few_moments_are_refused(
     command = ["test", str(run_dir), "--root", str(root), "--cache", str(run_dir.parent / "cache"), "--boxes"]
     assert main([*command, str(sparse)]) == 1
     said = capsys.readouterr().err
-    assert re.search(r"tell of 1 of its 4 scored moments \(of 0\.0333333 s, for one, they do not\)", said)
+    assert re.search(r"cover 1 of its 4 scored moments \(of 0\.0333333 s, for example, they do not\)", said)
     sparse.write_text("elsewhere,0,0.1,0.1,0.2,0.2\n")
     assert main([*command, str(sparse)]) == 1
     assert re.search(r"sparse\.csv: unknown video in the boxes file 'clip3_", capsys.readouterr().err)

@@ -44,7 +44,7 @@ def test_a_set_that_is_fine(spec: Path, tmp_path: Path, capsys: pytest.CaptureFi
     rows = len((tmp_path / "ground_truth.csv").read_text().splitlines())
     assert text.splitlines()[0] == f"crossing, in {tmp_path}"
     assert f"all: 6 videos, 18 keyframes, {rows} boxes, {rows} rows: fine" in text
-    assert text.endswith("verdict: 0 errors, 0 warnings. Fit to train on.\n")
+    assert text.endswith("verdict: 0 errors, 0 warnings. Ready for training.\n")
     report = json.loads(out.read_text())
     assert (report["errors"], report["findings"], report["splits"]["all"]["rows"]) == (0, [], rows)
 
@@ -58,7 +58,7 @@ def test_a_set_with_errors(spec: Path, tmp_path: Path, capsys: pytest.CaptureFix
     text = capsys.readouterr().out
     assert "  error: 1 row has a box in pixels" in text and f"    {table}:1: figures_000,0,9." in text
     assert f"    {table}:{len(lines) + 1}: gone has no file" in text
-    assert text.endswith("Put the errors right before training.\n")
+    assert text.endswith("Fix the errors before training.\n")
     report = json.loads(out.read_text())
     assert {finding["check"] for finding in report["findings"]} >= {"boxes-in-pixels", "videos-missing"}
     assert report["errors"] == 3  # class 1 is none of the three that were rendered

@@ -30,7 +30,7 @@ def test_bundled_model_is_exported_and_loads_again(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tiny", "model.pt"], "the file must be called something.onnx, got model.pt"),
+        (["tiny", "model.pt"], "the file's name must end in .onnx, got model.pt"),
         (["old.onnx", "new.onnx"], "old.onnx is an ONNX file already; give a name of avadet models or a checkpoint"),
         (["tinny", "model.onnx"], "unknown model 'tinny'; did you mean tiny"),
     ],

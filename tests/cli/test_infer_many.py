@@ -188,7 +188,7 @@ def test_another_video_of_the_same_name_is_no_finished_one(
     assert infer(folder, tmp_path / "out", video) == 0
     staged.write_video(video, seconds=2.0)
     assert infer(folder, tmp_path / "out", video) == 1
-    assert "already there (the video was another one)" in capsys.readouterr().err
+    assert "already there (the video has changed)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["b.jsonl", "b.run.json", "b.mp4"])
@@ -308,7 +308,10 @@ def test_a_signal_drops_the_video_in_hand_and_keeps_the_finished(
     assert names(out) == results("b")
     assert probe(out / "b.mp4").num_frames == 10
     assert "Traceback" not in stderr
-    assert stderr.splitlines()[-1] == "avadet: stopped in long.mp4, which leaves nothing; 1 of 2 done before it stay"
+    assert (
+        stderr.splitlines()[-1]
+        == "avadet: interrupted in long.mp4, whose results are discarded; 1 of 2 videos are done"
+    )
 
 
 def test_seconds_are_for_live_sources(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,9 +83,11 @@ def test_a_stream_that_breaks_off_leaves_whole_files(
     assert len(read_detections(results(tmp_path, ".ava.csv")).video_ids) == 2 * len(lines)
     assert probe(results(tmp_path, ".mp4")).duration_s == pytest.approx(3.0, abs=0.1)
     said = capsys.readouterr()
-    headline = rf"{sender.url}: 3.0 s of stream, {len(lines)} keyframes, 1 person, \d+ of 75 frames dropped, latency "
+    headline = (
+        rf"{sender.url}: 3.0 s of stream, {len(lines)} keyframes, 1 person tracked, \d+ of 75 frames dropped, latency "
+    )
     assert re.search(headline, said.out)
-    assert "results are 0.20 s late at best" in said.err
+    assert "latency is at least 0.20 s" in said.err
     assert f"{results(tmp_path, '.jsonl')}.part" in said.err
     assert "was lost (the sender ended it)" in said.err
     assert SECRET not in said.out + said.err
@@ -168,7 +170,7 @@ def test_two_runs_of_one_second_share_no_file(tmp_path: Path) -> None:
 def test_the_line_of_state(capsys: pytest.CaptureFixture[str]) -> None:
     reader = argparse.Namespace(arrived=502, dropped=12)
     state = cli_live.LiveState(reader, keyframes=3, people=2, latency_s=0.44, end_s=3680.2)
-    assert state.line(20.0) == "live: 01:01:20, 25.1 fps in, 12 dropped, latency 0.4 s, 2 people"
+    assert state.line(20.0) == "live: 01:01:20, 25.1 fps in, 12 dropped, latency 0.4 s, 2 people in view"
 
 
 def test_known_boxes_are_for_files(tmp_path: Path) -> None:

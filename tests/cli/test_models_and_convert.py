@@ -46,9 +46,43 @@ def test_every_model_is_listed(capsys: pytest.CaptureFixture[str], cache: Path) 
     assert lines[0].split() == ["name", "data", "set", "clip", "params", "GFLOPs", "mAP", "size", "here"]
     first = [line.split()[0] for line in lines if line]
     assert set(first) > {entry.name for entry in zoo.models()}
-    assert lines[1].startswith("tiny ") and lines[1].endswith("bundled")
+    assert lines[2].endswith("annotated boxes:")
+    assert lines[3].startswith("tiny ") and lines[3].endswith("bundled")
     assert sum(line.endswith(" no") for line in lines) == len(zoo.models()) - 1
     assert "|vivit|" in lines[-2] and str(cache) in lines[-1]
+
+
+def test_scores_of_two_data_sets_or_protocols_never_stand_in_one_group(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys)
+    table = lines[: next(row for row, line in enumerate(lines) if line.startswith("mAP: "))]
+    heading, groups = "", {}
+    for line in table[1:]:
+        if line.endswith(":"):
+            heading = line.removesuffix(":")
+        elif line:
+            groups.setdefault(heading, []).append(line.split()[0])
+    protocols = {entry.name: zoo.card_of(entry)["numbers"]["protocol"] for entry in zoo.models() if not entry.is_start}
+    assert {name: heading for heading, names in groups.items() for name in names} == protocols
+    assert groups["test videos of JHMDB-21 split 1, every annotated frame, annotated boxes"] == ["tiny"]
+    multisports = groups["validation videos of MultiSports, whole frames, short side 256, detected people"]
+    assert len(multisports) == 2 and all(name.endswith("_multisports") for name in multisports)
+    assert (
+        "slowfast_r50_8x8_ava" in groups["validation videos of AVA v2.2, whole frames, short side 256, detected people"]
+    )
+
+
+def test_the_bundled_model_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads("\n".join(said(capsys, "show", "tiny", "--json")))
+    assert facts["parameters"] == zoo.card_of(zoo.entry_of("tiny"))["parameters"] == 312_810
+    assert facts["multiply_adds_g"] == facts["GFLOPs"] == 0.45
+    assert (facts["classes"], facts["class names"][:2]) == (21, ["brush_hair", "catch"])
+    lines = said(capsys, "show", "tiny")
+    for name in ("protocol", "licence", "scored on", "mAP", "classes"):
+        assert any(line.startswith(f"{name:<12} ") for line in lines), name
+    # The frame's view of 192 px: three stages of 24, 12 and 6 rows, of 12 frames each.
+    for shape in ("12x48x24x24", "12x96x12x12", "12x192x6x6"):
+        assert any("x ShuffleBlock" in line and line.endswith(shape) for line in lines)
+    assert any(line.startswith("312,810 parameters; 0.45 GFLOPs") for line in lines)
 
 
 def test_a_cached_model_is_shown_with_the_size_of_its_file(capsys: pytest.CaptureFixture[str], cache: Path) -> None:

@@ -118,6 +118,6 @@ def test_mistakes_are_one_line(run_dir: Path, root: Path, tmp_path: Path, capsys
     assert main(["train", CONFIG, f"data.root={root}", "optim.lrr=1"]) == 1
     assert "optim.lrr: unknown key; did you mean 'lr'?" in capsys.readouterr().err
     assert main(["train", CONFIG, *SMALL, f"data.root={root}", f"run_dir={run_dir}"]) == 1
-    assert "holds a run already" in capsys.readouterr().err
+    assert "already holds a run" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         _test(run_dir, root, "--every-frame", "0")

@@ -226,7 +226,7 @@ def test_the_map_of_the_60_evaluated_classes(root: Path) -> None:
 def test_ava_s_60_classes_counted_anew(root: Path) -> None:
     edit(root / "val.csv", 2, cell(6, "60"))
     found = [finding for finding in findings(root, "labels=ava_v2.2") if finding.split == "val"]
-    assert "were AVA's 60 evaluated classes counted anew?" in found[0].message
+    assert "were AVA's 60 evaluated classes renumbered?" in found[0].message
 
 
 def test_a_class_without_an_example(root: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_person_in_two_places(root: Path) -> None:
     finding = the_one(root, "person-in-two-places")
     assert finding.examples[0].startswith(f"{root / 'val.csv'}:{len(rows) + 1}: ")
     (root / "val.csv").write_text("".join(row.rpartition(",")[0] + ",0\n" for row in rows))
-    assert "every row has the same id: leave column 8 away" in the_one(root, "person-in-two-places").message
+    assert "every row has the same id: leave column 8 out" in the_one(root, "person-in-two-places").message
 
 
 def test_people_without_a_number(root: Path) -> None:

@@ -92,7 +92,7 @@ def test_it_opens_from_disk_and_plays(page: Browser) -> None:
     assert page.value("byId('play').getAttribute('aria-label')") == "Pause"
     page.key(" ", "Space")
     page.wait("video.paused")
-    assert page.value("byId('facts').textContent") == "0:04.0 · 320x180, 15 frames a second · 2 people · 8 keyframes"
+    assert page.value("byId('facts').textContent") == "0:04.0 · 320x180, 15 fps · 2 people tracked · 8 keyframes"
     assert page.errors == []
 
 
@@ -205,6 +205,23 @@ def test_filters(page: Browser) -> None:
     assert page.value("events.length") == 6
     page.key("Escape")
     assert page.value("events.length") == 2
+
+
+def test_the_search_filters_everything_on_the_page(page: Browser) -> None:
+    # Person 1 stands (0.8), person 2 walks (0.8); both do the rest with 0.1, under the score shown.
+    seek(page, 1.0)
+    page.value("byId('find').value = ' WaL'; byId('find').dispatchEvent(new Event('input'))")
+    assert page.value("shown.map(({ track, actions }) => [track, actions.map(({ action }) => action)])") == [[2, [1]]]
+    assert page.value("[...document.querySelectorAll('#events tr')].map((row) => row.cells[1].textContent)") == ["walk"]
+    assert page.value("rows.map(({ track, action }) => [track.id, action])") == [[2, None], [2, 1]]
+    assert page.value("byId('count').textContent") == "1 event of 1 person"
+    chips = "[...document.querySelectorAll('#actions li:not([hidden])')].map(({ textContent }) => textContent)"
+    assert page.value(chips) == ["walk"]
+    assert page.value("byId('reset').hidden") is False
+    page.value("byId('find').value = 'swim'; byId('find').dispatchEvent(new Event('input'))")
+    assert page.value("[shown.length, events.length, byId('no-events').hidden]") == [0, 0, False]
+    page.value("byId('reset').click()")
+    assert page.value("[byId('find').value, shown.length, events.length]") == ["", 2, 2]
 
 
 def test_keys(page: Browser) -> None:

@@ -143,4 +143,4 @@ def test_the_summary_joins_equal_neighbours() -> None:
         Span("walk", 5.0, 5.0, pytest.approx(0.6)),  # not seen at 4 s: a new stretch
     ]
     assert [(span.start_s, span.end_s) for span in summary.spans[2]] == [(1.0, 1.0), (4.0, 4.0)]
-    assert (summary.num_keyframes, summary.num_people) == (7, 7)
+    assert (summary.num_keyframes, summary.people.boxes) == (7, 7)

@@ -113,7 +113,8 @@ def test_report_counts_every_kind_of_misfit() -> None:
         load_tensors(model, tensors, "k400.pyth")
     assert str(caught.value) == (
         f"k400.pyth: {total - 3} tensors loaded; 1 missing (backbone.stem.conv.weight); 1 unexpected "
-        "(backbone.res2.7.extra); 1 reshaped (head.proj.weight 400x128 for 3x128); allow_partial=True loads what fits"
+        "(backbone.res2.7.extra); 1 reshaped (head.proj.weight 400x128 for 3x128); "
+        "`avadet convert --partial` keeps what fits"
     )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     report = load_tensors(model, tensors, "k400.pyth", allow_partial=True)

@@ -194,12 +194,12 @@ def test_unknown_devices_are_refused(saved: Path) -> None:
 
 def test_default_is_what_lies_in_the_cache(cache: Path) -> None:
     name, reason = zoo.default_model()
-    assert (name, reason) == ("tiny", f"using the bundled tiny model: no official AVA weights in {cache}")
+    assert (name, reason) == ("tiny", f"the bundled model, as no official AVA weights are in {cache}")
     cache.mkdir()
     for official in ("slow_r50_4x16_ava", "slowfast_r50_8x8_ava"):
         next(entry for entry in zoo.models() if entry.name == official).path.touch()
         name, reason = zoo.default_model()
-        assert (name, reason) == (official, f"using {official}: its official AVA weights are in {cache}")
+        assert (name, reason) == (official, f"its official AVA weights are in {cache}")
 
 
 class Shelf(BaseHTTPRequestHandler):

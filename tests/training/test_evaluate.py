@@ -180,7 +180,7 @@ def test_a_file_may_leave_out_moments_but_not_most_of_them() -> None:
     (scored,) = score_videos(_scorer(), [video(2)], SquareStore(), persons=half)
     assert scored.people.rows.tolist() == [0, 2, 4, 6]
     few = _known([("still/2", time_s, box, 0.5) for time_s in times_s[::3]])
-    says = r"the boxes of video 'still/2' tell of 3 of its 8 scored moments \(of 0\.033333 s, for one, they do not\)"
+    says = r"the boxes of video 'still/2' cover 3 of its 8 scored moments \(of 0\.033333 s, for example, they do not\)"
     with pytest.raises(AvadetError, match=says):
         score_videos(_scorer(), [video(2)], SquareStore(), persons=few)
     with pytest.raises(AvadetError, match=r"unknown video in the boxes file 'right_1'; .*known: still/2"):

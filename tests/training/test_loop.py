@@ -158,7 +158,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_another_config(
     use_squares(monkeypatch)
     wanted = config(tmp_path / "run", schedule={"epochs": 1})
     train(wanted)
-    with pytest.raises(AvadetError, match="holds a run already; add --resume"):
+    with pytest.raises(AvadetError, match="already holds a run; add --resume"):
         train(wanted)
     with pytest.raises(
         AvadetError, match=r"another config \(schedule\.epochs=1; schedule\.epochs=3\); use another run_dir"

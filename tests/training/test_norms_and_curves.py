@@ -118,8 +118,8 @@ def test_steps_tell_pace_and_time_left(tmp_path: Path) -> None:
     for number in (1, 2, 3, 4):
         log.step(number, number / 10, {"loss": 0.5}, seconds=2.0, data_seconds=0.5)
     assert said == [
-        "step 2/100  loss 0.5  2 s a step, 0.5 s of it waiting for data, 0:03:16 left",
-        "step 4/100  loss 0.5  2 s a step, 0.5 s of it waiting for data, 0:03:12 left",
+        "step 2/100  loss 0.5  2 s per step, 0.5 s of it waiting for data, 0:03:16 left",
+        "step 4/100  loss 0.5  2 s per step, 0.5 s of it waiting for data, 0:03:12 left",
     ]
     assert duration(36_065.4) == "10:01:05"
 

@@ -27,7 +27,9 @@ def check_lists(reporter: Reporter, rows: SplitRows) -> None:
     """Look whether anybody is annotated, and compare the videos that are listed with those that are annotated."""
     if rows.file is not None and not has_box(rows.table).any():
         reporter.add(
-            "annotations-empty", "the annotations name nobody: there is nothing to learn or score", [str(rows.file)]
+            "annotations-empty",
+            "the annotations contain no person: there is nothing to train on or score",
+            [str(rows.file)],
         )
         return
     first = rows.first_rows()
@@ -103,7 +105,7 @@ def check_between(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
             message = f"{many} of two splits that {one.name} joins: rows of one name could not be told apart"
             findings.append(Finding("videos-in-two-parts", "error", one.name, message, len(shared), shown))
         else:
-            message = f"{many} {one.name} and {other.name}: the score would be of what was learned by heart"
+            message = f"{many} {one.name} and {other.name}: the score would be measured on training videos"
             findings.append(Finding("splits-share-videos", "error", "", message, len(shared), shown))
     return findings
 

@@ -38,7 +38,7 @@ def check_classes(reporter: Reporter, rowed: Rowed, labels: LabelMap) -> None:
     reporter.add_rows("class-unknown", f"{{rows}} a class id that is not in the label map{hint}", unknown, rowed)
     reporter.add_rows(
         "class-missing",
-        "{rows} somebody without an action (class id 0); or do your ids count from 0?",
+        "{rows} a person without an action (class id 0); or do your ids count from 0?",
         unlabelled,
         rowed,
         warn=True,
@@ -57,7 +57,7 @@ def check_examples(reporter: Reporter, tables: Sequence[AvaTable], labels: Label
     evaluated = sum(labels.evaluated)
     more = ""
     if len(labels) == 80 and evaluated == 60 and max(used, default=0) in (59, 60):
-        more = "; no id is above 60: were AVA's 60 evaluated classes counted anew? their ids have gaps up to 80"
+        more = "; no id is above 60: were AVA's 60 evaluated classes renumbered? their ids have gaps up to 80"
     reporter.add(
         "class-without-example",
         f"{len(without)} of {evaluated} evaluated classes {'has' if len(without) == 1 else 'have'} no example{more}",
@@ -95,7 +95,7 @@ def check_repeats(reporter: Reporter, rowed: Rowed, labels: LabelMap) -> None:
     repeats = _later_of_alike(number_alike([keyframe, box, table.class_ids[rows], who]))
     reporter.add_rows(
         "rows-twice",
-        "{rows} been there before: the same person, box and action; only one of them can be found",
+        "{rows} a duplicate: the same person, box and action; only one of them can match",
         rows[repeats],
         rowed,
     )
@@ -116,7 +116,7 @@ def check_repeats(reporter: Reporter, rowed: Rowed, labels: LabelMap) -> None:
 def _check_two_places(reporter: Reporter, rowed: Rowed, rows: IntArray, person: IntArray, box: IntArray) -> None:
     ids = np.zeros(0, np.int64) if rowed.table.person_ids is None else rowed.table.person_ids[rows]
     elsewhere = (ids >= 0) & (box != box[_first_of_alike(person)])  # -1 is nobody in particular
-    hint = "; every row has the same id: leave column 8 away" if len(np.unique(ids)) == 1 else ""
+    hint = "; every row has the same id: leave column 8 out" if len(np.unique(ids)) == 1 else ""
     reporter.add_rows(
         "person-in-two-places",
         f"{{rows}} a second box of a person at one keyframe: ids must tell people apart{hint}",

@@ -100,7 +100,8 @@ lookTimes.forEach((time, look) => {
   }
 });
 personTrack.forEach((id, person) => trackOf(id).people.push(person));
-const inOrder = [...tracks.values()].sort((a, b) => (a.id < 0) - (b.id < 0) || a.id - b.id);
+// People are the tracks that have results, as everywhere; one that was seen between two keyframes alone has none.
+const inOrder = [...tracks.values()].filter(({ people }) => people.length).sort((a, b) => (a.id < 0) - (b.id < 0) || a.id - b.id);
 const personName = (id) => (id === NO_TRACK ? "no track" : `#${id}`);
 
 // Where people are at a moment: a box moves in a straight line between two looks that both have its track; a person
@@ -204,7 +205,7 @@ const eventsOf = (track, action, min) => {
   };
   for (const person of track.people) {
     const key = personKey[person];
-    if (key === last) continue; // two people on no track
+    if (key === last) continue; // two boxes without a track
     missed = key - last > 2;
     for (let k = last + 1; k <= key && !missed; k++) missed = gapBefore[k];
     if (missed) close();

@@ -9,7 +9,7 @@ const element = (tag, className = "", text = "") => {
 const plural = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 const seekBar = byId("seek");
 
-// In this frame: everybody on show, with a meter an action.
+// In this frame: every person shown, with a meter per action.
 let saidNow = "";
 const sayNow = () => {
   const said = shown.map(({ track, actions }) => `${track}:${actions.map(({ action, score }) => `${action} ${score}`)}`).join();
@@ -27,7 +27,7 @@ const sayNow = () => {
       mark.style.background = trackColour(track);
       name.prepend(mark);
       item.append(name);
-      if (!actions.length) item.append(element("p", "quiet", "nothing over the score"));
+      if (!actions.length) item.append(element("p", "quiet", "no action above the score"));
       for (const { action, score } of actions) item.append(meter(action, score));
       return item;
     }),
@@ -95,7 +95,7 @@ canvas.addEventListener("click", (event) => {
   else togglePlay();
 });
 
-// Filters: by person, by action, by score; what they leave out is left out everywhere.
+// Filters: by person, by action, by part of an action's name, by score; what they leave out is left out everywhere.
 const apply = () => {
   shown = peopleAt(clock.time);
   saidNow = "\n";
@@ -105,7 +105,7 @@ const apply = () => {
   byId("person").value = filter.track ?? "";
   byId("min-shown").textContent = filter.min.toFixed(2);
   byId("min").value = filter.min;
-  byId("reset").hidden = filter.track === null && !filter.actions.size && filter.min === report.threshold && !byId("find").value;
+  byId("reset").hidden = filter.track === null && !filter.actions.size && filter.min === report.threshold && !filter.text;
   for (const button of byId("actions").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(filter.actions.has(Number(button.value))));
   }
@@ -123,7 +123,7 @@ const pickAction = (action) => {
   apply();
 };
 const dropFilters = () => {
-  Object.assign(filter, { min: report.threshold, track: null });
+  Object.assign(filter, { min: report.threshold, track: null, text: "" });
   filter.actions.clear();
   byId("find").value = "";
   apply();
@@ -166,14 +166,15 @@ for (const action of actionsByWeight) {
   byId("actions").append(item);
 }
 const sayActions = () => {
-  const wanted = byId("find").value.trim().toLowerCase();
   for (const item of byId("actions").children) {
     const action = Number(item.firstChild.value);
-    const named = report.labels[action].toLowerCase().includes(wanted);
-    item.hidden = !(named && (bestOf.get(action) >= filter.min - 1e-9 || filter.actions.has(action)));
+    item.hidden = !(isNamed(action) && (bestOf.get(action) >= filter.min - 1e-9 || filter.actions.has(action)));
   }
 };
-byId("find").addEventListener("input", apply);
+byId("find").addEventListener("input", ({ target }) => {
+  filter.text = target.value.trim().toLowerCase();
+  apply();
+});
 byId("reset").addEventListener("click", dropFilters);
 document.querySelector(".toolbar").addEventListener("submit", (event) => event.preventDefault());
 timeline.addEventListener("pick", ({ detail: { track, action } }) => (action === null ? pickPerson(track.id) : pickAction(action)));
@@ -258,11 +259,10 @@ document.addEventListener("keydown", (event) => {
 
 // Begin.
 stage.style.setProperty("--aspect", report.size_hw[1] / report.size_hw[0]);
-const numPeople = inOrder.filter(({ id }) => id !== NO_TRACK).length;
 byId("facts").textContent = [
   clockText(report.end_s),
-  `${report.size_hw[1]}x${report.size_hw[0]}, ${Number(report.fps.toFixed(2))} frames a second`,
-  plural(numPeople, "person", "people"),
+  `${report.size_hw[1]}x${report.size_hw[0]}, ${Number(report.fps.toFixed(2))} fps`,
+  report.people,
   plural(keyTimes.length, "keyframe"),
 ].join(" · ");
 if (matchMedia("(pointer: coarse)").matches) byId("keys").open = false;

@@ -6,8 +6,11 @@ const FRAME_S = 1 / report.fps;
 const FIRST_FRAME_PATIENCE_MS = 3000;
 
 // What to show; the page's controls write it, everything that draws reads it.
-const filter = { min: report.threshold, actions: new Set(), track: null };
-const passes = ({ action, score }) => score >= filter.min - 1e-9 && (!filter.actions.size || filter.actions.has(action));
+const filter = { min: report.threshold, actions: new Set(), track: null, text: "" };
+const isNamed = (action) => report.labels[action].toLowerCase().includes(filter.text);
+const wantsAction = (action) => (!filter.actions.size || filter.actions.has(action)) && isNamed(action);
+const wantsSome = () => filter.actions.size > 0 || filter.text !== "";
+const passes = ({ action, score }) => score >= filter.min - 1e-9 && wantsAction(action);
 
 const clock = { time: 0, end: report.end_s };
 const listeners = { frame: [], source: [] };
@@ -135,7 +138,7 @@ const peopleAt = (time) => {
     if (filter.track !== null && track !== filter.track) continue;
     const person = personNear(track, box, time);
     const actions = person < 0 ? [] : actionsOf(person).filter(passes);
-    if (filter.actions.size && !actions.length) continue;
+    if (wantsSome() && !actions.length) continue;
     people.push({ track, box, actions });
   }
   return people;

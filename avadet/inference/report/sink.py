@@ -23,6 +23,7 @@ from avadet import boxes
 from avadet.files import whole_file
 from avadet.inference.events import EventRules
 from avadet.inference.overlay import OverlayTiming
+from avadet.inference.person_count import PersonCount
 from avadet.inference.pipeline import TrackedPersons
 from avadet.inference.report.columns import BOX_UNITS, SCORE_UNITS, TICK_S, Columns, Look, track_ids_of
 from avadet.inference.report.page import APPLICATION, environment, policy_hash, resource, script_json
@@ -66,6 +67,7 @@ class ReportSink(Sink):
         self._annotated = annotated
         self._last = LastPicture(float(1 / info.fps))
         self._gaps: list[Gap] = []
+        self._people = PersonCount()
         self._stack = ExitStack()
         self._columns = Columns(min(threshold, FLOOR))
 
@@ -103,6 +105,7 @@ class ReportSink(Sink):
     def keyframe(self, detections: ActionDetections) -> None:
         """Take what people do."""
         self._columns.add_keyframe(detections)
+        self._people.add(detections)
 
     def _write(self) -> None:
         script, style = "\n".join(map(resource, _SCRIPTS)), resource("page.css")
@@ -144,6 +147,7 @@ class ReportSink(Sink):
             "hold_caption_s": self._timing.hold_caption_s,
             "labels": list(self._labels.names),
             "exclusive": self._labels.exclusive,
+            "people": str(self._people),
             "rules": asdict(EventRules()),
             "tick_s": TICK_S,
             "score_units": SCORE_UNITS,

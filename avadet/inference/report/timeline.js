@@ -31,7 +31,7 @@ const rebuild = () => {
       own.push({ track, action, events: found });
       events.push(...found);
     }
-    if (filter.actions.size && !own.length) continue;
+    if (wantsSome() && !own.length) continue;
     own.sort((a, b) => actionRank.get(a.action) - actionRank.get(b.action));
     groups.push({ track, own });
   }
