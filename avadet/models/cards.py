@@ -2,9 +2,9 @@
 
 A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of its builder),
 `clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), perhaps `classes`
-("evaluated": only those of the label map that count), perhaps `scores` (how logits become scores, see `scores_of`),
-perhaps `bank` (the model that makes its feature banks, see `bank_of`), and whatever else is worth knowing: `license`,
-`data`, `numbers`, `training`. No torch here.
+("evaluated": only those of the label map that count), perhaps `scores` (how logits become scores, see `scores_of`) and
+`calibration` (see `calibration_of`), perhaps `bank` (the model that makes its feature banks, see `bank_of`), and
+whatever else is worth knowing: `license`, `data`, `numbers`, `training`. No torch here.
 """
 
 from __future__ import annotations
@@ -14,14 +14,30 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.types import POSE, ClipSpec, LabelMap
 
-ScoreRule = Literal["softmax", "sigmoid", "pose_softmax"]
-"""Which classes of a person compete for scores that sum to 1: all; none, each is a question by itself; or only those of
-group "pose", of which a person has one (as in J. Pan et al., "Actor-Context-Actor Relation Network", CVPR 2021)."""
+ScoreRule = Literal["softmax", "sigmoid", "pose_softmax", "pose_or_none"]
+"""Which classes of a person compete for scores that sum to 1: all; none, each is a question by itself; only those of
+group "pose", of which a person has one (as in J. Pan et al., "Actor-Context-Actor Relation Network", CVPR 2021); or
+those and one more outcome, whose logit is 0, that the pose cannot be told, so that poses sum to less than 1."""
+
+
+class Calibration(NamedTuple):
+    """How the scores of a model were fitted on its validation data.
+
+    Attributes:
+        temperature: (K,) what the logits are divided by.
+        threshold: (K,) the probability, 0-1, from which a class was right often enough to be shown; 1 = it never was.
+        shown_at: the score that `threshold` becomes for every class, so that one threshold serves them all.
+    """
+
+    temperature: tuple[float, ...]
+    threshold: tuple[float, ...]
+    shown_at: float
+
 
 FORMAT = 1
 REQUIRED = ("format", "name", "architecture", "arguments", "clip", "labels")
@@ -108,9 +124,38 @@ def scores_of(card: dict[str, Any], labels: LabelMap) -> ScoreRule:
     rule = card.get("scores", "softmax" if labels.exclusive else "sigmoid")
     if rule not in get_args(ScoreRule):
         raise unknown_name("scores of a model card", str(rule), get_args(ScoreRule))
-    if rule == "pose_softmax":
+    if rule in ("pose_softmax", "pose_or_none"):
         check_poses(labels)
     return cast(ScoreRule, rule)
+
+
+def calibration_of(card: dict[str, Any], labels: LabelMap) -> Calibration | None:
+    """The calibration of a model's scores, if its card has one: lists `temperature` and `threshold`, and `shown_at`.
+
+    Raises:
+        AvadetError: if a list has not one number for each class, or a number is out of range.
+    """
+    entry = card.get("calibration")
+    if entry is None:
+        return None
+    where = f"model card '{card['name']}': calibration"
+    if not isinstance(entry, dict) or not {"temperature", "threshold", "shown_at"} <= set(entry):
+        raise AvadetError(f"{where} needs temperature, threshold and shown_at, got {entry}")
+    lists = [entry["temperature"], entry["threshold"], [entry["shown_at"]]]
+    if not all(isinstance(one, list) and all(isinstance(x, int | float) for x in one) for one in lists):
+        raise AvadetError(f"{where}: temperature and threshold must be lists of numbers, shown_at a number")
+    temperature, threshold = (tuple(float(value) for value in one) for one in lists[:2])
+    if {len(temperature), len(threshold)} != {len(labels)}:
+        raise AvadetError(
+            f"{where} needs {len(labels)} temperatures and thresholds, one a class, got {len(temperature)} and "
+            f"{len(threshold)}"
+        )
+    shown_at = float(entry["shown_at"])
+    if not (all(0 < value < math.inf for value in temperature) and all(0 < value <= 1 for value in threshold)):
+        raise AvadetError(f"{where}: temperatures must be positive and thresholds over 0 and up to 1")
+    if not 0 < shown_at < 1:
+        raise AvadetError(f"{where}.shown_at must lie between 0 and 1, got {shown_at}")
+    return Calibration(temperature, threshold, shown_at)
 
 
 def bank_of(card: dict[str, Any]) -> tuple[str, float] | None:

@@ -28,6 +28,7 @@ ANY = None
 
 FAMILIES: dict[str, dict[str, Size | None]] = {
     "tiny_actions": {"tiny_actions": Size(8, 2, 192)},
+    "person_crops": {"person_crops": Size(8, 4, 224)},
     "two_views": {"tiny_two_views": Size(8, 2, 192)},
     "slow": {
         "slow_r50": Size(4, 16, 256),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avadet.models.cards import ScoreRule, check_poses
+from avadet.models.cards import Calibration, ScoreRule, check_poses
 from avadet.types import POSE, LabelMap
 
 
@@ -21,18 +21,39 @@ def pose_classes(labels: LabelMap) -> Tensor:
     return torch.tensor([group == POSE for group in labels.groups])
 
 
-def to_scores(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
+def to_scores(logits: Tensor, labels: LabelMap, rule: ScoreRule, calibration: Calibration | None = None) -> Tensor:
     """Scores (R, K), 0-1, in the type of the logits.
 
     Args:
         logits: (R, K), in the order of the label map.
         labels: the classes.
         rule: which of them compete.
+        calibration: of the model's card; None = the scores are as the logits say.
     """
+    if calibration is not None:
+        logits = logits / logits.new_tensor(calibration.temperature)
+    scores = _uncalibrated(logits, labels, rule)
+    return scores if calibration is None else aligned(scores, calibration)
+
+
+def _uncalibrated(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
     if rule == "softmax":
         return logits.softmax(dim=1)
     scores = logits.sigmoid()
     if rule == "sigmoid":
         return scores
     poses = pose_classes(labels).to(logits.device)
-    return torch.where(poses, logits.masked_fill(~poses, -torch.inf).softmax(dim=1), scores)
+    of_poses = logits.masked_fill(~poses, -torch.inf)
+    if rule == "pose_or_none":
+        none = logits.new_zeros(len(logits), 1)
+        return torch.where(poses, torch.cat([of_poses, none], dim=1).softmax(dim=1)[:, :-1], scores)
+    return torch.where(poses, of_poses.softmax(dim=1), scores)
+
+
+def aligned(scores: Tensor, calibration: Calibration) -> Tensor:
+    """Scores (R, K) whose odds are multiplied, class by class, so that the class's threshold becomes `shown_at`.
+
+    The order within a class stays. A class whose threshold is 1 stays below `shown_at`.
+    """
+    odds = torch.logit(scores, eps=1e-6) - torch.logit(scores.new_tensor(calibration.threshold), eps=1e-6)
+    return (odds + torch.logit(scores.new_tensor(calibration.shown_at))).sigmoid()

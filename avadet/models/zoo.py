@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
-from avadet.models.cards import bank_of, clip_of, labels_of, make_card, read_card, scores_of
+from avadet.models.cards import bank_of, calibration_of, clip_of, labels_of, make_card, read_card, scores_of
 from avadet.models.checkpoints.run_folder import weights_in
 from avadet.models.download import cache_folder, download
 from avadet.models.entries import ENTRIES, Entry
@@ -57,12 +57,14 @@ class LoadedModel:
     def __post_init__(self) -> None:
         """Check that the card says how to read the logits; raises AvadetError if not."""
         scores_of(self.card, self.labels)
+        calibration_of(self.card, self.labels)
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """Scores (R, K), 0-1, that logits (R, K) mean."""
         from avadet.models.scores import to_scores
 
-        return to_scores(logits, self.labels, scores_of(self.card, self.labels))
+        rule, calibration = scores_of(self.card, self.labels), calibration_of(self.card, self.labels)
+        return to_scores(logits, self.labels, rule, calibration)
 
 
 def models() -> list[Entry]:

@@ -15,7 +15,7 @@ from avadet.errors import AvadetError
 from avadet.inference.pipeline import score_clips
 from avadet.labels import read_label_map
 from avadet.models import zoo
-from avadet.models.cards import scores_of
+from avadet.models.cards import calibration_of, scores_of
 from avadet.models.export import export, sample_inputs
 from avadet.models.scores import pose_classes, to_scores
 from avadet.models.weights import save_model
@@ -38,9 +38,42 @@ def test_every_rule_by_hand() -> None:
         ("sigmoid", [[3 / 4, 3 / 4, 1 / 2], [1 / 2] * 3]),
         ("softmax", [[3 / 7, 3 / 7, 1 / 7], [1 / 3] * 3]),
         ("pose_softmax", [[3 / 4, 3 / 4, 1 / 4], [1 / 2] * 3]),
+        ("pose_or_none", [[3 / 5, 3 / 4, 1 / 5], [1 / 3, 1 / 2, 1 / 3]]),
     ):
         torch.testing.assert_close(to_scores(logits, labels, rule), torch.tensor(expected))
     assert to_scores(torch.zeros(0, 3), labels, "pose_softmax").shape == (0, 3)
+
+
+def calibrated(temperature: list[float], threshold: list[float], shown_at: float = 0.3) -> dict[str, object]:
+    return {"name": "m", "calibration": {"temperature": temperature, "threshold": threshold, "shown_at": shown_at}}
+
+
+def test_a_calibration_divides_logits_and_puts_every_threshold_at_one_score() -> None:
+    labels = label_map("pose", "object", "pose")
+    calibration = calibration_of(calibrated([2, 1, 2], [3 / 5, 3 / 4, 1.0]), labels)
+    scores = to_scores(torch.tensor([[2 * THREE, THREE, 0.0]]), labels, "pose_or_none", calibration)
+    torch.testing.assert_close(scores[0, :2], torch.tensor([0.3, 0.3]))
+    assert scores[0, 2] < 0.001  # a class that was never right often enough is never shown
+    # odds 3 over a threshold of odds 1, where the shown score has odds 3 / 7: 9 / 7 over 1
+    one = calibration_of(calibrated([1], [0.5]), label_map("object"))
+    torch.testing.assert_close(
+        to_scores(torch.tensor([[THREE]]), label_map("object"), "sigmoid", one), torch.tensor([[9 / 16]])
+    )
+    assert calibration_of({"name": "m"}, labels) is None
+
+
+def test_a_calibration_that_does_not_fit_is_refused() -> None:
+    labels = label_map("pose", "pose")
+    for card, message in (
+        (calibrated([1], [0.5, 0.5]), "needs 2 temperatures and thresholds, one a class, got 1 and 2"),
+        (calibrated([1, 0], [0.5, 0.5]), "temperatures must be positive"),
+        (calibrated([1, 1], [0.5, 1.5]), "thresholds over 0 and up to 1"),
+        (calibrated([1, 1], [0.5, 0.5], 1.0), "shown_at must lie between 0 and 1"),
+        ({"name": "m", "calibration": {"temperature": [1, 1]}}, "needs temperature, threshold and shown_at"),
+        ({"name": "m", "calibration": {"temperature": 1, "threshold": 1, "shown_at": 0.3}}, "lists of numbers"),
+    ):
+        with pytest.raises(AvadetError, match=message):
+            calibration_of(card, labels)
 
 
 def test_poses_of_ava_are_its_first_fourteen() -> None:
