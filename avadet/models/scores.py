@@ -50,10 +50,15 @@ def _uncalibrated(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
     return torch.where(poses, of_poses.softmax(dim=1), scores)
 
 
+_NEVER = 0.99  # of the score that is shown: the most that a class which is never shown can have
+
+
 def aligned(scores: Tensor, calibration: Calibration) -> Tensor:
     """Scores (R, K) whose odds are multiplied, class by class, so that the class's threshold becomes `shown_at`.
 
     The order within a class stays. A class whose threshold is 1 stays below `shown_at`.
     """
-    odds = torch.logit(scores, eps=1e-6) - torch.logit(scores.new_tensor(calibration.threshold), eps=1e-6)
-    return (odds + torch.logit(scores.new_tensor(calibration.shown_at))).sigmoid()
+    threshold = scores.new_tensor(calibration.threshold)
+    odds = torch.logit(scores, eps=1e-6) - torch.logit(threshold, eps=1e-6)
+    shown = (odds + torch.logit(scores.new_tensor(calibration.shown_at))).sigmoid()
+    return torch.where(threshold < 1, shown, scores * (_NEVER * calibration.shown_at))

@@ -53,7 +53,9 @@ def test_a_calibration_divides_logits_and_puts_every_threshold_at_one_score() ->
     calibration = calibration_of(calibrated([2, 1, 2], [3 / 5, 3 / 4, 1.0]), labels)
     scores = to_scores(torch.tensor([[2 * THREE, THREE, 0.0]]), labels, "pose_or_none", calibration)
     torch.testing.assert_close(scores[0, :2], torch.tensor([0.3, 0.3]))
-    assert scores[0, 2] < 0.001  # a class that was never right often enough is never shown
+    assert scores[0, 2] == pytest.approx(0.2 * 0.99 * 0.3)  # never right often enough, so never shown
+    never = calibration_of(calibrated([1], [1.0]), label_map("object"))
+    assert to_scores(torch.tensor([[50.0]]), label_map("object"), "sigmoid", never).item() < 0.3
     # odds 3 over a threshold of odds 1, where the shown score has odds 3 / 7: 9 / 7 over 1
     one = calibration_of(calibrated([1], [0.5]), label_map("object"))
     torch.testing.assert_close(

@@ -34,7 +34,7 @@ from avadet.models.vjepa2_layout import (
     VJEPA2_RULES,
 )
 
-AVADET = Layout("avadet", r"^(\w+\.)?head\.proj\.weight$", ())
+AVADET = Layout("avadet", r"^(\w+\.)?head\.proj\.weight$|^of_appearance\.weight$", ())
 
 
 def _pytorchvideo(name: str, marker: str, stages: Sequence[tuple[int, str]]) -> Layout:
