@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch.nn import functional
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.models.person_crops import MotionStream
+from avadet.training.logs import RunFolder
 from avadet.types import Float32Array, UInt8Array
 from tiny_actions.appearance import WHOLE, AppearanceNet, as_batch
 from tiny_actions.augment import MOTION_PX, centre, vary_motion
@@ -102,7 +104,7 @@ def read_material(work: Path, report: Report) -> Material:
         raise AvadetError(f"{work} has no windows; run the steps windows and figures first")
     net = AppearanceNet()
     load_finished(net, work / WHOLE.name)
-    features = appearance_features(net, crops, work / NAME / "features.pt", report)
+    features = appearance_features(net, crops, work, report)
     with torch.inference_mode():
         pose, action = net.pose(features), net.action(features)
     pose, action = pose.clone(), action.clone()
@@ -110,16 +112,20 @@ def read_material(work: Path, report: Report) -> Material:
     targets, on_the_spot = motion_targets(persons, upright.tolist())
     train, held = Split([*read_persons(work / "crops.jsonl"), *persons]).divide(persons)
     known = (targets.pose_weight > 0) | (on_the_spot > 0) | (targets.action_weight.sum(dim=1) > 0)
-    learnt = torch.tensor(train)[known[train]]
-    return Material(persons, greys, pose, action, targets, on_the_spot, learnt, torch.tensor(held))
+    learnt, aside = torch.tensor(train, dtype=torch.long), torch.tensor(held, dtype=torch.long)
+    return Material(persons, greys, pose, action, targets, on_the_spot, learnt[known[learnt]], aside)
 
 
-def appearance_features(net: AppearanceNet, crops: Sequence[UInt8Array], path: Path, report: Report) -> Tensor:
+def appearance_features(net: AppearanceNet, crops: Sequence[UInt8Array], work: Path, report: Report) -> Tensor:
     """Features (N, 1024) of windows, averaged over three frames; kept in a file for the next time."""
+    trained, windows = RunFolder(work / WHOLE.name).model, Windows(work, "videos").table_path
+    sources = [path for path in (trained, windows, Windows(work, "figures").table_path) if path.is_file()]
+    made_of = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    path = work / NAME / "features.pt"
     if path.is_file():
-        kept: Tensor = torch.load(path, weights_only=True)
-        if len(kept) == len(crops):
-            return kept
+        kept = torch.load(path, weights_only=True)
+        if kept["made_of"] == made_of:
+            return torch.as_tensor(kept["features"])
     net.eval().to(memory_format=torch.channels_last)
     rows = []
     with torch.inference_mode():
@@ -130,7 +136,7 @@ def appearance_features(net: AppearanceNet, crops: Sequence[UInt8Array], path: P
                 report(f"appearance of window {number} of {len(crops)}")
     features = torch.stack(rows)
     with whole_file(path) as partial:
-        torch.save(features, partial)
+        torch.save({"made_of": made_of, "features": features}, partial)
     return features
 
 
