@@ -11,6 +11,7 @@ from avadet.errors import AvadetError
 
 STEPS = {
     "sources": "print the list of sources, and the commands that bring them under --data",
+    "phrases": "which captions of Flickr8k say what of whom",
     "pictures": "the persons of all pictures, with their weak labels",
     "crops": "a crop of each of them",
     "windows": "half-second windows of persons in videos",
@@ -64,16 +65,18 @@ def _run(args: argparse.Namespace) -> None:
     import torch
 
     torch.set_num_threads(args.threads)
-    if args.step in ("pictures", "crops", "windows", "figures"):
+    if args.step in ("phrases", "pictures", "crops", "windows", "figures"):
         _prepare(args)
     else:
         _train(args)
 
 
 def _prepare(args: argparse.Namespace) -> None:
-    from tiny_actions import crops, figures, pictures, windows
+    from tiny_actions import crops, figures, phrases, pictures, windows
 
-    if args.step == "pictures":
+    if args.step == "phrases":
+        phrases.run(args.data, _progress)
+    elif args.step == "pictures":
         pictures.run(args.data, args.work, args.permissive_only, _progress, args.seed)
     elif args.step == "figures":
         figures.run(args.work, _progress)

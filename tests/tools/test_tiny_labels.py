@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_actions import appearance, classes, pictures, targets, weak_labels
+from tiny_actions import appearance, classes, phrases, pictures, targets, weak_labels
 from tiny_actions.labels import FOLDER, EyeLabel, attach, read_actions, read_labels, read_pose
 from tiny_actions.persons import Ledger, Person, Split, read_persons, write_persons
 from tiny_actions.sources import SOURCES, fetch_commands
@@ -176,3 +176,36 @@ def test_pictures_are_read_and_counted(tmp_path: Path) -> None:
     assert pictures.read_pictures(tmp_path, True, Ledger()) == []
     write_persons(tmp_path / "p.jsonl", [eating, sleeping])
     assert read_persons(tmp_path / "p.jsonl") == [eating, sleeping]
+
+
+def test_what_a_caption_says_is_about_the_person_before_it() -> None:
+    said = phrases.said_of(
+        "[/EN#1/people A man] in [/EN#2/clothing a hat] sits while [/EN#3/people a woman] and [/EN#4/people a girl] run "
+        "to [/EN#5/animals a dog] that is jumping ."
+    )
+    assert {number: text.split() for number, text in said.items()} == {
+        "1": ["in", "a", "hat", "sits", "while"],
+        "3": ["run", "to"],
+        "4": ["run", "to"],
+    }
+    sentences = ["[/EN#1/people A boy] jumps , eating .", "[/EN#1/people He] is in [/EN#2/scene a swimming pool] ."]
+    assert phrases.votes(sentences, {"1"}) == ({"jump": 1}, {"eat": 1}, 2)
+
+
+def test_persons_of_phrases_have_boxes(tmp_path: Path) -> None:
+    for folder in ("flickr8k/data/images", "flickr30k_entities/Sentences", "flickr30k_entities/Annotations"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "flickr8k/data/images/77_ab.jpg").touch()
+    sentence = "[/EN#1/people Two men] talking on [/EN#2/scene a street] ."
+    (tmp_path / "flickr30k_entities/Sentences/77.txt").write_text(sentence)
+    boxes = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>2</ymin><xmax>{x + 9}</xmax><ymax>40</ymax></bndbox>"
+        "</object>"
+        for name, x in ((1, 3), (1, 30), (2, 1))
+    )
+    size = "<size><width>60</width><height>50</height></size>"
+    (tmp_path / "flickr30k_entities/Annotations/77.xml").write_text(f"<annotation>{size}{boxes}</annotation>")
+    phrases.run(tmp_path, print)
+    first, second = pictures.read_pictures(tmp_path, False, Ledger())
+    assert (first.box, second.box, first.size_hw) == ([3, 2, 12, 40], [30, 2, 39, 40], [50, 60])
+    assert (first.file, first.group, first.pose) == ("data/images/77_ab.jpg", "flickr/77_ab.jpg", {})
