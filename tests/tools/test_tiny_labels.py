@@ -180,8 +180,8 @@ def test_pictures_are_read_and_counted(tmp_path: Path) -> None:
 
 def test_what_a_caption_says_is_about_the_person_before_it() -> None:
     said = phrases.said_of(
-        "[/EN#1/people A man] in [/EN#2/clothing a hat] sits while [/EN#3/people a woman] and [/EN#4/people a girl] run "
-        "to [/EN#5/animals a dog] that is jumping ."
+        "[/EN#1/people A man] in [/EN#2/clothing a hat] sits while "
+        "[/EN#3/people a woman] and [/EN#4/people a girl] run to [/EN#5/animals a dog] that is jumping ."
     )
     assert {number: text.split() for number, text in said.items()} == {
         "1": ["in", "a", "hat", "sits", "while"],
