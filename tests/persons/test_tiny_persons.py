@@ -67,9 +67,10 @@ def test_both_ways_is_the_mean_of_two_looks_and_blind_to_left_and_right() -> Non
 def test_the_card_says_whether_to_look_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
     forward = PersonNet.forward
+    detectors = [TinyPersons.from_net(PersonNet(16), 64, 0.5, mirror) for mirror in (False, True)]
     monkeypatch.setattr(PersonNet, "forward", lambda net, images: looks.append(len(images)) or forward(net, images))
-    for mirror in (False, True):
-        TinyPersons.from_net(PersonNet(16), 64, 0.5, mirror)(np.zeros((48, 64, 3), np.uint8))
+    for detector in detectors:
+        detector(np.zeros((48, 64, 3), np.uint8))
     assert looks == [1, 2]
 
 
