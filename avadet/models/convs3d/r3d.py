@@ -142,12 +142,12 @@ def video_resnet(
 
 
 def r3d_18(num_classes: int, **options: Any) -> ActionDetector:
-    """R3D-18, all kernels 3x3x3, 16 frames at 112 px: 33.207 M parameters with 80 classes."""
+    """R3D-18: all kernels 3x3x3; 33.207 M parameters with 80 classes; 16 frames at 112 px."""
     return video_resnet(num_classes, **options)
 
 
 def mc3_18(num_classes: int, **options: Any) -> ActionDetector:
-    """MC3-18, time in the stem and the first stage only: 11.531 M parameters with 80 classes; 16 frames at 112 px."""
+    """MC3-18: time in the stem and the first stage only; 11.531 M parameters with 80 classes; 16 frames at 112 px."""
     return video_resnet(num_classes, **{"kinds": ("3d", "2d", "2d", "2d"), **options})
 
 
