@@ -16,7 +16,7 @@ JOBS ?= 2
 
 demo: .venv/.installed
 	@if [ -z "$(VIDEO)" ]; then $(BIN)/python -m avadet render $(OUT)/demo.mp4 --overwrite; fi
-	$(BIN)/python -m avadet infer "$(if $(VIDEO),$(VIDEO),$(OUT)/demo.mp4)" --out "$(OUT)/demo" --model tiny --detector tiny --overwrite
+	$(BIN)/python -m avadet infer "$(if $(VIDEO),$(VIDEO),$(OUT)/demo.mp4)" --out "$(OUT)/demo" --model $(if $(VIDEO),tiny,tiny_jhmdb) --detector tiny --overwrite
 
 test: .venv/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from avadet.cli import arguments, records, video_files, videos
+from avadet.cli import arguments, model_notes, records, video_files, videos
 from avadet.errors import AvadetError
 from avadet.files import check_target
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from avadet.inference.run import Setup
     from avadet.inference.sinks import Sink
     from avadet.inference.summary import Span, Summary
-    from avadet.models.zoo import LoadedModel
     from avadet.types import VideoInfo
 
 Item = TypeVar("Item")
@@ -257,21 +256,14 @@ def load_setup(args: argparse.Namespace) -> Setup:
         detect_every_s = args.detect_every or None
     model = zoo.load(name, device, backend=args.backend or zoo.default_backend(name), precision=args.precision)
     how = "" if model.running == "torch in fp32" else f", {model.running}"
-    how += bank_words(model, is_live=isinstance(args.videos[0], str)) + "".join(
+    how += model_notes.bank_words(model, is_live=isinstance(args.videos[0], str)) + "".join(
         f"; {note}" for note in model.report.notes
     )
     videos.inform(f"model: {name} ({len(model.labels)} actions, {device}{how}){reason and f'; {reason}'}")
+    if known := model_notes.known_actions(model):
+        videos.inform(known)
     smoothing = None if args.smooth == "none" else Smoothing(args.smooth, args.smooth_window)
     return Setup(model, persons, args.every, detect_every_s, smoothing, args.batch)
-
-
-def bank_words(model: LoadedModel, is_live: bool) -> str:
-    """What the line that names a model says of its feature bank; nothing if it reads none."""
-    if model.bank is None:
-        return ""
-    if is_live:
-        return f", without its feature bank of {model.bank_window_s:g} s, which takes a second pass over the video"
-    return f", feature bank of {model.bank_window_s:g} s from a first pass"
 
 
 def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable[[], None], lossy: list[Path]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from avadet.models.entries import Entry
 
 _COLUMNS = ("name", "data set", "clip", "params", "GFLOPs", "mAP", "size", "here")
+_MEASURED_COLUMNS = ("class", "labels", "learnt from", "shown", "precision", "recall", "of")
 _FAMILY_COLUMNS = ("name", "use", *_COLUMNS[1:5], "scored on", *_COLUMNS[5:])
 _START_COLUMNS = ("name", "data set", "clip", "params", "top-1", "size", "here")
 _SIZE_COLUMNS = ("name", "clip", "params", "GFLOPs", "weights")
@@ -124,7 +125,7 @@ def _classes(card: dict[str, Any], is_start: bool = False) -> dict[str, Any]:
     from avadet.models.cards import labels_of
 
     names = [] if is_start else list(labels_of(card).names)
-    return {"classes": len(names) or "", "class names": names or ""}
+    return {"classes": len(names) or "", "class names": names or "", "measured": card.get("measured", "")}
 
 
 def _file_size(entry: Entry, card: dict[str, Any]) -> str:
@@ -297,8 +298,12 @@ def _with_parts(facts: dict[str, Any], found: Anatomy, side_px: int) -> tuple[ob
         {"part": part.name, "is": part.kind, "params": f"{part.parameters:,}", "gives": _gives(part)}
         for part in _indented(found.parts)
     ]
-    known = {key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items()}
+    measured = facts.get("measured") or []
+    known = {
+        key: ", ".join(value) if isinstance(value, list) else value for key, value in facts.items() if key != "measured"
+    }
     lines = [f"{key:<12} {value}" for key, value in known.items() if value not in ("", None)]
+    lines += ["", *_table(_MEASURED_COLUMNS, measured)] if measured else []
     lines += ["", *_table(("part", "is", "params", "gives"), rows)]
     lines.append(f"{found.parameters:,} parameters; {_gflops(found.gflops)} GFLOPs (multiply-adds) of {counted['at']}")
     lines.append("gives: clips x channels x frames x rows x columns, or clips x tokens x channels")

@@ -38,7 +38,10 @@ def _clip(num_frames: int, stride: int) -> ClipSpec:
 
 
 _TINY = Entry(
-    name="tiny", file="tiny_actions.safetensors", summary="bundled: 21 everyday actions of JHMDB, real time on a CPU"
+    name="tiny", file="tiny.safetensors", summary="bundled: 41 of AVA's actions in ordinary life, real time on a CPU"
+)
+_TINY_JHMDB = Entry(
+    name="tiny_jhmdb", file="tiny_jhmdb.safetensors", summary="bundled: the 21 exclusive actions of JHMDB-21"
 )
 
 _HUB = (
@@ -110,6 +113,6 @@ _PYSLOWFAST = (
     ),
 )
 
-ENTRIES = (_TINY, *_HUB, *_PYSLOWFAST, *MMACTION2, *ACAR_NET, *STARTS)
+ENTRIES = (_TINY, _TINY_JHMDB, *_HUB, *_PYSLOWFAST, *MMACTION2, *ACAR_NET, *STARTS)
 """Every model, the bundled one first, those that only start a training last. Published numbers: model zoos of
 pytorchvideo, PySlowFast, mmaction2 and ACAR-Net."""

@@ -154,6 +154,8 @@ class PersonCropDetector(ActionModel):
     """Logits of appearance plus logits of motion, for each box of each clip."""
 
     boxes_at_once = 16
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -193,6 +195,7 @@ class PersonCropDetector(ActionModel):
         """Logits of so few boxes that their crops fit in memory."""
         own = clips[rois[:, 0].long()].to(rois.dtype)
         own = own / 255 if clips.dtype == torch.uint8 else own
+        own = (own - self.mean) / self.std
         boxes = rois[:, 1:]
         seen = crop(own[:, :, self.appearance_frames], square_windows(boxes, self.margin), self.crop_px)
         grey = (own * own.new_tensor(GREY).view(1, 3, 1, 1, 1)).sum(dim=1, keepdim=True)
@@ -224,9 +227,10 @@ def person_crops(
         margin: side of a crop as a multiple of the longer side of the box.
         motion_px: side of the grey crops, which are of all frames; a multiple of 64.
         motion_margin: as `margin`, of the grey crops.
-        mean: must be zeros, the trunk has its own.
-        std: must be ones.
+        mean: of RGB on a 0-1 scale, subtracted; zeros for the bundled weights, whose trunk has its own.
+        std: of RGB on a 0-1 scale, divided by.
     """
-    if any(mean) or any(value != 1 for value in std):
-        raise AvadetError(f"person_crops normalises pixels itself; mean must be zeros and std ones, got {mean}, {std}")
-    return PersonCropDetector(num_classes, num_frames, appearance_frames, crop_px, margin, motion_px, motion_margin)
+    model = PersonCropDetector(num_classes, num_frames, appearance_frames, crop_px, margin, motion_px, motion_margin)
+    model.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
+    model.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
+    return model

@@ -46,9 +46,9 @@ def test_every_model_is_listed(capsys: pytest.CaptureFixture[str], cache: Path) 
     assert lines[0].split() == ["name", "data", "set", "clip", "params", "GFLOPs", "mAP", "size", "here"]
     first = [line.split()[0] for line in lines if line]
     assert set(first) > {entry.name for entry in zoo.models()}
-    assert lines[2].endswith("annotated boxes:")
+    assert lines[2].endswith("see WEIGHTS.md:")
     assert lines[3].startswith("tiny ") and lines[3].endswith("bundled")
-    assert sum(line.endswith(" no") for line in lines) == len(zoo.models()) - 1
+    assert sum(line.endswith(" no") for line in lines) == len(zoo.models()) - 2
     assert "|vivit|" in lines[-2] and str(cache) in lines[-1]
 
 
@@ -63,7 +63,7 @@ def test_scores_of_two_data_sets_or_protocols_never_stand_in_one_group(capsys: p
             groups.setdefault(heading, []).append(line.split()[0])
     protocols = {entry.name: zoo.card_of(entry)["numbers"]["protocol"] for entry in zoo.models() if not entry.is_start}
     assert {name: heading for heading, names in groups.items() for name in names} == protocols
-    assert groups["test videos of JHMDB-21 split 1, every annotated frame, annotated boxes"] == ["tiny"]
+    assert groups["test videos of JHMDB-21 split 1, every annotated frame, annotated boxes"] == ["tiny_jhmdb"]
     multisports = groups["validation videos of MultiSports, whole frames, short side 256, detected people"]
     assert len(multisports) == 2 and all(name.endswith("_multisports") for name in multisports)
     assert (
@@ -71,18 +71,28 @@ def test_scores_of_two_data_sets_or_protocols_never_stand_in_one_group(capsys: p
     )
 
 
-def test_the_bundled_model_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
-    facts = json.loads("\n".join(said(capsys, "show", "tiny", "--json")))
-    assert facts["parameters"] == zoo.card_of(zoo.entry_of("tiny"))["parameters"] == 312_810
+def test_a_bundled_model_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads("\n".join(said(capsys, "show", "tiny_jhmdb", "--json")))
+    assert facts["parameters"] == zoo.card_of(zoo.entry_of("tiny_jhmdb"))["parameters"] == 312_810
     assert facts["multiply_adds_g"] == facts["GFLOPs"] == 0.45
     assert (facts["classes"], facts["class names"][:2]) == (21, ["brush_hair", "catch"])
-    lines = said(capsys, "show", "tiny")
+    lines = said(capsys, "show", "tiny_jhmdb")
     for name in ("protocol", "licence", "scored on", "mAP", "classes"):
         assert any(line.startswith(f"{name:<12} ") for line in lines), name
     # The frame's view of 192 px: three stages of 24, 12 and 6 rows, of 12 frames each.
     for shape in ("12x48x24x24", "12x96x12x12", "12x192x6x6"):
         assert any("x ShuffleBlock" in line and line.endswith(shape) for line in lines)
     assert any(line.startswith("312,810 parameters; 0.45 GFLOPs") for line in lines)
+
+
+def test_a_calibrated_model_is_shown_with_what_each_class_was_learnt_from(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads("\n".join(said(capsys, "show", "tiny", "--json")))
+    assert facts["parameters"] == zoo.card_of(zoo.entry_of("tiny"))["parameters"]
+    assert [row["class"] for row in facts["measured"]] == facts["class names"]
+    assert all(row["labels"] >= 28 for row in facts["measured"])
+    lines = said(capsys, "show", "tiny")
+    stand = next(line for line in lines if line.startswith("stand "))
+    assert "captions" in stand and " yes " in stand
 
 
 def test_a_cached_model_is_shown_with_the_size_of_its_file(capsys: pytest.CaptureFixture[str], cache: Path) -> None:
@@ -117,7 +127,7 @@ def test_a_family_without_weights_says_so(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_backbone_is_shown_with_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
     text = "\n".join(said(capsys, "show", "r3d_18"))
-    assert "R3D-18, all kernels 3x3x3" in text
+    assert "R3D-18: all kernels 3x3x3" in text
     assert "  layer4  2 x BasicBlock  24,908,800  1x512x2x7x7" in text
     assert "33,207,312 parameters; 40.7 GFLOPs" in text
 

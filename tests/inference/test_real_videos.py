@@ -15,7 +15,7 @@ from avadet.video.read import VideoReader
 BUNDLED = Path(zoo.__file__).parent / "bundled"
 pytestmark = [
     pytest.mark.shared,
-    pytest.mark.skipif(not (BUNDLED / "tiny_actions.json").is_file(), reason="the bundled action model is not there"),
+    pytest.mark.skipif(not (BUNDLED / "tiny.json").is_file(), reason="the bundled action model is not there"),
     pytest.mark.skipif(not (BUNDLED / "tiny_persons.json").is_file(), reason="the bundled person model is not there"),
 ]
 

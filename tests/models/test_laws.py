@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mvitv1_b_32x3": MULTISCALE,
     "mvitv2_s_16x4": MULTISCALE,
     "mvitv2_b_32x3": MULTISCALE,
+    "person_crops": {"crop_px": 64},
     "tiny_actions": {},
     "tiny_two_views": {"crop_hw": (64, 64)},
     "videomae": {**PLAIN, "tubelet": (4, 8, 8), "mlp_ratio": 2.0},

@@ -66,7 +66,5 @@ def test_what_does_not_fit_is_refused() -> None:
         person_crops(3, appearance_frames=[8])
     with pytest.raises(AvadetError, match="motion_px must be a multiple of 64, got 60"):
         person_crops(3, motion_px=60)
-    with pytest.raises(AvadetError, match="mean must be zeros"):
-        person_crops(3, mean=(0.45, 0.45, 0.45))
     with pytest.raises(AvadetError, match="clips of 8 frames, got 4"):
         person_crops(3)(torch.zeros(1, 3, 4, 32, 32), torch.zeros(0, 5))

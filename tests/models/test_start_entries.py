@@ -121,7 +121,7 @@ def test_those_who_look_for_a_detector_are_not_offered_it() -> None:
 def test_a_path_stays_a_path_and_a_wrong_word_gets_close_matches(tmp_path: Path) -> None:
     assert zoo.fetched(tmp_path / "mine.pth") == tmp_path / "mine.pth"
     assert zoo.fetched("weights/mine") == Path("weights/mine")
-    assert zoo.fetched("tiny").name == "tiny_actions.safetensors"
+    assert zoo.fetched("tiny").name == "tiny.safetensors"
     with pytest.raises(AvadetError, match="unknown weights 'r3d_18_k40'; did you mean r3d_18_k400"):
         zoo.fetched("r3d_18_k40")
 

@@ -301,7 +301,7 @@ def test_what_a_checkpoint_holds(straight: RunFolder) -> None:
 @pytest.mark.usefixtures("squares")
 def test_the_best_weights_become_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three evaluations the second one is the best."""
-    from avadet.models.weights import read_safetensors
+    from avadet.models.checkpoints.torch_file import read_safetensors
     from avadet.training.scoring import Outcome
 
     given = iter([10.0, 30.0, 20.0])

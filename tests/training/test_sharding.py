@@ -20,8 +20,8 @@ from torch import distributed as dist
 from avadet.config import Config, TrainConfig, decisive_values
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.checkpoints.torch_file import read_safetensors
 from avadet.models.detector import ActionModel
-from avadet.models.weights import read_safetensors
 from avadet.training import sharding
 from avadet.training.distributed import Processes
 from avadet.training.exchange import Views, exchange, with_exchange

@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
-from avadet.models.weights import read_safetensors, save_model
+from avadet.models.checkpoints.torch_file import read_safetensors
+from avadet.models.weights import save_model
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
 from avadet.training.logs import RunFolder
 from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, set_lr
@@ -30,7 +31,14 @@ class Loop(Generic[Net]):
     """
 
     def __init__(
-        self, net: Net, rates: Mapping[str, float], folder: Path, settings: Mapping[str, Any], warmup: int, every: int
+        self,
+        net: Net,
+        rates: Mapping[str, float],
+        folder: Path,
+        settings: Mapping[str, Any],
+        warmup: int,
+        every: int,
+        decay: float = AVERAGE_DECAY,
     ) -> None:
         """Set it up.
 
@@ -41,6 +49,7 @@ class Loop(Generic[Net]):
             settings: what decides the run, `steps` among it; a checkpoint of another run is refused.
             warmup: steps over which the learning rate rises.
             every: steps between lines of the log.
+            decay: of the running average.
         """
         self.net, self.folder, self.settings = net, RunFolder(folder), dict(settings)
         self.steps, self._warmup, self._every = int(settings["steps"]), warmup, every
@@ -57,7 +66,8 @@ class Loop(Generic[Net]):
             ],
             momentum=0.0,
         )
-        self.average = WeightAverage(net, AVERAGE_DECAY)
+        self._decay = decay
+        self.average = WeightAverage(net, decay)
         self._sums: dict[str, float] = {}
         self._began = time.monotonic()
 
@@ -79,7 +89,7 @@ class Loop(Generic[Net]):
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), GRAD_CLIP)
         self.optimizer.step()
-        self.average.decay = min(AVERAGE_DECAY, (step + 1) / (step + 20))
+        self.average.decay = min(self._decay, (step + 1) / (step + 20))
         self.average.update(self.net)
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + value

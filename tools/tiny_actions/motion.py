@@ -29,9 +29,10 @@ from tiny_actions.targets import Targets, motion_targets
 from tiny_actions.windows import NUM_FRAMES, Windows
 
 NAME = "motion"
-STEPS = 3000
-BATCH = 32
-RATE = 2e-3
+STEPS = 700
+BATCH = 24
+RATE = 3e-3
+AVERAGE_DECAY = 0.99
 WARMUP = 100
 LOG_EVERY, SAVE_EVERY = 250, 500
 APPEARANCE_FRAMES = (1, 4, 7)
@@ -212,7 +213,7 @@ def run(work: Path, report: Report, seed: int = 0, resume: bool = False, most_st
     net, steps = MotionNet(), min(STEPS, most_steps or STEPS)
     settings = {"stage": NAME, "steps": steps, "seed": seed, "windows": len(material.train)}
     report(f"motion: {len(material.train):,} windows to learn from, {len(material.held):,} to validate on")
-    loop = Loop(net, {"": RATE}, work / NAME, settings, WARMUP, LOG_EVERY)
+    loop = Loop(net, {"": RATE}, work / NAME, settings, WARMUP, LOG_EVERY, AVERAGE_DECAY)
     weights = drawing_weights(material.persons, material.targets)
     for step in range(loop.begin(resume), steps):
         index, frozen, windows = draw_batch(material, weights, step, seed)
