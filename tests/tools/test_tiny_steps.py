@@ -91,7 +91,7 @@ def test_all_steps_on_twelve_pictures(
     clip = torch.rand(1, 3, 8, 96, 128)
     with torch.inference_mode():
         logits = model(clip, torch.tensor([[0.0, 38, 19, 77, 86]]))
-    assert logits.shape == (1, 42) and torch.isfinite(logits).all()
+    assert logits.shape == (1, 41) and torch.isfinite(logits).all()
     assert (drawn / "work" / "appearance" / "metrics.jsonl").read_text().count("\n") >= 1
     assert not list((drawn / "work").rglob("*partial*"))
 
