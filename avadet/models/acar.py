@@ -16,8 +16,8 @@ from torch.nn import functional
 from avadet.errors import AvadetError
 from avadet.models.in_parts import in_parts
 
-ACTORS_AT_ONCE = 16
-"""Actors whose relations with all places, or with all others at all places, are computed at a time."""
+ACTORS_AT_ONCE, QUERIES_AT_ONCE = 16, 64
+"""Actors whose relations with all places, and who look at all others at all places, at a time."""
 
 
 class HighOrderRelation(nn.Module):
@@ -51,7 +51,7 @@ class HighOrderRelation(nn.Module):
         def look(query: Tensor, together: Tensor) -> Tensor:
             return torch.einsum("rshw,schw->rchw", _weights(query, key, together), value)
 
-        seen = in_parts(look, ACTORS_AT_ONCE, self.training, self.query(relations), together)
+        seen = in_parts(look, QUERIES_AT_ONCE, self.training, self.query(relations), together)
         added: Tensor = self.dropout(self.out(torch.relu(self.norm(seen))))
         return relations + added
 

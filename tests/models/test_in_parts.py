@@ -56,6 +56,7 @@ def test_a_crowd_scores_as_it_did_at_once(name: str, monkeypatch: pytest.MonkeyP
         at_once = model(clips, rois)
         monkeypatch.setattr(roi_head, "CUT_OUT_AT_ONCE", 4)
         monkeypatch.setattr(acar, "ACTORS_AT_ONCE", 4)
+        monkeypatch.setattr(acar, "QUERIES_AT_ONCE", 4)
         monkeypatch.setattr(acrn, "ACTORS_AT_ONCE", 4)
         monkeypatch.setattr(TwoViewDetector, "boxes_at_once", 4)
         in_fours = model(clips, rois)
