@@ -1,4 +1,4 @@
-"""The bundled person detector's network: ShuffleNetV2 trunk, path aggregation neck, anchor-free heads.
+"""The bundled person detector's network: a small trunk, path aggregation neck, anchor-free heads.
 
 One class, no anchors: every cell of the maps at strides 8, 16 and 32 says how likely a person is "its" one and how far
 the four sides of that person's box lie from the cell's centre (Tian et al., "FCOS", ICCV 2019). The neck mixes the
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from avadet.models.efficientnet_lite import EfficientNetLite
 from avadet.models.shufflenet import ShuffleNetV2
 
 STRIDES = (8, 16, 32)
@@ -147,20 +149,29 @@ class Pyramid(nn.Module):
         return torch.cat([logit for logit, _ in answers], dim=1), torch.cat([side for _, side in answers], dim=1)
 
 
+TRUNKS = {"shufflenet_v2_0.5x": ShuffleNetV2, "efficientnet_lite0": partial(EfficientNetLite, stages=6)}
+
+
 class PersonNet(nn.Module):
     """The whole detector up to, not including, thresholding and suppression.
 
     Attributes:
-        backbone: the trunk.
+        arguments: what it was built with.
+        backbone: the trunk; its last three maps are at strides 8, 16 and 32.
         head: neck and heads.
     """
 
-    def __init__(self, width: int = 96) -> None:
-        """Build it with random weights; `width` = channels of neck and heads."""
+    def __init__(self, width: int = 96, trunk: str = "shufflenet_v2_0.5x") -> None:
+        """Build it with random weights.
+
+        Args:
+            width: channels of neck and heads.
+            trunk: one of `TRUNKS`; the default is that of cards which name none.
+        """
         super().__init__()
-        self.width = width
-        self.backbone = ShuffleNetV2()
-        self.head = Pyramid(self.backbone.out_channels, width)
+        self.arguments = {"width": width, "trunk": trunk}
+        self.backbone = TRUNKS[trunk]()
+        self.head = Pyramid(self.backbone.out_channels[-3:], width)
 
     def forward(self, images: Tensor) -> RawPeople:
         """What every cell says.
@@ -168,7 +179,7 @@ class PersonNet(nn.Module):
         Args:
             images: float (N, 3, H, W) RGB 0-1; H and W multiples of 32.
         """
-        logits, sides = self.head(self.backbone(images))
+        logits, sides = self.head(self.backbone(images)[-3:])
         centres, strides = cells(images.shape[2:], images.device)
         return RawPeople(logits.float(), boxes_from_sides(sides.float(), centres, strides), centres, strides)
 

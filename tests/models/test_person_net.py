@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-
-from avadet.models.person_loss import (
+from person_training.loss import (
     Targets,
     assign,
     generalised_iou,
@@ -15,6 +14,7 @@ from avadet.models.person_loss import (
     person_loss,
     varifocal,
 )
+
 from avadet.models.person_net import PersonNet, RawPeople, boxes_from_sides, cells, fuse_norms
 
 

@@ -1,4 +1,4 @@
-"""`avadet train-persons`: train the tiny person detector, or score it."""
+"""Train the bundled person detector, or score it: python tools/train_persons.py CONFIG section.key=value ..."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from avadet.errors import AvadetError
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="e.g. configs/persons/tiny.yaml")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="e.g. data.jhmdb=/path train.steps=500")
     instead = parser.add_mutually_exclusive_group()
@@ -21,32 +24,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WEIGHTS",
         help="only score a trained .safetensors file (default: the bundled one) on test frames and held-out clips",
     )
+    return parser
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do it; 0 when done."""
+def main(words: list[str] | None = None) -> int:
+    """Do it; 0 when done, 1 after an error of the user."""
+    args = parser().parse_args(words)
+    try:
+        _run(args)
+    except AvadetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    from person_training.config import PersonsConfig
+    from person_training.loop import PersonTrainer
+    from person_training.packs import load_packs, prepare
+    from person_training.report import report_scores
+
+    from avadet.memory import keep_freed_memory
     from avadet.schema import read_schema
-    from avadet.training.persons_config import PersonsConfig
 
     config = read_schema(args.config, args.overrides, PersonsConfig)
     if args.score is not None:
-        from avadet.training.persons_report import report_scores
-
         report_scores(config, None if args.score == "bundled" else args.score, print)
-        return 0
-    from avadet.training.persons_packs import load_packs, prepare
-
-    if args.prepare:
+    elif args.prepare:
         prepare(config, _progress)
-        return 0
-    from avadet.memory import keep_freed_memory
-    from avadet.training.persons import PersonTrainer
-
-    keep_freed_memory()
-    weights = PersonTrainer(config, load_packs(config.data)).run(args.resume, _progress)
-    print(weights)
-    return 0
+    else:
+        keep_freed_memory()
+        print(PersonTrainer(config, load_packs(config.data)).run(args.resume, _progress))
 
 
 def _progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

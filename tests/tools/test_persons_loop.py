@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from person_training.config import PersonsConfig
+from person_training.frames import FramePack
+from person_training.loop import PersonTrainer, start_net
+from person_training.packs import _extra, load_packs
+from person_training.sources import Teacher, figure_frames
 from safetensors.torch import load_file
 
 from avadet.cli.main import main
-from avadet.data.person_sources import Teacher, figure_frames
-from avadet.data.persons import FramePack
 from avadet.errors import AvadetError
 from avadet.files import resource_folder
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import read_schema
-from avadet.training.persons import PersonTrainer, start_net
-from avadet.training.persons_config import PersonsConfig
-from avadet.training.persons_packs import _extra, load_packs
 from avadet.types import PersonBoxes, UInt8Array
 
 CONFIG = resource_folder("configs") / "persons" / "tiny.yaml"
@@ -103,7 +103,7 @@ def test_a_resumed_run_is_the_same_run(cache: Path, tmp_path: Path) -> None:
 
 
 def _batch(trainer: PersonTrainer, step: int):
-    from avadet.data.person_samples import collate
+    from person_training.samples import collate
 
     return collate([trainer.samples[2 * step + i] for i in range(2)])
 
@@ -130,7 +130,7 @@ def test_a_run_can_start_from_another_ones_weights(cache: Path, tmp_path: Path) 
 
 
 def test_clips_that_are_not_there_are_named(cache: Path, tmp_path: Path) -> None:
-    from avadet.training.persons_report import see_held_out
+    from person_training.report import see_held_out
 
     data = config(cache, tmp_path, f"data.clips={tmp_path}", "data.ucf24=null", "data.held_out=[nobody]").data
     with pytest.raises(AvadetError, match=r"held_out.*nobody"):
@@ -138,7 +138,8 @@ def test_clips_that_are_not_there_are_named(cache: Path, tmp_path: Path) -> None
 
 
 def test_held_out_clips_are_seen_with_their_annotations(shared: Path, cache: Path, tmp_path: Path) -> None:
-    from avadet.training.persons_report import FRAMES_A_CLIP, see_held_out
+    from person_training.report import FRAMES_A_CLIP, see_held_out
+
     from avadet.types import PersonBoxes
 
     name = "v_Basketball_g07_c04"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, batches
-from avadet.data.persons import FramePack
 from avadet.models.devices import choose_device
-from avadet.models.person_loss import PersonLoss, Targets, person_loss
+from avadet.models.efficientnet_lite import EfficientNetLite, load_imagenet
 from avadet.models.person_net import PersonNet
 from avadet.models.person_weights import fill
 from avadet.models.shufflenet import load_imagenet_start
@@ -22,15 +20,18 @@ from avadet.schema import dump_config
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
 from avadet.training.logs import RunFolder, describe_machine
 from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, param_groups, set_lr
-from avadet.training.persons_config import PersonsConfig
-from avadet.training.persons_packs import Packs
-from avadet.training.persons_score import lowest_threshold
+from person_training.config import PersonsConfig
+from person_training.frames import FramePack
+from person_training.loss import PersonLoss, Targets, person_loss
+from person_training.packs import Packs
+from person_training.picture_scores import score_pictures
+from person_training.samples import FrameDraw, PersonSamples, Recipe, batches
 
 Report = Callable[[str], None]
 LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
-FALSE_A_FRAME = 0.18  # false boxes that the chosen threshold may show; footage of other kinds shows some more
+PRECISION = 0.9  # of the chosen threshold, on pictures of sources kept aside
 
 
 class PersonTrainer:
@@ -43,14 +44,15 @@ class PersonTrainer:
             torch.set_num_threads(config.train.threads)
         self.config = config
         self.device = choose_device(config.device)
-        self.net = start_net(config.width, config.init).to(self.device).to(memory_format=torch.channels_last)
+        self.net = start_net(config).to(self.device).to(memory_format=torch.channels_last)
         knobs = config.train
-        self.net.backbone.stem.requires_grad_(not knobs.freeze_stem)
+        for part in self._frozen():
+            part.requires_grad_(False)
         groups = param_groups(self.net, knobs.lr, knobs.backbone_lr_factor, knobs.weight_decay)
         self.optimizer = build_optimizer("adamw", groups, momentum=0.0)
         self.average = WeightAverage(self.net, knobs.ema_decay)
         self.folder = RunFolder(config.run_dir)
-        draw = FrameDraw([packs.jhmdb, packs.clips, packs.figures, packs.extra], config.data.shares)
+        draw = FrameDraw(list(packs.training.values()), list(packs.shares.values()))
         recipe = Recipe(**config.augment.model_dump())
         self.samples = PersonSamples(draw, recipe, config.seed, knobs.steps, knobs.batch_size)
         self.validation = packs.validation
@@ -79,7 +81,7 @@ class PersonTrainer:
             if (step + 1) % knobs.save_every == 0:
                 self._save(step + 1)
         threshold = choose_threshold(self.average.model, config, self.validation)
-        report(f"threshold {threshold:.2f}: {FALSE_A_FRAME} false boxes a frame at most, on videos kept aside")
+        report(f"threshold {threshold:.2f}: the lowest of precision {PRECISION} on sources kept aside")
         self._save(knobs.steps, threshold)
         return self.folder.model
 
@@ -91,7 +93,8 @@ class PersonTrainer:
         )
         set_lr(self.optimizer, factor)
         self.net.train()
-        self.net.backbone.stem.train(not knobs.freeze_stem)
+        for part in self._frozen():
+            part.eval()
         pixels = images.to(self.device, non_blocking=True).float().div_(255)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         loss = person_loss(self.net(pixels), targets.to(self.device))
@@ -101,6 +104,11 @@ class PersonTrainer:
         self.optimizer.step()
         self.average.update(self.net)
         return loss
+
+    def _frozen(self) -> list[nn.Module]:
+        """The parts of the trunk that stay as they begin."""
+        count = self.config.train.frozen_stages
+        return [self.net.backbone.stem, *self.net.backbone.stages[:count]] if count >= 0 else []
 
     def _begin(self, resume: bool) -> int:
         """Prepare the run folder; the number of steps already done."""
@@ -125,16 +133,18 @@ class PersonTrainer:
         save_model(self.folder.model, self.average.model, person_card(self.config, step, threshold), half=True)
 
 
-def choose_threshold(net: PersonNet, config: PersonsConfig, frames: FramePack) -> float:
-    """The lowest threshold with at most `FALSE_A_FRAME` false boxes a frame on frames kept aside.
+def choose_threshold(net: PersonNet, config: PersonsConfig, validation: Mapping[str, FramePack]) -> float:
+    """The lowest threshold with a precision of at least `PRECISION` on frames kept aside.
 
     `UNCHOSEN_THRESHOLD` if there are no such frames.
     """
-    if not len(frames):
+    packs = [pack for pack in validation.values() if len(pack)]
+    if not packs:
         return UNCHOSEN_THRESHOLD
     detector = TinyPersons.from_net(net, config.long_side, SCORE_FLOOR, config.mirror)
-    found = [detector(frames[i].image) for i in range(len(frames))]
-    return lowest_threshold(found, [frames.people(i) for i in range(len(frames))], FALSE_A_FRAME)
+    found = [detector(pack[i].image) for pack in packs for i in range(len(pack))]
+    labels = [pack.people(i) for pack in packs for i in range(len(pack))]
+    return score_pictures(found, labels).threshold_for(PRECISION)
 
 
 def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str, object]:
@@ -143,7 +153,7 @@ def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str,
         "format": 1,
         "name": "tiny_persons",
         "architecture": "person_net",
-        "arguments": {"width": config.width},
+        "arguments": {"width": config.width, "trunk": config.trunk},
         "threshold": threshold,
         "long_side": config.long_side,
         "mirror": config.mirror,
@@ -151,11 +161,13 @@ def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str,
     }
 
 
-def start_net(width: int, init: Path | None) -> PersonNet:
+def start_net(config: PersonsConfig) -> PersonNet:
     """A net with random weights, an ImageNet trunk (.pth), or everything from an earlier run (.safetensors)."""
-    net = PersonNet(width)
-    if init is not None and init.suffix == ".safetensors":
-        fill(net, init)
-    elif init is not None:
-        load_imagenet_start(net.backbone, init)
+    net = PersonNet(config.width, config.trunk)
+    if config.init is not None and config.init.suffix == ".safetensors":
+        fill(net, config.init)
+    elif config.init is not None and isinstance(net.backbone, EfficientNetLite):
+        load_imagenet(net.backbone, config.init)
+    elif config.init is not None:
+        load_imagenet_start(net.backbone, config.init)
     return net
