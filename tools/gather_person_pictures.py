@@ -56,7 +56,6 @@ SOURCES = (
     Source("coco", *TINY, r"(?:train|val)2017/(\d{12})\.jpg"),
     Source("coco", *MINI, r"(?:train|val)2017/(\d{12})\.jpg"),
     Source("coco", *TINIER, r"images/.*/(\d{12})\.jpg"),
-    Source("coco", *ADE_AND_COCO, r"coco/(\d{12})\.jpg"),
     Source(
         "coco", "codewithminer/ImageCaptioning", "8f5b204be403af43e70fc272ff156014b2e2d50e", rf"images/.*{COCO_NAME}"
     ),
@@ -86,6 +85,7 @@ SOURCES = (
     Source(
         "flickr", "quantumnaan/sic_translator", "d27da85cff2dbf143fcaf365aece667d66c4298f", r"data/images/(\w+)\.jpg"
     ),
+    Source("coco_other", *ADE_AND_COCO, r"coco/(\d{12})\.jpg"),  # numbers of its own, not COCO's
     Source("ade20k", *ADE_AND_COCO, r"ade20k/(\w+)\.jpg"),
     Source("har", *HAR, r"data/train/(\w+)/(.*)\.jpg", every=4),
     Source(

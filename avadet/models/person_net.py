@@ -179,8 +179,12 @@ class PersonNet(nn.Module):
         Args:
             images: float (N, 3, H, W) RGB 0-1; H and W multiples of 32.
         """
-        logits, sides = self.head(self.backbone(images)[-3:])
-        centres, strides = cells(images.shape[2:], images.device)
+        return self.answer(self.backbone(images)[-3:], images.shape[2:])
+
+    def answer(self, maps: list[Tensor], size_hw: tuple[int, int] | torch.Size) -> RawPeople:
+        """What every cell says, from the trunk's maps at strides 8, 16, 32 of an input of `size_hw` px."""
+        logits, sides = self.head(maps)
+        centres, strides = cells(size_hw, maps[0].device)
         return RawPeople(logits.float(), boxes_from_sides(sides.float(), centres, strides), centres, strides)
 
 

@@ -150,8 +150,8 @@ class PersonTrainConfig(Section):
         batch_size: pictures in each.
         lr: peak learning rate of neck and heads; AdamW, cosine.
         backbone_lr_factor: the trunk's learning rate, as a multiple of `lr`.
-        frozen_stages: so many stages of the trunk, and its stem, stay as they begin, which saves their share of the
-            backward pass; -1 = not even the stem.
+        frozen_stages: so many stages of the trunk, and its stem, stay as they begin, which saves most of their time;
+            0 = all is learnt.
         weight_decay: for kernels; norms and biases have none.
         warmup_steps: of linear rise.
         final_factor: where the cosine ends.
@@ -166,7 +166,7 @@ class PersonTrainConfig(Section):
     batch_size: PositiveInt = 16
     lr: PositiveFloat = 2e-3
     backbone_lr_factor: NonNegative = 0.5
-    frozen_stages: Annotated[int, Field(ge=-1)] = -1
+    frozen_stages: Annotated[int, Field(ge=0, le=6)] = 0
     weight_decay: NonNegative = 0.05
     warmup_steps: NonNegative = 100
     final_factor: Share = 0.02
@@ -184,8 +184,7 @@ class PersonsConfig(Section):
         seed: of the initial weights and every picture.
         device: `auto` = CUDA where there is one.
         run_dir: folder that the run writes to.
-        init: ImageNet weights of the trunk (.pth), or the .safetensors of an earlier run; null = random.
-        trunk: `efficientnet_lite0` or `shufflenet_v2_0.5x`.
+        init: ImageNet weights of EfficientNet-Lite0 (.pth), or the .safetensors of an earlier run; null = random.
         width: channels of neck and heads.
         long_side: px, longer side of the picture at inference.
         mirror: whether inference looks at the picture's mirror image as well, which takes twice the time.
@@ -195,7 +194,6 @@ class PersonsConfig(Section):
     device: str = "auto"
     run_dir: Path = Path("runs/persons")
     init: Path | None = None
-    trunk: Literal["efficientnet_lite0", "shufflenet_v2_0.5x"] = "efficientnet_lite0"
     width: PositiveInt = 96
     long_side: PositiveInt = 416
     mirror: bool = False
