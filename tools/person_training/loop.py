@@ -14,7 +14,7 @@ from avadet.models.devices import choose_device
 from avadet.models.efficientnet_lite import EfficientNetLite, load_imagenet
 from avadet.models.person_net import PersonNet, fuse_norms
 from avadet.models.person_weights import fill
-from avadet.models.weights import save_model
+from avadet.models.weights import read_safetensors, save_model
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import dump_config
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
@@ -185,4 +185,9 @@ def start_net(config: PersonsConfig) -> PersonNet:
         fill(net, config.init)
     elif config.init is not None:
         load_imagenet(net.backbone, config.init)
+    if config.init_head is not None:
+        own = net.head.state_dict()
+        given = {name.removeprefix("head."): value for name, value in read_safetensors(config.init_head).items()}
+        fitting = {name: value for name, value in own.items() if name in given and given[name].shape == value.shape}
+        net.head.load_state_dict({**own, **{name: given[name].to(own[name].dtype) for name in fitting}})
     return net
