@@ -9,6 +9,7 @@ far at little cost.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,7 +88,7 @@ def _pointwise(in_channels: int, out_channels: int) -> nn.Sequential:
 class Neck(nn.Module):
     """Three maps in, three maps of `width` channels out; each has seen the other two."""
 
-    def __init__(self, in_channels: tuple[int, int, int], width: int) -> None:
+    def __init__(self, in_channels: tuple[int, ...], width: int) -> None:
         """Build the neck."""
         super().__init__()
         self.lateral = nn.ModuleList((_pointwise(in_channels[0], width), _pointwise(in_channels[1], width)))
@@ -137,7 +138,7 @@ def _last(width: int, channels: int, begin: float) -> nn.Conv2d:
 class Pyramid(nn.Module):
     """Neck and heads: everything after the trunk."""
 
-    def __init__(self, in_channels: tuple[int, int, int], width: int) -> None:
+    def __init__(self, in_channels: tuple[int, ...], width: int) -> None:
         """Build both."""
         super().__init__()
         self.neck = Neck(in_channels, width)
@@ -149,14 +150,18 @@ class Pyramid(nn.Module):
         return torch.cat([logit for logit, _ in answers], dim=1), torch.cat([side for _, side in answers], dim=1)
 
 
-TRUNKS = {"shufflenet_v2_0.5x": ShuffleNetV2, "efficientnet_lite0": partial(EfficientNetLite, stages=6)}
+TRUNKS: dict[str, Callable[[], ShuffleNetV2 | EfficientNetLite]] = {
+    "shufflenet_v2_0.5x": ShuffleNetV2,
+    "efficientnet_lite0": partial(EfficientNetLite, stages=6),
+}
 
 
 class PersonNet(nn.Module):
     """The whole detector up to, not including, thresholding and suppression.
 
     Attributes:
-        arguments: what it was built with.
+        width: channels of neck and heads.
+        trunk: name of the trunk in `TRUNKS`.
         backbone: the trunk; its last three maps are at strides 8, 16 and 32.
         head: neck and heads.
     """
@@ -169,7 +174,7 @@ class PersonNet(nn.Module):
             trunk: one of `TRUNKS`; the default is that of cards which name none.
         """
         super().__init__()
-        self.arguments = {"width": width, "trunk": trunk}
+        self.width, self.trunk = width, trunk
         self.backbone = TRUNKS[trunk]()
         self.head = Pyramid(self.backbone.out_channels[-3:], width)
 

@@ -65,7 +65,7 @@ class TinyPersons:
         """Wrap a net that is already there, e.g. in training; the net itself is not changed."""
         self = cls.__new__(cls)
         self.card = {"long_side": long_side, "threshold": threshold, "mirror": mirror}
-        copy = PersonNet(**net.arguments)
+        copy = PersonNet(net.width, net.trunk)
         copy.load_state_dict(net.state_dict())
         self._init_from(copy, device, threshold, nms_iou)
         return self
