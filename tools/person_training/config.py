@@ -185,8 +185,8 @@ class PersonsConfig(Section):
         device: `auto` = CUDA where there is one.
         run_dir: folder that the run writes to.
         init: ImageNet weights of EfficientNet-Lite0 (.pth), or the .safetensors of an earlier run; null = random.
-        init_head: .safetensors of a run with whatever trunk: neck and heads begin with its tensors of equal shape; null =
-            as `init` says.
+        init_head: .safetensors of a run with whatever trunk: neck and heads begin with its tensors of equal shape;
+            null = as `init` says.
         width: channels of neck and heads.
         long_side: px, longer side of the picture at inference.
         mirror: whether inference looks at the picture's mirror image as well, which takes twice the time.
