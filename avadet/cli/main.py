@@ -51,7 +51,6 @@ COMMANDS = (
         "detect-persons", "avadet.cli.detect_persons", "detect the people in videos and write their boxes to a CSV"
     ),
     Command("train", "avadet.cli.train", "train an action model from a config"),
-    Command("train-persons", "avadet.cli.train_persons", "train the tiny person detector from a config"),
     Command("test", "avadet.cli.test", "run a trained action model over a test split and score it"),
     Command("eval", "avadet.cli.evaluate", "score a file of detections against a file of ground truth"),
     Command("compare", "avadet.cli.compare", "test whether one file of detections is better than another"),

@@ -87,9 +87,22 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, 3, H, W) RGB 0-1 -> maps at strides 4, 8, 16, 32: (N, C_i, H / 4, W / 4), ..."""
-        maps = []
+        return self.later_maps(self.begin(x, 0), 0)
+
+    def begin(self, x: Tensor, stages: int) -> Tensor:
+        """(N, 3, H, W) RGB 0-1 -> what comes out of stem and the first `stages` stages."""
         x = self.stem((x - PIXEL_MEAN) / PIXEL_STD)
-        for i, stage in enumerate(self.stages):
+        for stage in self.stages[:stages]:
+            x = stage(x)
+        return x
+
+    def later_maps(self, x: Tensor, done: int) -> list[Tensor]:
+        """What `forward` gives of the stages after the first `done`, x being the output of `begin(.., done)`.
+
+        The map of the last stage that is done is among them if `forward` shows it.
+        """
+        maps = [x] if done - 1 in self._shown else []
+        for i, stage in enumerate(self.stages[done:], start=done):
             x = stage(x)
             if i in self._shown:
                 maps.append(x)

@@ -1,4 +1,4 @@
-"""The bundled person detector's network: ShuffleNetV2 trunk, path aggregation neck, anchor-free heads.
+"""The bundled person detector's network: a small trunk, path aggregation neck, anchor-free heads.
 
 One class, no anchors: every cell of the maps at strides 8, 16 and 32 says how likely a person is "its" one and how far
 the four sides of that person's box lie from the cell's centre (Tian et al., "FCOS", ICCV 2019). The neck mixes the
@@ -9,12 +9,15 @@ far at little cost.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avadet.models.efficientnet_lite import EfficientNetLite
 from avadet.models.shufflenet import ShuffleNetV2
 
 STRIDES = (8, 16, 32)
@@ -84,7 +87,7 @@ def _pointwise(in_channels: int, out_channels: int) -> nn.Sequential:
 class Neck(nn.Module):
     """Three maps in, three maps of `width` channels out; each has seen the other two."""
 
-    def __init__(self, in_channels: tuple[int, int, int], width: int) -> None:
+    def __init__(self, in_channels: tuple[int, ...], width: int) -> None:
         """Build the neck."""
         super().__init__()
         self.lateral = nn.ModuleList((_pointwise(in_channels[0], width), _pointwise(in_channels[1], width)))
@@ -134,7 +137,7 @@ def _last(width: int, channels: int, begin: float) -> nn.Conv2d:
 class Pyramid(nn.Module):
     """Neck and heads: everything after the trunk."""
 
-    def __init__(self, in_channels: tuple[int, int, int], width: int) -> None:
+    def __init__(self, in_channels: tuple[int, ...], width: int) -> None:
         """Build both."""
         super().__init__()
         self.neck = Neck(in_channels, width)
@@ -146,20 +149,33 @@ class Pyramid(nn.Module):
         return torch.cat([logit for logit, _ in answers], dim=1), torch.cat([side for _, side in answers], dim=1)
 
 
+TRUNKS: dict[str, Callable[[], ShuffleNetV2 | EfficientNetLite]] = {
+    "shufflenet_v2_0.5x": ShuffleNetV2,
+    "efficientnet_lite0": partial(EfficientNetLite, stages=6),
+}
+
+
 class PersonNet(nn.Module):
     """The whole detector up to, not including, thresholding and suppression.
 
     Attributes:
-        backbone: the trunk.
+        width: channels of neck and heads.
+        trunk: name of the trunk in `TRUNKS`.
+        backbone: the trunk; its last three maps are at strides 8, 16 and 32.
         head: neck and heads.
     """
 
-    def __init__(self, width: int = 96) -> None:
-        """Build it with random weights; `width` = channels of neck and heads."""
+    def __init__(self, width: int = 96, trunk: str = "shufflenet_v2_0.5x") -> None:
+        """Build it with random weights.
+
+        Args:
+            width: channels of neck and heads.
+            trunk: one of `TRUNKS`; the default is that of cards which name none.
+        """
         super().__init__()
-        self.width = width
-        self.backbone = ShuffleNetV2()
-        self.head = Pyramid(self.backbone.out_channels, width)
+        self.width, self.trunk = width, trunk
+        self.backbone = TRUNKS[trunk]()
+        self.head = Pyramid(self.backbone.out_channels[-3:], width)
 
     def forward(self, images: Tensor) -> RawPeople:
         """What every cell says.
@@ -167,8 +183,12 @@ class PersonNet(nn.Module):
         Args:
             images: float (N, 3, H, W) RGB 0-1; H and W multiples of 32.
         """
-        logits, sides = self.head(self.backbone(images))
-        centres, strides = cells(images.shape[2:], images.device)
+        return self.answer(self.backbone(images)[-3:], images.shape[2:])
+
+    def answer(self, maps: list[Tensor], size_hw: tuple[int, int] | torch.Size) -> RawPeople:
+        """What every cell says, from the trunk's maps at strides 8, 16, 32 of an input of `size_hw` px."""
+        logits, sides = self.head(maps)
+        centres, strides = cells(size_hw, maps[0].device)
         return RawPeople(logits.float(), boxes_from_sides(sides.float(), centres, strides), centres, strides)
 
 

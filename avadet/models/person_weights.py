@@ -15,7 +15,7 @@ REQUIRED = ("format", "architecture", "arguments", "threshold", "long_side")
 
 
 def load_person_net(path: str | Path) -> tuple[PersonNet, dict[str, Any]]:
-    """Read a detector that `avadet train-persons` wrote.
+    """Read a detector that `tools/train_persons.py` wrote.
 
     Args:
         path: the .safetensors file; its .json card lies beside it.
@@ -30,7 +30,10 @@ def load_person_net(path: str | Path) -> tuple[PersonNet, dict[str, Any]]:
     card = read_card(card_path, REQUIRED)
     if card["architecture"] != "person_net":
         raise AvadetError(f"{card_path}: not the card of a person detector, but of {card['architecture']}")
-    net = PersonNet(**card["arguments"])
+    try:
+        net = PersonNet(**card["arguments"])
+    except (TypeError, KeyError) as error:
+        raise AvadetError(f"{card_path}: no arguments of a person detector: {card['arguments']}") from error
     fill(net, path)
     return net.eval(), card
 

@@ -44,7 +44,7 @@ class TinyPersons:
         Args:
             device: where it runs, e.g. "cpu" or "cuda:0".
             threshold: lowest score, 0-1; None = the one in the card of the weights.
-            weights: a .safetensors file written by `avadet train-persons`, its .json card beside it.
+            weights: a .safetensors file written by `tools/train_persons.py`, its .json card beside it.
             nms_iou: of two boxes that overlap more than this, the better stays.
 
         Raises:
@@ -66,7 +66,7 @@ class TinyPersons:
         """Wrap a net that is already there, e.g. in training; the net itself is not changed."""
         self = cls.__new__(cls)
         self.card = {"long_side": long_side, "threshold": threshold, "mirror": mirror}
-        copy = PersonNet(net.width)
+        copy = PersonNet(net.width, net.trunk)
         copy.load_state_dict(net.state_dict())
         self._init_from(copy, device, threshold, nms_iou)
         return self

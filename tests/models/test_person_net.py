@@ -6,9 +6,7 @@ import math
 
 import pytest
 import torch
-
-from avadet.models.folding import fold_norms
-from avadet.models.person_loss import (
+from person_training.loss import (
     Targets,
     assign,
     generalised_iou,
@@ -16,6 +14,8 @@ from avadet.models.person_loss import (
     person_loss,
     varifocal,
 )
+
+from avadet.models.folding import fold_norms
 from avadet.models.person_net import PersonNet, RawPeople, boxes_from_sides, cells
 
 

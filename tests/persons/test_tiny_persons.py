@@ -14,6 +14,8 @@ from avadet import boxes
 from avadet.errors import AvadetError
 from avadet.figures.scene import random_scene
 from avadet.models.person_net import PersonNet, cells
+from avadet.models.person_weights import load_person_net
+from avadet.models.weights import save_model
 from avadet.persons.tiny import BUNDLED, TinyPersons, both_ways, letterbox, one_way, strongest
 from avadet.types import PersonBoxes, UInt8Array
 
@@ -165,3 +167,24 @@ def test_a_card_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps({**card, "architecture": "slow_r50"}))
     with pytest.raises(AvadetError, match="not the card of a person detector"):
         TinyPersons(weights=tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("trunk", ["shufflenet_v2_0.5x", "efficientnet_lite0"])
+def test_weights_come_back_with_their_trunk(tmp_path: Path, trunk: str) -> None:
+    torch.manual_seed(0)
+    net = PersonNet(8, trunk).eval()
+    arguments = {"width": 8, "trunk": trunk} if trunk != "shufflenet_v2_0.5x" else {"width": 8}  # older cards name none
+    card = {"format": 1, "architecture": "person_net", "arguments": arguments, "threshold": 0.5, "long_side": 64}
+    save_model(tmp_path / "a.safetensors", net, card)
+    image = torch.rand(1, 3, 64, 64)
+    found = load_person_net(tmp_path / "a.safetensors")[0]
+    torch.testing.assert_close(found(image).logits, net(image).logits)
+    copied = TinyPersons.from_net(net, 64, 0.0)._net(image).boxes_px
+    torch.testing.assert_close(copied, net(image).boxes_px, rtol=1e-3, atol=1e-2)
+
+
+def test_a_card_with_another_trunk_is_refused(tmp_path: Path) -> None:
+    card = {"format": 1, "architecture": "person_net", "arguments": {"width": 8}, "threshold": 0.5, "long_side": 64}
+    save_model(tmp_path / "a.safetensors", PersonNet(8), {**card, "arguments": {"width": 8, "trunk": "resnet"}})
+    with pytest.raises(AvadetError, match="no arguments of a person detector"):
+        load_person_net(tmp_path / "a.safetensors")

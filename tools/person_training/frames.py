@@ -142,7 +142,7 @@ class FramePack:
                 )
         except FileNotFoundError as error:
             raise AvadetError(
-                f"{path}: no such pack of frames; `avadet train-persons` makes it with --prepare"
+                f"{path}: no such pack of frames; `python tools/train_persons.py` makes it with --prepare"
             ) from error
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise AvadetError(f"{path}: no pack of labelled frames: {error}") from error

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from avadet import boxes
-from avadet.data.person_windows import close_window, cut, empty_window, person_window, zoomed_window
-from avadet.data.persons import LabelledFrame, decode, encode
 from avadet.types import Float32Array, UInt8Array
+from person_training.frames import LabelledFrame, decode, encode
+from person_training.windows import close_window, cut, empty_window, person_window, zoomed_window
 
 Draw = Callable[[], LabelledFrame]
 """Gives another random frame each time it is called."""

@@ -7,13 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from person_training.compose import mosaic, paste_empty, paste_patch, paste_person, side_by_side, soft_mask
+from person_training.frames import FramePack, LabelledFrame, label
+from person_training.samples import FrameDraw, PersonSamples, Recipe, collate, finish, plain
+from person_training.sources import Teacher, read_ucf24_boxes, sure_frames
+from person_training.teacher import View, careful, fuse
+from person_training.windows import close_window, cut, empty_window, whole_window, zoomed_window
 
-from avadet.data.person_compose import mosaic, paste_empty, paste_patch, paste_person, side_by_side, soft_mask
-from avadet.data.person_samples import FrameDraw, PersonSamples, Recipe, collate, finish, plain
-from avadet.data.person_sources import Teacher, read_ucf24_boxes, sure_frames
-from avadet.data.person_teacher import View, careful, fuse
-from avadet.data.person_windows import close_window, cut, empty_window, whole_window, zoomed_window
-from avadet.data.persons import FramePack, LabelledFrame, label
 from avadet.errors import AvadetError
 from avadet.types import PersonBoxes, UInt8Array
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from avadet.data.person_compose import mosaic, paste_empty, paste_person, recolour, side_by_side
-from avadet.data.person_windows import close_window, cut, empty_window, whole_window, zoomed_window
-from avadet.data.persons import FramePack, LabelledFrame
 from avadet.data.workers import BatchLoader
-from avadet.models.person_loss import Targets
+from person_training.compose import mosaic, paste_empty, paste_person, recolour, side_by_side
+from person_training.frames import FramePack, LabelledFrame
+from person_training.loss import Targets
+from person_training.windows import close_window, cut, empty_window, whole_window, zoomed_window
 
 PLAIN_SHARE = 0.25  # of the pictures without a person, these are of one colour
 CROWD_WEIGHT = 3.0  # frames with several certain people are drawn this much more often

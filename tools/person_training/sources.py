@@ -11,12 +11,12 @@ import numpy as np
 
 from avadet import boxes
 from avadet.annotations.jhmdb import JhmdbVideo
-from avadet.data.persons import LabelledFrame, label
 from avadet.errors import AvadetError
 from avadet.figures.scene import random_frame, random_scene
 from avadet.types import Float32Array, PersonBoxes, UInt8Array
 from avadet.video.read import VideoReader
 from avadet.video.sample import resize_short
+from person_training.frames import LabelledFrame, label
 
 Look = Callable[[UInt8Array], PersonBoxes]
 SHORT_SIDE = 320
@@ -49,7 +49,15 @@ class Teacher:
         None unless the teacher is sure of somebody, and in doubt about no more people than it is sure of: where it
         doubts more it overlooks others, who would be learnt as nobody.
         """
+        return self._if_sure(image, self.look(image))
+
+    def label_or_empty(self, image: UInt8Array) -> LabelledFrame | None:
+        """As `label_if_sure`, and also a frame in which the teacher sees nobody at all."""
         seen = self.look(image)
+        empty = not (seen.scores >= self.maybe_score).any()
+        return LabelledFrame(image, NOBODY, NOBODY[:, 0]) if empty else self._if_sure(image, seen)
+
+    def _if_sure(self, image: UInt8Array, seen: PersonBoxes) -> LabelledFrame | None:
         sure = int((seen.scores >= self.person_score).sum())
         doubtful = int((seen.scores >= self.maybe_score).sum()) - sure
         return self._join(image, NOBODY, seen) if sure >= max(doubtful, 1) else None

@@ -1,4 +1,4 @@
-"""What a person detector is worth: numbers that `avadet train-persons --score` prints.
+"""What a person detector is worth: numbers that `python tools/train_persons.py --score` prints.
 
 Everything is measured at IoU 0.5. Nobody annotated everybody in the clips, so a teacher stands in for the truth there:
 its confident people are what ought to be found, and a box counts as false only if nothing supports it, neither an
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avadet import boxes
-from avadet.types import BoolArray, Float32Array, PersonBoxes
+from avadet.types import Float32Array, PersonBoxes
 
 SAME_IOU = 0.5
 
@@ -120,30 +120,3 @@ def actor_recall(found: Sequence[PersonBoxes], actors_px: Sequence[Float32Array]
         hits += int((boxes.iou(shown, actors).max(axis=0, initial=0.0) >= SAME_IOU).sum())
         count += len(actors)
     return hits / count if count else float("nan")
-
-
-def lowest_threshold(
-    found: Sequence[PersonBoxes], labels: Sequence[tuple[Float32Array, BoolArray]], false_a_frame: float
-) -> float:
-    """The lowest threshold, of 0.05, 0.06, ... 0.95, that shows no more false boxes than are bearable.
-
-    Low, because a person missed is lost for good, and a false box is dropped later if nothing moves there or no action
-    is recognised. A box is false, as in `ClipScore`, if it overlaps nobody by `SAME_IOU`.
-
-    Args:
-        found: the detector's people in each frame, down to a low score.
-        labels: boxes (N, 4) of each frame's people, certain or not, and certain (N,).
-        false_a_frame: false boxes a frame, at most.
-
-    Returns:
-        0.95 if every threshold shows more.
-    """
-    alone = [
-        people.scores[boxes.iou(people.boxes_px, corners).max(axis=1, initial=0.0) < SAME_IOU]
-        for people, (corners, _) in zip(found, labels)
-    ]
-    scores = np.concatenate([*alone, np.zeros(0, np.float32)])
-    for threshold in np.linspace(0.05, 0.95, 91).round(4):
-        if (scores >= threshold).sum() <= false_a_frame * len(found):
-            return float(threshold)
-    return 0.95

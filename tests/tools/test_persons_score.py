@@ -1,4 +1,4 @@
-"""What `avadet train-persons --score` counts, by hand."""
+"""What `python tools/train_persons.py --score` counts, by hand."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import math
 
 import numpy as np
 import pytest
-
-from avadet.training.persons_packs import is_held_out
-from avadet.training.persons_score import (
+from person_training.packs import is_held_out
+from person_training.score import (
     ClipScore,
     ScoredFrame,
     actor_recall,
-    lowest_threshold,
     match,
     score_clip,
     threshold_for,
 )
+
 from avadet.types import Float32Array, PersonBoxes
 
 NOBODY = np.zeros((0, 4), np.float32)
@@ -76,25 +75,6 @@ def test_actor_recall() -> None:
     actors = [boxes((0, 0, 10, 12)), boxes((0, 0, 10, 10)), boxes((5, 5, 9, 9))]
     assert actor_recall(found, actors, 0.3) == pytest.approx(2 / 3)
     assert actor_recall(found, actors, 0.5) == pytest.approx(1 / 3)
-
-
-def test_the_lowest_threshold_with_few_false_boxes() -> None:
-    right, wrong = (0, 0, 10, 10), (80, 80, 90, 90)
-    found = [people((*right, 0.9), (*wrong, 0.505)), people((*right, 0.3), (*wrong, 0.455))]
-    labels = [(boxes(right), np.ones(1, bool))] * 2
-    assert lowest_threshold(found, labels, 1.0) == pytest.approx(0.05)
-    assert lowest_threshold(found, labels, 0.5) == pytest.approx(0.46)
-    assert lowest_threshold(found, labels, 0.49) == pytest.approx(0.51)
-    assert lowest_threshold([people((*wrong, 0.99))], labels[:1], 0.0) == pytest.approx(0.95)
-
-
-def test_boxes_on_anybody_are_not_false() -> None:
-    # a second box on the same person, and one on somebody uncertain, are supported; the third box is not
-    found = [people((0, 0, 10, 10, 0.8), (1, 0, 11, 10, 0.7), (20, 0, 30, 10, 0.6), (40, 0, 50, 10, 0.4))]
-    labels = boxes((0, 0, 10, 10), (20, 0, 30, 10))
-    for certain in ([True, True], [True, False]):
-        assert lowest_threshold(found, [(labels, np.array(certain))], 0.0) == pytest.approx(0.41)
-    assert lowest_threshold(found, [(NOBODY, np.zeros(0, bool))], 2.0) == pytest.approx(0.61)
 
 
 def test_who_is_held_out_depends_on_the_name_alone() -> None:

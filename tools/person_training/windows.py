@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from avadet import boxes
-from avadet.data.persons import LabelledFrame
 from avadet.types import Float32Array, Float64Array, UInt8Array
+from person_training.frames import LabelledFrame
 
 GREY = (114, 114, 114)
 SEEN = 0.35  # share of a box that must be left in a window for a certain person to stay certain

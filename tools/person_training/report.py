@@ -10,25 +10,29 @@ import numpy as np
 
 from avadet import boxes
 from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
-from avadet.data.person_sources import read_ucf24_boxes
 from avadet.errors import AvadetError
 from avadet.persons.tiny import TinyPersons
-from avadet.training.persons_config import PersonDataConfig, PersonsConfig
-from avadet.training.persons_packs import clip_paths
-from avadet.training.persons_score import (
+from avadet.types import Float32Array, PersonDetector, UInt8Array
+from avadet.video.read import VideoReader
+from person_training.config import PersonDataConfig, PersonsConfig, PictureSet
+from person_training.frames import FramePack
+from person_training.packs import clip_paths, load_packs
+from person_training.picture_scores import PictureScore, score_pictures
+from person_training.pictures import picture_frames
+from person_training.score import (
     ClipScore,
     ScoredFrame,
     actor_recall,
     score_clip,
     threshold_for,
 )
-from avadet.types import Float32Array, PersonDetector, UInt8Array
-from avadet.video.read import VideoReader
+from person_training.sources import read_ucf24_boxes
 
 FLOOR = 0.02  # the detector's lowest score while it is scored
 TEACHER_FLOOR = 0.1
 BUDGETS = (1.5, 2.5)
 FRAMES_A_CLIP = 60
+COCO_TEST = "coco_test"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,21 @@ def score_actors(detector: TinyPersons, videos: Sequence[JhmdbVideo], threshold:
         actor_recall(found, actors, threshold),
         float(np.mean([(people.scores >= threshold).sum() for people in found])),
     )
+
+
+def score_drawn(data: PersonDataConfig, detector: PersonDetector) -> dict[str, PictureScore]:
+    """Score pictures in which everybody is drawn in; see `report_scores`.
+
+    Raises:
+        AvadetError: if a pack or the folder is missing.
+    """
+    test = PictureSet(name=COCO_TEST, folders=(Path(COCO_TEST, "images"),), person_classes=(0,), complete=True)
+    frames = {COCO_TEST: FramePack.gather(picture_frames(test, data.root))}
+    scores = {}
+    for name, pack in [*frames.items(), *load_packs(data).validation.items()]:
+        found = [detector(pack[i].image) for i in range(len(pack))]
+        scores[name] = score_pictures(found, [pack.people(i) for i in range(len(pack))])
+    return scores
 
 
 def see_clip(
@@ -121,6 +140,8 @@ def see_held_out(
 def report_scores(config: PersonsConfig, weights: str | Path | None, report: Callable[[str], None] = print) -> None:
     """Print the numbers of a trained detector.
 
+    0. Pictures in which everybody is drawn in: the test half of coco128_yolo (folder `coco_test` of `data.root`), and
+       the frames of each pack that were kept aside: COCO's AP, and recall and precision at the default threshold.
     1. Actors: JHMDB-21 test videos of the split, middle frame, recall at IoU 0.5 at 1.5 and 2.5 boxes a frame (one
        threshold for all frames) and at the detector's default threshold.
     2. Held-out clips, up to 60 frames of each, at the default threshold. Crowd recall: of the people that the teacher
@@ -130,13 +151,15 @@ def report_scores(config: PersonsConfig, weights: str | Path | None, report: Cal
 
     Args:
         config: names the data and the teacher.
-        weights: a .safetensors file of `avadet train-persons`, None = the bundled one.
+        weights: a .safetensors file of `python tools/train_persons.py`, None = the bundled one.
         report: gets every line.
     """
     from avadet.persons.onnx_yolox import OnnxYolox
 
     detector = TinyPersons(threshold=FLOOR) if weights is None else TinyPersons(threshold=FLOOR, weights=weights)
     threshold = float(detector.card["threshold"])
+    for name, score in score_drawn(config.data, detector).items():
+        report(f"{name}: {score.line(threshold)}")
     actors = score_actors(detector, read_jhmdb21(config.data.jhmdb, config.data.split).test, threshold)
     report(f"threshold {threshold:.2f}")
     budgets = ", ".join(f"{recall:.3f} at {budget} boxes a frame" for budget, recall in actors.at_budget.items())
