@@ -62,7 +62,8 @@ def crop(clips: Tensor, windows: Tensor, side_px: int, padding: str = "zeros") -
     y = low[:, None, 1] + span[:, None, 1] * steps
     grid = torch.stack([x[:, None, :].expand(-1, points, -1), y[:, :, None].expand(-1, -1, points)], dim=-1)
     sampled = functional.grid_sample(clips.flatten(1, 2), grid, padding_mode=padding, align_corners=False)
-    return functional.avg_pool2d(sampled, _OVERSAMPLING).unflatten(1, clips.shape[1:3])
+    averaged: Tensor = functional.avg_pool2d(sampled, _OVERSAMPLING)
+    return averaged.reshape(*clips.shape[:3], side_px, side_px)
 
 
 class MotionStream(nn.Module):
@@ -111,11 +112,12 @@ class MotionStream(nn.Module):
         count, frames = grey.shape[:2]
         even = grey - grey.mean(dim=(1, 2, 3), keepdim=True)
         even = even / (even.pow(2).mean(dim=(1, 2, 3), keepdim=True) + 1e-4).sqrt()
-        cells = self.cells(even.flatten(0, 1)[:, None]).unflatten(0, (count, frames))
+        one_by_one: Tensor = self.cells(even.flatten(0, 1)[:, None])
+        cells = one_by_one.reshape(count, frames, *one_by_one.shape[1:])
         before, after = cells[:, :-1].flatten(0, 1), cells[:, 1:].flatten(0, 1)
         moved = self.flow(torch.cat([self._correlation(before, after), functional.relu(before)], dim=1))
         pairs = torch.relu(self.mix(functional.adaptive_avg_pool2d(self.space(moved), 4).flatten(1)))
-        series = pairs.unflatten(0, (count, frames - 1)).transpose(1, 2)
+        series = pairs.reshape(count, frames - 1, -1).transpose(1, 2)
         series = series + torch.relu(self.time(series))
         return torch.cat([series.mean(dim=2), series.amax(dim=2)], dim=1)
 
@@ -202,7 +204,8 @@ class PersonCropDetector(ActionModel):
         small = crop(grey, square_windows(boxes, self.motion_margin), self.motion_px, "border")[:, 0]
         pictures = seen.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         features = self.appearance(pictures).unflatten(0, (len(rois), len(self.appearance_frames))).mean(dim=1)
-        return self.of_appearance(self.drop(features)) + self.of_motion(self.drop(self.motion(small)))
+        logits: Tensor = self.of_appearance(self.drop(features)) + self.of_motion(self.drop(self.motion(small)))
+        return logits
 
 
 def person_crops(
