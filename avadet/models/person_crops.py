@@ -117,7 +117,7 @@ class MotionStream(nn.Module):
         before, after = cells[:, :-1].flatten(0, 1), cells[:, 1:].flatten(0, 1)
         moved = self.flow(torch.cat([self._correlation(before, after), functional.relu(before)], dim=1))
         pairs = torch.relu(self.mix(functional.adaptive_avg_pool2d(self.space(moved), 4).flatten(1)))
-        series = pairs.reshape(count, frames - 1, -1).transpose(1, 2)
+        series = pairs.reshape(count, frames - 1, pairs.shape[1]).transpose(1, 2)
         series = series + torch.relu(self.time(series))
         return torch.cat([series.mean(dim=2), series.amax(dim=2)], dim=1)
 
