@@ -71,11 +71,11 @@ def test_there_is_a_recipe_for_every_data_set() -> None:
 
 @pytest.mark.parametrize("folder", ["ava", "jhmdb21"])
 def test_every_published_size_has_a_recipe(folder: str) -> None:
-    """Builders of any size have none of their own."""
+    """Builders of any size have none of their own; the bundled model of person crops is learnt by a tool."""
     trained = {yaml.safe_load(path.read_text())["model"]["family"] for path in CONFIGS.glob(f"{folder}/*.yaml")}
     sizes = {name for members in FAMILIES.values() for name, size in members.items() if size is not ANY}
     assert sizes <= set(zoo.BUILDERS)
-    assert sizes - trained == set()
+    assert sizes - trained == {"person_crops"}
 
 
 def test_its_model_and_optimizer_can_be_built(recipe: tuple[Path, Config]) -> None:
