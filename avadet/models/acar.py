@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avadet.errors import AvadetError
-from avadet.models.in_parts import in_parts
+from avadet.models.in_parts import in_parts, is_written
 
 ACTORS_AT_ONCE, QUERIES_AT_ONCE = 16, 64
 """Actors whose relations with all places, and who look at all others at all places, at a time."""
@@ -128,6 +128,13 @@ class ActorContextRelation(nn.Module):
         Returns:
             (R, D).
         """
+        if is_written():  # one more, whom nobody sees: onnxruntime divides by zero where there is no actor at all
+            actors, owner = functional.pad(actors, (0, 0, 0, 1)), functional.pad(owner, (0, 1), value=-1)
+            return self._relations(actors, maps, owner)[:-1]
+        return self._relations(actors, maps, owner)
+
+    def _relations(self, actors: Tensor, maps: Sequence[Tensor], owner: Tensor) -> Tensor:
+        """As `forward`; an actor without a clip, owner -1, is seen by no other."""
         relations = self.first_order(actors, maps, owner)
         together = owner[:, None] == owner[None]
         for layer in self.layers:

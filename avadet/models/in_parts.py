@@ -20,7 +20,11 @@ def in_parts(function: Callable[..., Tensor], at_once: int, is_training: bool, *
         is_training: whether the module that asks is in training mode.
         rows: tensors of N rows each; N may be 0.
     """
-    is_written = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
-    if is_training or is_written or torch.is_grad_enabled() or len(rows[0]) <= at_once:
+    if is_training or is_written() or torch.is_grad_enabled() or len(rows[0]) <= at_once:
         return function(*rows)
     return torch.cat([function(*part) for part in zip(*(torch.split(one, at_once) for one in rows))])
+
+
+def is_written() -> bool:
+    """Whether a graph of what runs now is being written."""
+    return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined, no-untyped-call]

@@ -25,8 +25,8 @@ from avadet.models.zoo import BUILDERS, LoadedModel
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-QUICK = ("slow_r50", "slowfast_r50", "tiny_actions", "mvitv2_s_16x4")
-"""One of each family by default; the others take ten seconds more."""
+QUICK = ("slow_r50", "slowfast", "tiny_actions", "tiny_two_views", "mvitv2_s_16x4")
+"""One of each family by default, `slowfast` with relations of actors; the others take ten seconds more."""
 
 
 TORCH_ONLY = ("two_streams_r50",)
