@@ -13,7 +13,7 @@ from torch import Tensor
 from avadet.models.devices import choose_device
 from avadet.models.efficientnet_lite import EfficientNetLite, load_imagenet
 from avadet.models.person_net import PersonNet, fuse_norms
-from avadet.models.person_weights import fill
+from avadet.models.person_weights import fill, load_person_net
 from avadet.models.weights import read_safetensors, save_model
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import dump_config
@@ -32,7 +32,7 @@ Report = Callable[[str], None]
 LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
-PRECISION = 0.9  # of the chosen threshold, on pictures of sources kept aside
+FALSE_A_PICTURE = 0.2  # false boxes that the chosen threshold may show on pictures of sources kept aside
 
 
 class PersonTrainer:
@@ -81,7 +81,7 @@ class PersonTrainer:
             if (step + 1) % knobs.save_every == 0:
                 self._save(step + 1)
         threshold = choose_threshold(self.average.model, config, self.validation)
-        report(f"threshold {threshold:.2f}: the lowest of precision {PRECISION} on sources kept aside")
+        report(f"threshold {threshold:.2f}: {FALSE_A_PICTURE} false boxes a picture at most, on sources kept aside")
         self._save(knobs.steps, threshold)
         return self.folder.model
 
@@ -151,7 +151,7 @@ class FrozenStart:
 
 
 def choose_threshold(net: PersonNet, config: PersonsConfig, validation: Mapping[str, FramePack]) -> float:
-    """The lowest threshold with a precision of at least `PRECISION` on frames kept aside.
+    """The lowest threshold with at most `FALSE_A_PICTURE` false boxes a picture on frames kept aside.
 
     `UNCHOSEN_THRESHOLD` if there are no such frames.
     """
@@ -161,7 +161,16 @@ def choose_threshold(net: PersonNet, config: PersonsConfig, validation: Mapping[
     detector = TinyPersons.from_net(net, config.long_side, SCORE_FLOOR, config.mirror)
     found = [detector(pack[i].image) for pack in packs for i in range(len(pack))]
     labels = [pack.people(i) for pack in packs for i in range(len(pack))]
-    return score_pictures(found, labels).threshold_for(PRECISION)
+    return score_pictures(found, labels).threshold_for(FALSE_A_PICTURE)
+
+
+def choose_again(config: PersonsConfig, weights: Path, validation: Mapping[str, FramePack]) -> float:
+    """Choose the threshold of trained weights anew, for the config's long side, and write both into their card."""
+    net, card = load_person_net(weights)
+    threshold = choose_threshold(net, config, validation)
+    card |= {"threshold": threshold, "long_side": config.long_side, "mirror": config.mirror}
+    save_model(weights, net, card, half=True)
+    return threshold
 
 
 def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str, object]:
