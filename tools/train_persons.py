@@ -18,6 +18,12 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument("--prepare", action="store_true", help="only make the packs of labelled frames, once")
     instead.add_argument("--resume", action="store_true", help="resume from the last checkpoint of run_dir")
     instead.add_argument(
+        "--threshold",
+        type=Path,
+        metavar="WEIGHTS",
+        help="only choose the threshold of a trained .safetensors file anew, and write it into its card",
+    )
+    instead.add_argument(
         "--score",
         nargs="?",
         const="bundled",
@@ -40,7 +46,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     from person_training.config import PersonsConfig
-    from person_training.loop import PersonTrainer
+    from person_training.loop import PersonTrainer, choose_again
     from person_training.packs import load_packs, prepare
     from person_training.report import report_scores
 
@@ -50,6 +56,8 @@ def _run(args: argparse.Namespace) -> None:
     config = read_schema(args.config, args.overrides, PersonsConfig)
     if args.score is not None:
         report_scores(config, None if args.score == "bundled" else args.score, print)
+    elif args.threshold is not None:
+        print(choose_again(config, args.threshold, load_packs(config.data).validation))
     elif args.prepare:
         prepare(config, _progress)
     else:

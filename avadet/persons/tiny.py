@@ -19,7 +19,7 @@ from avadet.types import PersonBoxes, UInt8Array
 BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled" / "tiny_persons.safetensors"
 GREY = 114
 CANDIDATES = 300
-NMS_IOU = 0.6
+NMS_IOU = 0.5
 
 
 class TinyPersons:

@@ -33,8 +33,9 @@ def test_right_false_and_missed_boxes_by_threshold() -> None:
     assert [score.precision[at[t]] for t in (0.1, 0.5, 0.7, 0.95)] == [0.5, 0.5, 1, 1]
     # by score right, false, right, false: precision 1 up to recall 0.5, then 2/3; 101 recalls, 51 of them up to 0.5
     assert score.ap_50 == pytest.approx((51 + 50 * 2 / 3) / 101)
-    assert score.threshold_for(0.9) == pytest.approx(0.61)
-    assert score.threshold_for(0.5) == pytest.approx(0.05)
+    assert score.threshold_for(0.4) == pytest.approx(0.61)
+    assert score.threshold_for(0.5) == pytest.approx(0.21)
+    assert score.threshold_for(1.0) == pytest.approx(0.05)
 
 
 def test_a_second_box_on_a_person_is_false() -> None:

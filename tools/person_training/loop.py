@@ -18,7 +18,7 @@ from avadet.models.devices import choose_device
 from avadet.models.efficientnet_lite import EfficientNetLite, load_imagenet
 from avadet.models.folding import fold_norms
 from avadet.models.person_net import PersonNet
-from avadet.models.person_weights import fill
+from avadet.models.person_weights import fill, load_person_net
 from avadet.models.weights import save_model
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import dump_config
@@ -38,7 +38,7 @@ LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
 WAYS_OUT = WaysOut("a smaller train.batch_size needs less", "train.workers")
-PRECISION = 0.9  # of the chosen threshold, on pictures of sources kept aside
+FALSE_A_PICTURE = 0.2  # false boxes that the chosen threshold may show on pictures of sources kept aside
 
 
 class PersonTrainer:
@@ -82,7 +82,7 @@ class PersonTrainer:
         with explained(WAYS_OUT):
             self._learn(self._begin(resume), report)
             threshold = choose_threshold(self.average.model, config, self.validation)
-            report(f"threshold {threshold:.2f}: the lowest of precision {PRECISION} on sources kept aside")
+            report(f"threshold {threshold:.2f}: {FALSE_A_PICTURE} false boxes a picture at most, on sources kept aside")
             self._save(config.train.steps, threshold)
         return self.folder.model
 
@@ -167,7 +167,7 @@ class FrozenStart:
 
 
 def choose_threshold(net: PersonNet, config: PersonsConfig, validation: Mapping[str, FramePack]) -> float:
-    """The lowest threshold with a precision of at least `PRECISION` on frames kept aside.
+    """The lowest threshold with at most `FALSE_A_PICTURE` false boxes a picture on frames kept aside.
 
     `UNCHOSEN_THRESHOLD` if there are no such frames.
     """
@@ -177,7 +177,16 @@ def choose_threshold(net: PersonNet, config: PersonsConfig, validation: Mapping[
     detector = TinyPersons.from_net(net, config.long_side, SCORE_FLOOR, config.mirror)
     found = [detector(pack[i].image) for pack in packs for i in range(len(pack))]
     labels = [pack.people(i) for pack in packs for i in range(len(pack))]
-    return score_pictures(found, labels).threshold_for(PRECISION)
+    return score_pictures(found, labels).threshold_for(FALSE_A_PICTURE)
+
+
+def choose_again(config: PersonsConfig, weights: Path, validation: Mapping[str, FramePack]) -> float:
+    """Choose the threshold of trained weights anew, for the config's long side, and write both into their card."""
+    net, card = load_person_net(weights)
+    threshold = choose_threshold(net, config, validation)
+    card |= {"threshold": threshold, "long_side": config.long_side, "mirror": config.mirror}
+    save_model(weights, net, card, half=True)
+    return threshold
 
 
 def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str, object]:

@@ -51,10 +51,10 @@ class PictureScore:
             f"{self.false[at]:.2f} false boxes a picture"
         )
 
-    def threshold_for(self, precision: float) -> float:
-        """The lowest of `THRESHOLDS` from which on precision is never less; the highest if there is none."""
-        enough = np.minimum.accumulate(self.precision[::-1])[::-1] >= precision
-        return float(THRESHOLDS[enough.argmax()]) if enough.any() else float(THRESHOLDS[-1])
+    def threshold_for(self, false_a_picture: float) -> float:
+        """The lowest of `THRESHOLDS` with at most so many false boxes a picture; the highest if there is none."""
+        few = self.false <= false_a_picture
+        return float(THRESHOLDS[few.argmax()]) if few.any() else float(THRESHOLDS[-1])
 
 
 def score_pictures(found: Sequence[PersonBoxes], labels: Labels) -> PictureScore:
