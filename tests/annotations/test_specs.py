@@ -111,7 +111,7 @@ def test_names_and_splits_that_are_not_there(tmp_path: Path) -> None:
         open_data_set(tmp_path / "mine.yaml")
     with pytest.raises(AvadetError, match="unknown data set 'ava'"):
         read_data_spec("ava")
-    with pytest.raises(AvadetError, match=r"data set ava_v2.2: say where it lies.*--root DIR"):
+    with pytest.raises(AvadetError, match=r"data set ava_v2.2: give the folder.*--root DIR"):
         open_data_set("ava_v2.2")
     with pytest.raises(AvadetError, match=r"unknown split of ava_v2\.2 'vall'; did you mean val"):
         open_data_set("ava_v2.2", tmp_path).split("vall")

@@ -110,7 +110,7 @@ ROW_BREAKS = {
     "boxes-empty": (box("0.5", "0.1", "0.5", "0.9"), "without width or height"),
     "boxes-no-number": (box("nan", "0.1", "0.5", "0.9"), "no finite number"),
     "class-unknown": (cell(6, "7"), "not in the label map; it has 1 to 3: is it the right one"),
-    "class-missing": (cell(6, "0"), "somebody without an action"),
+    "class-missing": (cell(6, "0"), "a person without an action"),
     "keyframes-negative": (cell(1, "-1"), "a time below 0"),
     "keyframes-outside": (cell(1, "3"), "outside those of the data set, from 0 s to 2 s"),
     "keyframes-off-grid": (cell(1, "0.5"), "one every 1 s"),
