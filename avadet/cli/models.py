@@ -312,7 +312,7 @@ def _with_parts(facts: dict[str, Any], found: Anatomy, side_px: int) -> tuple[ob
 
 def _gflops(gflops: float) -> str:
     """Billions of multiply-adds, small ones more exactly."""
-    return f"{gflops:.1f}" if gflops >= 10 else f"{gflops:.2f}"
+    return f"{gflops:.1f}" if gflops >= 1 else f"{gflops:.2f}"
 
 
 def _indented(parts: Sequence[Part], depth: int = 0) -> Iterator[Part]:

@@ -22,6 +22,6 @@ def open_input(source: str, **options: Any) -> InputContainer:
     Raises:
         FFmpegError, OSError, ValueError: as `av.open` raises them.
     """
-    av.logging.set_level(None)  # PyAV's default, which torchvision 0.19 changes: a thread that logs can hang `close`
+    av.logging.set_level(None)  # PyAV's default, old torchvision changes it: a thread that logs can hang `close`
     container: InputContainer = av.open(source, **_LENIENT, **options)
     return container
