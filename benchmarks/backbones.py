@@ -35,9 +35,9 @@ from avadet.config import Config
 from avadet.labels import read_label_map
 from avadet.memory import keep_freed_memory
 from avadet.models import zoo
-from avadet.models.anatomy import counted
-from avadet.models.detector import ActionDetector, ActionModel
-from avadet.models.fast import fast_model, has_bf16
+from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.engines.anatomy import counted
+from avadet.models.engines.fast import fast_model, has_bf16
 from avadet.training import setup
 from avadet.training.distributed import Processes
 from avadet.training.loop import train

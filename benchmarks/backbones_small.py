@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from avadet.models.mvit import pyramid
+from avadet.models.backbones.mvit import pyramid
 
 FRAMES = 8
 SIZE_HW = (80, 112)

@@ -30,9 +30,9 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.backends import prepare
-from avadet.models.export import sample_inputs
-from avadet.models.fast import processor_flags
+from avadet.models.engines.backends import prepare
+from avadet.models.engines.export import sample_inputs
+from avadet.models.engines.fast import processor_flags
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -22,7 +22,7 @@ def measure(keep: bool, steps: int, threads: int) -> dict[str, float]:
     import torch
 
     from avadet.memory import keep_freed_memory
-    from avadet.models.two_views import tiny_two_views
+    from avadet.models.detectors.two_views import tiny_two_views
 
     if keep and not keep_freed_memory():
         raise SystemExit("keep_freed_memory has no effect on this platform")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from avadet.models import zoo
-from avadet.models.person_weights import load_person_net
+from avadet.persons.person_weights import load_person_net
 from avadet.persons.tiny import BUNDLED, TinyPersons
 
 

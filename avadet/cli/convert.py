@@ -72,7 +72,7 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 def write(path: Path, loaded: LoadedModel, card: dict[str, Any], half: bool) -> None:
     """Write a model and its card, and say so."""
-    from avadet.models.weights import save_model
+    from avadet.models.checkpoints.weights import save_model
 
     save_model(path, loaded.model, card, half=half)
     parameters = sum(value.numel() for value in loaded.model.parameters()) / 1e6
@@ -87,7 +87,7 @@ def _labels(name: str, loaded: LoadedModel) -> dict[str, object]:
     """
     import dataclasses
 
-    from avadet.models.label_sources import read_labels
+    from avadet.models.checkpoints.label_sources import read_labels
 
     labels = read_labels(name)
     if len(labels) != len(loaded.labels):

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.model).suffix == ".onnx":
         raise AvadetError(f"{args.model} is an ONNX file already; give a name of avadet models or a checkpoint")
     from avadet.models import zoo
-    from avadet.models.export import export
+    from avadet.models.engines.export import export
 
     loaded = zoo.load(args.model)
     done = export(loaded, args.out, args.size, args.float)

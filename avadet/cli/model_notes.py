@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def known_actions(model: LoadedModel) -> str:
     """What a calibrated model can name, for it keeps silent about the rest; "" of other models."""
-    from avadet.models.cards import calibration_of
+    from avadet.models.zoo.cards import calibration_of
 
     calibration = calibration_of(model.card, model.labels)
     if calibration is None:

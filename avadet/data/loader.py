@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from avadet.data.dataset import ClipSample
-from avadet.models.lfb import BankWindow
+from avadet.models.heads.lfb import BankWindow
 from avadet.types import Float32Array, UInt8Array
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.inference.pipeline import Event, stream
-from avadet.models.detector import ActionDetector, ActionModel
-from avadet.models.lfb import FeatureBank
+from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.heads.lfb import FeatureBank
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import ActionDetections, Float32Array, PersonDetector

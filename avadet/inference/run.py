@@ -18,7 +18,7 @@ from avadet.inference.smoothing import WINDOW_S, Smoothing, smoothed
 from avadet.keyframes import tolerance_s
 from avadet.models import zoo
 from avadet.models.devices import choose_device
-from avadet.models.lfb import FeatureBank
+from avadet.models.heads.lfb import FeatureBank
 from avadet.models.zoo import LoadedModel
 from avadet.persons.load import TINY, default_interval_s, load_detector
 from avadet.persons.precomputed import PrecomputedBoxes

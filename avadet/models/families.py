@@ -27,17 +27,17 @@ ANY = None
 """In the place of a size: a builder of any size, which its arguments tell."""
 
 FAMILIES: dict[str, dict[str, Size | None]] = {
-    "tiny_actions": {"tiny_actions": Size(8, 2, 192)},
-    "person_crops": {"person_crops": Size(8, 4, 224)},
-    "two_views": {"tiny_two_views": Size(8, 2, 192)},
-    "slow": {
+    "detectors.tiny_actions": {"tiny_actions": Size(8, 2, 192)},
+    "detectors.person_crops": {"person_crops": Size(8, 4, 224)},
+    "detectors.two_views": {"tiny_two_views": Size(8, 2, 192)},
+    "backbones.slow": {
         "slow_r50": Size(4, 16, 256),
         "c2d_r50": Size(8, 8, 256),
         "i3d_r50": Size(8, 8, 256),
         "resnet3d": ANY,
     },
-    "slowfast": {"slowfast_r50": Size(32, 2, 256), "slowfast": ANY},
-    "frames": {
+    "backbones.slowfast": {"slowfast_r50": Size(32, 2, 256), "slowfast": ANY},
+    "backbones.frames": {
         "single_frame_r50": Size(1, 1, 224),
         "early_fusion_r50": Size(10, 1, 224),
         "late_fusion_r50": Size(16, 1, 224),
@@ -48,25 +48,25 @@ FAMILIES: dict[str, dict[str, Size | None]] = {
         "cell_lstm_r50": Size(30, 30, 224),
         "frame_resnet": ANY,
     },
-    "two_streams": {"two_streams_r50": Size(11, 1, 224)},
-    "convs3d.c3d": {"c3d": Size(16, 1, 112)},
-    "convs3d.r3d": {
+    "detectors.two_streams": {"two_streams_r50": Size(11, 1, 224)},
+    "backbones.c3d": {"c3d": Size(16, 1, 112)},
+    "backbones.r3d": {
         "r3d_18": Size(16, 2, 112),
         "mc3_18": Size(16, 2, 112),
         "r2plus1d_18": Size(16, 2, 112),
         "r2plus1d_34": Size(32, 1, 112),
         "video_resnet": ANY,
     },
-    "convs3d.r2plus1d": {"r2plus1d_r50": Size(16, 4, 224)},
-    "convs3d.csn": {
+    "backbones.r2plus1d": {"r2plus1d_r50": Size(16, 4, 224)},
+    "backbones.csn": {
         "ir_csn_50": Size(32, 2, 224),
         "ir_csn_101": Size(32, 2, 224),
         "ir_csn_152": Size(32, 2, 224),
         "ip_csn_152": Size(32, 2, 224),
         "csn": ANY,
     },
-    "convs3d.inception": {"i3d_inception": Size(64, 1, 224), "s3d": Size(64, 1, 224)},
-    "convs3d.x3d": {
+    "backbones.inception": {"i3d_inception": Size(64, 1, 224), "s3d": Size(64, 1, 224)},
+    "backbones.x3d": {
         "x3d_xs": Size(4, 12, 160),
         "x3d_s": Size(13, 6, 160),
         "x3d_m": Size(16, 5, 224),
@@ -74,20 +74,20 @@ FAMILIES: dict[str, dict[str, Size | None]] = {
         "x3d_xl": Size(16, 5, 312),
         "x3d": ANY,
     },
-    "mvit": {
+    "backbones.mvit": {
         "mvitv1_b_16x4": Size(16, 4, 224),
         "mvitv1_b_32x3": Size(32, 3, 224),
         "mvitv2_s_16x4": Size(16, 4, 224),
         "mvitv2_b_32x3": Size(32, 3, 224),
         "mvit": ANY,
     },
-    "swin3d": {
+    "backbones.swin3d": {
         "swin3d_t": Size(32, 2, 224),
         "swin3d_s": Size(32, 2, 224),
         "swin3d_b": Size(32, 2, 224),
         "swin3d": ANY,
     },
-    "vivit": {
+    "backbones.vivit": {
         "vivit_b_16x2": Size(32, 2, 224),
         "vivit_b_16x2_factorised_encoder": Size(32, 2, 224),
         "vivit_b_16x2_factorised_attention": Size(32, 2, 224),
@@ -96,34 +96,34 @@ FAMILIES: dict[str, dict[str, Size | None]] = {
         "vivit_l_16x2_factorised_encoder": Size(32, 2, 224),
         "vivit": ANY,
     },
-    "timesformer": {
+    "backbones.timesformer": {
         "timesformer_b": Size(8, 32, 224),
         "timesformer_b_hr": Size(16, 16, 448),
         "timesformer_b_l": Size(96, 4, 224),
         "timesformer": ANY,
     },
-    "videomae": {
+    "backbones.videomae": {
         "videomae_s": Size(16, 4, 224),
         "videomae_b": Size(16, 4, 224),
         "videomae_l": Size(16, 4, 224),
         "videomae_h": Size(16, 4, 224),
         "videomae": ANY,
     },
-    "hiera": {
+    "backbones.hiera": {
         "hiera_b": Size(16, 4, 224),
         "hiera_b_plus": Size(16, 4, 224),
         "hiera_l": Size(16, 4, 224),
         "hiera_h": Size(16, 4, 224),
         "hiera": ANY,
     },
-    "vjepa2": {
+    "backbones.vjepa2": {
         "vjepa2_l": Size(16, 8, 256),
         "vjepa2_h": Size(16, 8, 256),
         "vjepa2_g": Size(16, 8, 256),
         "vjepa2": ANY,
     },
-    "token_learner": {"token_learner_vit_b": Size(16, 4, 224), "token_learner_vit": ANY},
-    "mtv": {"mtv_b": Size(32, 2, 224), "mtv": ANY},
+    "backbones.token_learner": {"token_learner_vit_b": Size(16, 4, 224), "token_learner_vit": ANY},
+    "backbones.mtv": {"mtv_b": Size(32, 2, 224), "mtv": ANY},
 }
 """Module of `avadet.models` -> its builders, each with the clips of its published size."""
 

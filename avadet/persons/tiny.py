@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from avadet.models.folding import fold_norms
-from avadet.models.person_net import SIZE_MULTIPLE, PersonNet, RawPeople, mirrored_cells
-from avadet.models.person_weights import load_person_net
+from avadet.models.engines.folding import fold_norms
+from avadet.persons.person_net import SIZE_MULTIPLE, PersonNet, RawPeople, mirrored_cells
+from avadet.persons.person_weights import load_person_net
 from avadet.persons.tidy import tidy
 from avadet.types import PersonBoxes, UInt8Array
 

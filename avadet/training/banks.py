@@ -18,8 +18,8 @@ from avadet.data.batching import ClipLoader, KeyframeBatch
 from avadet.data.clips import ClipDataset
 from avadet.data.keyframes import Targets
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector, BoxFeatures
-from avadet.models.lfb import BankFile, BankWindow, FeatureBank, bank_window
+from avadet.models.detectors.two_stage import ActionDetector, BoxFeatures
+from avadet.models.heads.lfb import BankFile, BankWindow, FeatureBank, bank_window
 from avadet.models.zoo import LoadedModel
 from avadet.training.distributed import Processes
 from avadet.types import Float32Array, FrameKey, IntArray

@@ -24,7 +24,7 @@ from avadet.data.video_facts import within_files
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.keyframes import join_keyframes
-from avadet.models.detector import ActionModel
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer

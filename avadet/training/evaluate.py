@@ -20,8 +20,8 @@ from avadet.data.loader import gather_clips
 from avadet.errors import AvadetError, unknown_name
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
-from avadet.models.detector import ActionDetector, ActionModel, BoxFeatures
-from avadet.models.lfb import WINDOW_S, BankWindow, FeatureBank, bank_window
+from avadet.models.detectors.two_stage import ActionDetector, ActionModel, BoxFeatures
+from avadet.models.heads.lfb import WINDOW_S, BankWindow, FeatureBank, bank_window
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import (

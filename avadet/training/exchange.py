@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from avadet.models.detector import ActionModel
-from avadet.models.lfb import BankWindow
+from avadet.models.detectors.two_stage import ActionModel
+from avadet.models.heads.lfb import BankWindow
 from avadet.training.distributed import Processes
 from avadet.training.sharding import divide
 

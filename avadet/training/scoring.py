@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from avadet.annotations.jhmdb import JhmdbVideo
 from avadet.data.frame_store import FrameStore
-from avadet.models.detector import ActionModel
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer, frame_map, score_videos, summarise

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from avadet.config import Config
 from avadet.data.loader import ClipBatch
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionModel
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.training.distributed import Processes
 from avadet.training.exchange import Views, exchange
 from avadet.training.feed import Feed, Share

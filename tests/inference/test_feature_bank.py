@@ -19,10 +19,11 @@ from avadet.errors import AvadetError
 from avadet.inference.feature_bank import bank_of_video
 from avadet.inference.pipeline import Event, stream
 from avadet.inference.run import Setup
-from avadet.models import backends, zoo
-from avadet.models.export import sample_inputs
-from avadet.models.fast import fast_model
-from avadet.models.lfb import BankWindow, FeatureBank
+from avadet.models import zoo
+from avadet.models.engines import backends
+from avadet.models.engines.export import sample_inputs
+from avadet.models.engines.fast import fast_model
+from avadet.models.heads.lfb import BankWindow, FeatureBank
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import ActionDetections, Float32Array, Frame, PersonBoxes, UInt8Array

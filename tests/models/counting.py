@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avadet.models.anatomy import counted
-from avadet.models.detector import ActionDetector
+from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.engines.anatomy import counted
 
 Shape = tuple[int, ...]
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from avadet.config import ClipConfig, ModelConfig
 from avadet.errors import AvadetError
-from avadet.models.acar import ActorContextRelation, HighOrderRelation, one_scene
-from avadet.models.over_time import LstmHead
-from avadet.models.roi_head import RoIHead
+from avadet.models.heads.acar import ActorContextRelation, HighOrderRelation, one_scene
+from avadet.models.heads.over_time import LstmHead
+from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS, build
 from avadet.training.setup import model_arguments
 

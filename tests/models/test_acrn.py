@@ -11,9 +11,9 @@ from test_laws import CLASSES, SPEC
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv3d
 
-from avadet.models.acrn import ActorCentricRelation
-from avadet.models.folding import fold_norms
-from avadet.models.roi_head import RoIHead
+from avadet.models.engines.folding import fold_norms
+from avadet.models.heads.acrn import ActorCentricRelation
+from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import build
 
 HW = (48, 64)

@@ -22,7 +22,7 @@ from avadet.training.setup import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "adding-a-backbone.md").read_text(encoding="utf-8")
-FAMILY = "pulse"
+FAMILY = "backbones.pulse"
 
 
 def block(kind: str) -> str:

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avadet.models.anatomy import Anatomy, Part, anatomy, count_parameters, counted
-from avadet.models.detector import ActionDetector
+from avadet.models.backbones.mvit import V2, Attention, mvit, pyramid
+from avadet.models.backbones.slow import slow_r50
+from avadet.models.backbones.slowfast import slowfast_r50
+from avadet.models.backbones.vivit import vivit
+from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.detectors.two_views import tiny_two_views
+from avadet.models.engines.anatomy import Anatomy, Part, anatomy, count_parameters, counted
 from avadet.models.families import FAMILIES
-from avadet.models.mvit import V2, Attention, mvit, pyramid
-from avadet.models.roi_head import RoIHead
-from avadet.models.slow import slow_r50
-from avadet.models.slowfast import slowfast_r50
-from avadet.models.two_views import tiny_two_views
-from avadet.models.vivit import vivit
+from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS
 
 

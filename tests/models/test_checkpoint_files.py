@@ -18,7 +18,7 @@ from avadet.cli.main import main
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.checkpoints.run_folder import weights_in
-from avadet.models.weights import save_model
+from avadet.models.checkpoints.weights import save_model
 
 PAGE = b"\n<!DOCTYPE html><html><title>404</title></html>"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 238000000\n"

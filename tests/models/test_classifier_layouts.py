@@ -18,9 +18,9 @@ from torchvision.models.video.mvit import MViT as TorchvisionMViT
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from avadet.errors import AvadetError
-from avadet.models.layouts import recipe_of, recognise, translate
-from avadet.models.mvit import mvit, pyramid
-from avadet.models.weights import load_tensors, read_checkpoint
+from avadet.models.backbones.mvit import mvit, pyramid
+from avadet.models.checkpoints.formats import recipe_of, recognise, translate
+from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
 from avadet.models.zoo import BUILDERS
 
 with warnings.catch_warnings():

@@ -15,14 +15,14 @@ from torchvision.models.video import resnet as torchvision_resnet
 from torchvision.models.video import s3d as torchvision_s3d
 
 from avadet.errors import AvadetError
-from avadet.models.convs3d.c3d import C3d, c3d
-from avadet.models.convs3d.csn import ChannelSeparatedNet, ip_csn_152, ir_csn_50, ir_csn_101, ir_csn_152
-from avadet.models.convs3d.dilation import without_stride
-from avadet.models.convs3d.inception import InceptionNet, googlenet_trunk, i3d_inception, i3d_trunk, s3d, s3d_trunk
-from avadet.models.convs3d.r2plus1d import SplitBottleneckNet, r2plus1d_r50
-from avadet.models.convs3d.r3d import VideoResNet, mc3_18, middle_channels, r2plus1d_18, r2plus1d_34, r3d_18
-from avadet.models.convs3d.x3d import X3d, x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
-from avadet.models.detector import ActionDetector
+from avadet.models.backbones.c3d import C3d, c3d
+from avadet.models.backbones.csn import ChannelSeparatedNet, ip_csn_152, ir_csn_50, ir_csn_101, ir_csn_152
+from avadet.models.backbones.dilation import without_stride
+from avadet.models.backbones.inception import InceptionNet, googlenet_trunk, i3d_inception, i3d_trunk, s3d, s3d_trunk
+from avadet.models.backbones.r2plus1d import SplitBottleneckNet, r2plus1d_r50
+from avadet.models.backbones.r3d import VideoResNet, mc3_18, middle_channels, r2plus1d_18, r2plus1d_34, r3d_18
+from avadet.models.backbones.x3d import X3d, x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
+from avadet.models.detectors.two_stage import ActionDetector
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

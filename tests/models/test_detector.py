@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.roi_head import RoIHead
+from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.heads.roi_head import RoIHead
 
 
 class Through(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.efficientnet_lite import EfficientNetLite, load_imagenet
+from avadet.models.backbones.efficientnet_lite import EfficientNetLite, load_imagenet
 
 
 def published(trunk: EfficientNetLite) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avadet.models.folding import fold_norms
+from avadet.models.engines.folding import fold_norms
 
 
 def test_a_folded_norm_is_arithmetic() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
 from avadet.errors import AvadetError
-from avadet.models.frames import (
+from avadet.models.backbones.frames import (
     FrameResNet,
     cell_lstm_r50,
     conv_pooling_r50,

@@ -11,9 +11,19 @@ from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.hiera import Hiera, UnitAttention, hiera, hiera_b, hiera_b_plus, hiera_h, hiera_l, pooled, squares
-from avadet.models.layouts import HIERA, recognise, translate
+from avadet.models.backbones.hiera import (
+    Hiera,
+    UnitAttention,
+    hiera,
+    hiera_b,
+    hiera_b_plus,
+    hiera_h,
+    hiera_l,
+    pooled,
+    squares,
+)
+from avadet.models.checkpoints.formats import HIERA, recognise, translate
+from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL: dict[str, Any] = {"channels": 8, "heads": 1, "depths": (1, 2, 2, 1), "grid": (2, 16, 24)}
 

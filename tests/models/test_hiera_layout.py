@@ -12,9 +12,9 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.hiera import hiera, hiera_b, hiera_b_plus, hiera_h, hiera_l
-from avadet.models.hiera_layout import HIERA_NO_WEIGHT, hiera_arguments
-from avadet.models.layouts import HIERA, MVIT, recognise, translate
+from avadet.models.backbones.hiera import hiera, hiera_b, hiera_b_plus, hiera_h, hiera_l
+from avadet.models.checkpoints.formats import HIERA, MVIT, recognise, translate
+from avadet.models.checkpoints.formats.hiera import HIERA_NO_WEIGHT, hiera_arguments
 
 
 @pytest.mark.parametrize(

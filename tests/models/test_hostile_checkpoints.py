@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.weights import read_checkpoint
+from avadet.models.checkpoints.weights import read_checkpoint
 
 NAME = "s1.pathway0_stem.conv.weight"
 """One tensor's name, which makes a dictionary a state dict of PySlowFast."""

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.layouts import recipe_of, recognise, translate
-from avadet.models.weights import load_tensors, read_checkpoint
+from avadet.models.checkpoints.formats import recipe_of, recognise, translate
+from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
 from avadet.models.zoo import BUILDERS
 
 Shapes = dict[str, tuple[int, ...]]

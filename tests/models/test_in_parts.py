@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from avadet.models import acar, acrn, roi_head
-from avadet.models.detector import ActionModel
-from avadet.models.export import sample_inputs
-from avadet.models.in_parts import in_parts
-from avadet.models.slow import resnet3d
-from avadet.models.two_views import TwoViewDetector, tiny_two_views
+from avadet.models.backbones.slow import resnet3d
+from avadet.models.detectors.two_stage import ActionModel
+from avadet.models.detectors.two_views import TwoViewDetector, tiny_two_views
+from avadet.models.engines.export import sample_inputs
+from avadet.models.heads import acar, acrn, roi_head
+from avadet.models.heads.in_parts import in_parts
 
 SHALLOW: dict[str, Any] = {"width": 8, "depths": (1, 1, 1, 1)}
 

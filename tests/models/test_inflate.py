@@ -8,9 +8,9 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from avadet.errors import AvadetError
-from avadet.models.convs3d.inception import googlenet_trunk
-from avadet.models.convs3d.inflate import inflate_filters, inflated, load_inflated, resnet_name
-from avadet.models.slow import ResNet3d
+from avadet.models.backbones.inception import googlenet_trunk
+from avadet.models.backbones.inflate import inflate_filters, inflated, load_inflated, resnet_name
+from avadet.models.backbones.slow import ResNet3d
 
 I3D_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.acar import ActorContextRelation
-from avadet.models.detector import ActionDetector, ActionModel
-from avadet.models.layouts import AVADET, recognise
-from avadet.models.mvit import V2, pyramid
-from avadet.models.roi_head import RoIHead
+from avadet.models.backbones.mvit import V2, pyramid
+from avadet.models.checkpoints.formats import AVADET, recognise
+from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.heads.acar import ActorContextRelation
+from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS, build
 from avadet.types import ClipSpec
 

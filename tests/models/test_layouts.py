@@ -9,7 +9,9 @@ from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
 from avadet.errors import AvadetError
-from avadet.models.layouts import (
+from avadet.models.backbones.slow import i3d_r50, slow_r50
+from avadet.models.backbones.slowfast import slowfast
+from avadet.models.checkpoints.formats import (
     AVADET,
     CAFFE2,
     MMACTION,
@@ -21,9 +23,7 @@ from avadet.models.layouts import (
     recognise,
     translate,
 )
-from avadet.models.layouts.settings import name_settings
-from avadet.models.slow import i3d_r50, slow_r50
-from avadet.models.slowfast import slowfast
+from avadet.models.checkpoints.formats.settings import name_settings
 
 
 def named(*names: str) -> Tensors:

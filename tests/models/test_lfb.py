@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.export import export
-from avadet.models.lfb import BankAttention, BankReader, BankWindow, FeatureBank, bank_window, read_bank
-from avadet.models.over_time import ConsensusHead, LstmHead, window_of_frames
-from avadet.models.roi_head import RoIHead
-from avadet.models.weights import load_tensors
+from avadet.models.checkpoints.weights import load_tensors
+from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.engines.export import export
+from avadet.models.heads.lfb import BankAttention, BankReader, BankWindow, FeatureBank, bank_window, read_bank
+from avadet.models.heads.over_time import ConsensusHead, LstmHead, window_of_frames
+from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import build
 
 HW = (64, 64)

@@ -14,9 +14,9 @@ from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.layouts import has_background, mmaction_settings
-from avadet.models.nonlocal_block import NonLocal
-from avadet.models.weights import read_checkpoint
+from avadet.models.backbones.nonlocal_block import NonLocal
+from avadet.models.checkpoints.formats import has_background, mmaction_settings
+from avadet.models.checkpoints.weights import read_checkpoint
 
 ACRN = {"join": "conv1.conv", "join_norm": "conv1.bn", "conv": "conv2.conv", "conv_norm": "conv2.bn"}
 TO_MMACTION = (

@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from avadet.models import zoo
-from avadet.models.detector import ActionDetector
-from avadet.models.layouts import Tensors, recipe_of, recognise, translate
-from avadet.models.slowfast import slow_frames
-from avadet.models.weights import COUNTER, read_checkpoint
+from avadet.models.backbones.slowfast import slow_frames
+from avadet.models.checkpoints.formats import Tensors, recipe_of, recognise, translate
+from avadet.models.checkpoints.weights import COUNTER, read_checkpoint
+from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.zoo import LoadedModel, build
 
 pytestmark = pytest.mark.shared

@@ -11,8 +11,8 @@ from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.mtv import MTV, CrossViewAttention, View, mtv, mtv_b
-from avadet.models.vit_blocks import Block, attention
+from avadet.models.backbones.mtv import MTV, CrossViewAttention, View, mtv, mtv_b
+from avadet.models.backbones.vit_blocks import Block, attention
 
 VIEWS = (
     {"frames": 8, "channels": 8, "heads": 1},

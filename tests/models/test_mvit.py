@@ -16,10 +16,8 @@ from torch import Tensor
 from torchvision.models.video.mvit import MSBlockConfig, MultiscaleBlock
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.grid_positions import Grid, JointPositions, SeparatePositions
-from avadet.models.layouts import Layout
-from avadet.models.mvit import (
+from avadet.models.backbones.grid_positions import Grid, JointPositions, SeparatePositions
+from avadet.models.backbones.mvit import (
     V1,
     V2,
     Attention,
@@ -36,7 +34,9 @@ from avadet.models.mvit import (
     mvitv2_s_16x4,
     pyramid,
 )
-from avadet.models.mvit_layout import MVIT_MARKER, MVIT_RULES, join_qkv, mvit_arguments, mvit_clip
+from avadet.models.checkpoints.formats import Layout
+from avadet.models.checkpoints.formats.mvit import MVIT_MARKER, MVIT_RULES, join_qkv, mvit_arguments, mvit_clip
+from avadet.models.detectors.two_stage import ActionDetector
 
 FOREIGN = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES)
 PUBLISHED = [

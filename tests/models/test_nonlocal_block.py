@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from avadet.models.nonlocal_block import NonLocal, with_nonlocal_blocks
-from avadet.models.slow import ResNet3d
+from avadet.models.backbones.nonlocal_block import NonLocal, with_nonlocal_blocks
+from avadet.models.backbones.slow import ResNet3d
 
 
 def bare(softmax: bool, pool: tuple[int, int, int] = (1, 1, 1)) -> NonLocal:

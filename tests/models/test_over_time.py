@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.over_time import CellLstm, ConsensusHead, LstmHead, frame_by_frame
-from avadet.models.roi_head import RoIHead
+from avadet.models.heads.over_time import CellLstm, ConsensusHead, LstmHead, frame_by_frame
+from avadet.models.heads.roi_head import RoIHead
 
 HW = (32, 32)
 ROIS = torch.tensor([[1.0, 0, 0, 32, 32], [0, 0, 0, 16, 16]])

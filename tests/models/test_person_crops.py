@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.person_crops import MotionStream, crop, person_crops, square_windows
+from avadet.models.detectors.person_crops import MotionStream, crop, person_crops, square_windows
 
 
 def test_windows_are_squares_around_the_longer_side() -> None:

@@ -15,8 +15,8 @@ from person_training.loss import (
     varifocal,
 )
 
-from avadet.models.folding import fold_norms
-from avadet.models.person_net import PersonNet, RawPeople, boxes_from_sides, cells
+from avadet.models.engines.folding import fold_norms
+from avadet.persons.person_net import PersonNet, RawPeople, boxes_from_sides, cells
 
 
 def people(*boxes: tuple[float, float, float, float], doubtful: tuple[int, ...] = ()) -> Targets:

@@ -12,10 +12,10 @@ from torchvision.models import GoogLeNet, VisionTransformer
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from avadet.errors import AvadetError
-from avadet.models.layouts import PICTURES
-from avadet.models.picture_start import inception_name, start_from_pictures
-from avadet.models.two_streams import cross_modality
-from avadet.models.weights import Checkpoint, read_checkpoint
+from avadet.models.checkpoints.formats import PICTURES
+from avadet.models.checkpoints.picture_start import inception_name, start_from_pictures
+from avadet.models.checkpoints.weights import Checkpoint, read_checkpoint
+from avadet.models.detectors.two_streams import cross_modality
 from avadet.models.zoo import BUILDERS
 
 THIN = {"depths": (1, 1, 1, 1), "inner": 8}

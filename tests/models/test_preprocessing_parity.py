@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from avadet import boxes
-from avadet.models.slow import slow_r50
-from avadet.models.slowfast import slow_frames
+from avadet.models.backbones.slow import slow_r50
+from avadet.models.backbones.slowfast import slow_frames
 from avadet.types import ClipSpec
 from avadet.video.sample import clip_indices, resize_short
 

@@ -10,9 +10,9 @@ import torch
 from counting import gflops
 from torch import nn
 
-from avadet.models.detector import ActionDetector
-from avadet.models.slow import c2d_r50, i3d_r50, resnet3d, slow_r50
-from avadet.models.slowfast import slowfast_r50
+from avadet.models.backbones.slow import c2d_r50, i3d_r50, resnet3d, slow_r50
+from avadet.models.backbones.slowfast import slowfast_r50
+from avadet.models.detectors.two_stage import ActionDetector
 
 NONLOCAL_I3D = {
     "stem_kernel": 5,

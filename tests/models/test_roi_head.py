@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.folding import fold_norms
-from avadet.models.roi_head import RoIHead
+from avadet.models.engines.folding import fold_norms
+from avadet.models.heads.roi_head import RoIHead
 
 
 def head_that_shows_features(channels: int, **options: object) -> RoIHead:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.slow import ResNet3d, c2d_r50, i3d_r50, slow_r50
-from avadet.models.slowfast import Lateral, SlowFast, slow_frames, slowfast_r50
+from avadet.models.backbones.slow import ResNet3d, c2d_r50, i3d_r50, slow_r50
+from avadet.models.backbones.slowfast import Lateral, SlowFast, slow_frames, slowfast_r50
+from avadet.models.detectors.two_stage import ActionDetector
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_residual_blocks_start_as_identities() -> None:
 
 
 def test_importing_the_models_warns_of_nothing() -> None:
-    code = "import avadet.models.slowfast"
+    code = "import avadet.models.backbones.slowfast"
     done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""

@@ -13,8 +13,8 @@ from torchvision.models import get_model_weights
 from avadet.config import ClipConfig, ModelConfig
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.entry import Entry, start
-from avadet.models.mvit import mvitv1_b_16x4
+from avadet.models.backbones.mvit import mvitv1_b_16x4
+from avadet.models.zoo.entry import Entry, start
 from avadet.training.setup import build_model
 from avadet.types import ClipSpec
 

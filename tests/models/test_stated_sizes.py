@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from avadet.models.anatomy import anatomy
+from avadet.models.engines.anatomy import anatomy
 from avadet.models.families import FAMILIES, Size
 from avadet.models.zoo import BUILDERS
 

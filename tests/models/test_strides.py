@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.roi_head import RoIHead
-from avadet.models.strides import declared_strides, evident_stride, measured_strides
-from avadet.models.videomae import videomae
+from avadet.models.backbones.strides import declared_strides, evident_stride, measured_strides
+from avadet.models.backbones.videomae import videomae
+from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.heads.roi_head import RoIHead
 
 
 class Patches(nn.Module):

@@ -12,8 +12,8 @@ from torchvision.models import video
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.swin3d import Swin3d, swin3d, swin3d_b, swin3d_s, swin3d_t
+from avadet.models.backbones.swin3d import Swin3d, swin3d, swin3d_b, swin3d_s, swin3d_t
+from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
 

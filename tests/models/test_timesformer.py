@@ -11,8 +11,8 @@ from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.timesformer import TimeSformer, timesformer_b, timesformer_b_hr, timesformer_b_l
+from avadet.models.backbones.timesformer import TimeSformer, timesformer_b, timesformer_b_hr, timesformer_b_l
+from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL = {"channels": 16, "depth": 2, "heads": 2, "grid": (3, 2, 3)}
 BLOCK = 12 * 768**2 + 13 * 768

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.tiny_actions import ShiftedShuffleNet, TemporalShift
+from avadet.models.detectors.tiny_actions import ShiftedShuffleNet, TemporalShift
 
 
 def test_shift_by_hand() -> None:

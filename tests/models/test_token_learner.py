@@ -7,15 +7,15 @@ import torch
 from counting import sizes
 from torch import nn
 
-from avadet.models.token_learner import (
+from avadet.models.backbones.token_learner import (
     LearnedTokensBlock,
     TokenFuser,
     TokenLearner,
     TokenLearnerViT,
     token_learner_vit_b,
 )
-from avadet.models.videomae import videomae_b
-from avadet.models.vivit import JointViViT
+from avadet.models.backbones.videomae import videomae_b
+from avadet.models.backbones.vivit import JointViViT
 
 SMALL = {"channels": 16, "depth": 2, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (4, 2, 3)}
 

@@ -28,7 +28,7 @@ from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.checkpoints.inert import plain
 from avadet.models.checkpoints.torch_file import open_file
-from avadet.models.weights import read_checkpoint
+from avadet.models.checkpoints.weights import read_checkpoint
 
 State = dict[str, Any]
 CONFIG = "DATA:\n  NUM_FRAMES: 16\n  SAMPLING_RATE: 2\n"

@@ -12,8 +12,8 @@ from counting import parameters
 from torch import Tensor
 
 from avadet.errors import AvadetError
-from avadet.models.frames import FrameResNet
-from avadet.models.two_streams import (
+from avadet.models.backbones.frames import FrameResNet
+from avadet.models.detectors.two_streams import (
     FlowNet,
     TwoStreamDetector,
     cross_modality,

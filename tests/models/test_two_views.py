@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from avadet.models.two_views import actor_windows, cut_out, shaken, tiny_two_views
+from avadet.models.detectors.two_views import actor_windows, cut_out, shaken, tiny_two_views
 
 
 def test_window_by_hand() -> None:

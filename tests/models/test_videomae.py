@@ -11,8 +11,8 @@ import torch
 from counting import sizes
 from torch import nn
 
-from avadet.models.detector import ActionDetector
-from avadet.models.videomae import VideoMAE, sines_and_cosines, videomae_b, videomae_h, videomae_l, videomae_s
+from avadet.models.backbones.videomae import VideoMAE, sines_and_cosines, videomae_b, videomae_h, videomae_l, videomae_s
+from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL = {"channels": 16, "depth": 2, "heads": 2, "grid": (2, 2, 3)}
 

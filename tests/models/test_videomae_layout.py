@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from avadet.errors import AvadetError
-from avadet.models.layouts import Layout
-from avadet.models.videomae import videomae, videomae_b, videomae_h, videomae_l, videomae_s
-from avadet.models.videomae_layout import (
+from avadet.models.backbones.videomae import videomae, videomae_b, videomae_h, videomae_l, videomae_s
+from avadet.models.checkpoints.formats import Layout
+from avadet.models.checkpoints.formats.videomae import (
     MMACTION_VIT_MARKER,
     MMACTION_VIT_NO_WEIGHT,
     MMACTION_VIT_RULES,

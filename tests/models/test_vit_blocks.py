@@ -9,10 +9,19 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
 from avadet.errors import AvadetError
-from avadet.models.image_start import central_frame, image_vit_names, inflated, start_from_image
-from avadet.models.timesformer import TimeSformer
-from avadet.models.vit_blocks import Attention, Positions, Tubelets, as_map, attention, by_frame, drops, resized
-from avadet.models.vivit import FactorisedEncoder, FactorisedSelfAttentionBlock, FactorisedViViT, JointViViT
+from avadet.models.backbones.timesformer import TimeSformer
+from avadet.models.backbones.vit_blocks import (
+    Attention,
+    Positions,
+    Tubelets,
+    as_map,
+    attention,
+    by_frame,
+    drops,
+    resized,
+)
+from avadet.models.backbones.vivit import FactorisedEncoder, FactorisedSelfAttentionBlock, FactorisedViViT, JointViViT
+from avadet.models.checkpoints.image_start import central_frame, image_vit_names, inflated, start_from_image
 
 
 def test_tokens_of_a_clip_come_frame_by_frame_and_row_by_row() -> None:

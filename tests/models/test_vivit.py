@@ -11,8 +11,7 @@ from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.detector import ActionDetector
-from avadet.models.vivit import (
+from avadet.models.backbones.vivit import (
     FactorisedSelfAttentionBlock,
     JointViViT,
     SplitAttention,
@@ -24,6 +23,7 @@ from avadet.models.vivit import (
     vivit_l_16x2,
     vivit_l_16x2_factorised_encoder,
 )
+from avadet.models.detectors.two_stage import ActionDetector
 
 FORMS = ("joint", "factorised_encoder", "factorised_attention", "factorised_dot_product")
 SMALL = {"channels": 16, "depth": 2, "heads": 2, "grid": (4, 2, 3)}

@@ -15,12 +15,12 @@ from torch import nn
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.detector import ActionDetector
-from avadet.models.layouts import VJEPA2 as TRANSFORMERS
-from avadet.models.layouts import VJEPA2_AUTHORS, recognise, translate
-from avadet.models.vit_blocks import attention
-from avadet.models.vjepa2 import VJEPA2, rotary_angles, turned, vjepa2, vjepa2_g, vjepa2_h, vjepa2_l
-from avadet.models.weights import load_tensors, read_checkpoint
+from avadet.models.backbones.vit_blocks import attention
+from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, turned, vjepa2, vjepa2_g, vjepa2_h, vjepa2_l
+from avadet.models.checkpoints.formats import VJEPA2 as TRANSFORMERS
+from avadet.models.checkpoints.formats import VJEPA2_AUTHORS, recognise, translate
+from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
+from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL: dict[str, Any] = {"channels": 32, "depth": 2, "heads": 2}
 

@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from avadet.errors import AvadetError
-from avadet.models.layouts import recipe_of
-from avadet.models.slow import slow_r50
-from avadet.models.weights import load_tensors, read_checkpoint, save_model
+from avadet.models.backbones.slow import slow_r50
+from avadet.models.checkpoints.formats import recipe_of
+from avadet.models.checkpoints.weights import load_tensors, read_checkpoint, save_model
 from avadet.models.zoo import build
 
 SMALL = {"width": 4, "depths": (1, 1, 1, 1)}

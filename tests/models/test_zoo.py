@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.cards import clip_of, labels_of, make_card, read_card
-from avadet.models.entries import Entry
-from avadet.models.layouts import recipe_of, recognise, translate
-from avadet.models.weights import save_model
+from avadet.models.checkpoints.formats import recipe_of, recognise, translate
+from avadet.models.checkpoints.weights import save_model
+from avadet.models.zoo.cards import clip_of, labels_of, make_card, read_card
+from avadet.models.zoo.entries import Entry
 from avadet.types import ClipSpec
 
 SPEC = ClipSpec(num_frames=4, stride=2, fps=25.0, short_side=64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from avadet.models.person_net import PersonNet
 from avadet.persons.detectron2_zoo import Detectron2Detector
 from avadet.persons.onnx_graph import OnnxGraph, Port
 from avadet.persons.onnx_nanodet import OnnxNanodet
 from avadet.persons.onnx_rtdetr import OnnxRtdetr
 from avadet.persons.onnx_yolox import OnnxYolox
+from avadet.persons.person_net import PersonNet
 from avadet.persons.tiny import TinyPersons
 from avadet.persons.torchvision_detectors import ENTRIES, TorchvisionDetector
 from avadet.persons.transformers_detr import TransformersDetector

@@ -13,9 +13,9 @@ import torch
 from avadet import boxes
 from avadet.errors import AvadetError
 from avadet.figures.scene import random_scene
-from avadet.models.person_net import PersonNet, cells
-from avadet.models.person_weights import load_person_net
-from avadet.models.weights import save_model
+from avadet.models.checkpoints.weights import save_model
+from avadet.persons.person_net import PersonNet, cells
+from avadet.persons.person_weights import load_person_net
 from avadet.persons.tiny import BUNDLED, TinyPersons, both_ways, letterbox, one_way, strongest
 from avadet.types import PersonBoxes, UInt8Array
 

@@ -20,7 +20,7 @@ from train_persons import main
 
 from avadet.errors import AvadetError
 from avadet.files import resource_folder
-from avadet.models.person_net import PersonNet
+from avadet.persons.person_net import PersonNet
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import read_schema
 from avadet.types import PersonBoxes, UInt8Array

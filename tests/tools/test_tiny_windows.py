@@ -15,7 +15,7 @@ from tiny_actions.camera import background_motion, own_motion
 from tiny_actions.classes import pose_column
 from tiny_actions.persons import Person
 
-from avadet.models.person_crops import crop, square_windows
+from avadet.models.detectors.person_crops import crop, square_windows
 from avadet.types import PersonBoxes, UInt8Array
 
 

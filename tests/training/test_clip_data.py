@@ -14,7 +14,7 @@ from torch import Tensor
 from avadet.config import Config
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.detector import ActionModel
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
 from avadet.training.distributed import Processes
 from avadet.training.logs import RunFolder

@@ -14,8 +14,8 @@ from staged_squares import LABELS, SquareStore, video
 from avadet.annotations.ava import AvaTable, read_detections, read_ground_truth, write_detections
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
-from avadet.models.detector import ActionModel
-from avadet.models.tiny_actions import tiny_actions
+from avadet.models.detectors.tiny_actions import tiny_actions
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.evaluate import (
     ClipScorer,

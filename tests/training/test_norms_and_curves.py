@@ -14,7 +14,7 @@ from torch import nn
 
 from avadet.data.loader import ClipBatch
 from avadet.errors import AvadetError
-from avadet.models.tiny_actions import tiny_actions
+from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.training import setup
 from avadet.training.curves import panel, write_curves
 from avadet.training.distributed import Processes

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.mvit import mvitv2_s_16x4
-from avadet.models.tiny_actions import tiny_actions
+from avadet.models.backbones.mvit import mvitv2_s_16x4
+from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.training.optim import (
     WeightAverage,
     build_optimizer,

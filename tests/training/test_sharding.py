@@ -21,7 +21,7 @@ from avadet.config import Config, TrainConfig, decisive_values
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.checkpoints.torch_file import read_safetensors
-from avadet.models.detector import ActionModel
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import sharding
 from avadet.training.distributed import Processes
 from avadet.training.exchange import Views, exchange, with_exchange

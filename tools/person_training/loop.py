@@ -13,13 +13,13 @@ from torch import Tensor
 
 from avadet.failures import WaysOut, explained
 from avadet.files import check_target
+from avadet.models.backbones.efficientnet_lite import EfficientNetLite, load_imagenet
 from avadet.models.checkpoints.torch_file import read_safetensors
+from avadet.models.checkpoints.weights import save_model
 from avadet.models.devices import choose_device
-from avadet.models.efficientnet_lite import EfficientNetLite, load_imagenet
-from avadet.models.folding import fold_norms
-from avadet.models.person_net import PersonNet
-from avadet.models.person_weights import fill, load_person_net
-from avadet.models.weights import save_model
+from avadet.models.engines.folding import fold_norms
+from avadet.persons.person_net import PersonNet
+from avadet.persons.person_weights import fill, load_person_net
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import dump_config
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint

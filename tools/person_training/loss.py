@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avadet.models.person_net import RawPeople
+from avadet.persons.person_net import RawPeople
 
 CELLS_PER_PERSON = 10
 OVERLAP_POWER = 6.0

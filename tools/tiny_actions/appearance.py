@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avadet.models.efficientnet_lite import load_imagenet
-from avadet.models.person_crops import AppearanceStream
+from avadet.models.backbones.efficientnet_lite import load_imagenet
+from avadet.models.detectors.person_crops import AppearanceStream
 from avadet.types import Float32Array, Float64Array, UInt8Array
 from tiny_actions.augment import centre, head_and_shoulders, vary
 from tiny_actions.classes import FIRST_ACTION, NUM_ACTIONS, NUM_POSES, action_column, pose_column

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from avadet.files import whole_file
-from avadet.models.person_crops import square_windows
+from avadet.models.detectors.person_crops import square_windows
 from avadet.persons.load import load_detector
 from avadet.types import Float64Array, PersonDetector, UInt8Array
 from tiny_actions.labels import FOLDER, attach, read_labels
@@ -37,7 +37,7 @@ def square_around(box: Sequence[float], margin: float) -> Float64Array:
 
 
 def cut(image: UInt8Array, window: Float64Array, side_px: int, border: int = cv2.BORDER_CONSTANT) -> UInt8Array:
-    """Cut a window out of a picture, as `avadet.models.person_crops.crop` does but for how pixels are averaged.
+    """Cut a window out of a picture, as `detectors.person_crops.crop` does but for how pixels are averaged.
 
     Where the result is much smaller than the window, the picture is shrunk by areas first.
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 from avadet.models.checkpoints.torch_file import read_safetensors
-from avadet.models.weights import save_model
+from avadet.models.checkpoints.weights import save_model
 from avadet.training.checkpoint import load_checkpoint, save_checkpoint
 from avadet.training.logs import RunFolder
 from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, set_lr

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.person_crops import MotionStream
+from avadet.models.detectors.person_crops import MotionStream
 from avadet.training.logs import RunFolder
 from avadet.types import Float32Array, UInt8Array
 from tiny_actions.appearance import WHOLE, AppearanceNet, as_batch

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from avadet.errors import AvadetError
+from avadet.models.checkpoints.formats import mmaction_settings
 from avadet.models.checkpoints.inert import InertObject, plain
-from avadet.models.layouts import mmaction_settings
 
 SECTIONS = frozenset(("DATA", "MODEL", "DETECTION", "RESNET", "SLOWFAST", "MVIT", "NONLOCAL", "AVA"))
 """Sections of PySlowFast's configuration, by which one is known."""

@@ -1,0 +1,331 @@
+"""Nets of pictures on videos: which frames they see, and where in the net frames meet.
+
+- Single frame (the C2D of one picture), or all frames, each by itself.
+- Early, slow and late fusion (Karpathy et al., "Large-scale Video Classification with Convolutional Neural Networks",
+  CVPR 2014): frames meet at the pixels, by and by, or at the end.
+- Segments (Wang et al., "Temporal Segment Networks", ECCV 2016): a few frames from all over the clip, scored one by
+  one; a consensus of their logits.
+- Conv pooling and LSTM (Ng et al., "Beyond Short Snippets", CVPR 2015): see `over_time`.
+
+One ResNet serves all. Where frames meet, a window of them is laid channel upon channel and the next convolution made
+as much wider, which is a convolution over time. The papers' nets were AlexNet, Inception and GoogLeNet; the windows
+are theirs. Blocks and names are torchvision's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from avadet.errors import AvadetError
+from avadet.models.backbones.dilation import without_stride
+from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.heads.over_time import CellLstm, ConsensusHead, LstmHead
+from avadet.models.heads.roi_head import RoIHead
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Of ImageNet, as torchvision's ResNets were trained."""
+
+R50 = (3, 4, 6, 3)
+STAGES = ("conv1", "layer1", "layer2", "layer3", "layer4")
+PLACES = (*STAGES, "end")
+"""Before which part frames may meet; "end" is behind the last one."""
+
+Window = Sequence[int]
+"""(frames, stride): so many neighbouring frames meet, and the next so many start `stride` frames later."""
+
+
+class FrameResNet(nn.Module):
+    """A ResNet over chosen frames of a clip, which may meet on the way.
+
+    Attributes:
+        out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
+    """
+
+    def __init__(
+        self,
+        *,
+        depths: Sequence[int] = R50,
+        bottleneck: bool = True,
+        inner: int = 64,
+        frames: str | int = "all",
+        windows: Mapping[str, Window] | None = None,
+        fine: bool = True,
+    ) -> None:
+        """Build it with random weights, alike for all frames that meet.
+
+        Args:
+            depths: residual blocks of each stage.
+            bottleneck: whether they are bottlenecks (R50 and up) or basic blocks (R18, R34).
+            inner: channels inside the bottlenecks of the first stage, 64 in all published sizes.
+            frames: "all", "middle", "ends" (the first and the last), or a number of segments of equal length, of
+                each of which one frame is seen: the middle one, in training any.
+            windows: where frames meet: place (see `PLACES`) -> window.
+            fine: whether the last stage gives up its stride, for cells of 16 px instead of 32.
+        """
+        super().__init__()
+        if not isinstance(frames, int) and frames not in ("all", "middle", "ends"):
+            raise AvadetError(f"frames must be 'all', 'middle', 'ends' or a number of segments, got '{frames}'")
+        self.frames = frames
+        self.windows = {place: (int(window[0]), int(window[1])) for place, window in (windows or {}).items()}
+        if not set(self.windows) <= set(PLACES):
+            raise AvadetError(f"frames can meet before {', '.join(PLACES)}, got {', '.join(self.windows)}")
+        net = ResNet(Bottleneck if bottleneck else BasicBlock, list(depths), num_classes=1, width_per_group=inner)
+        self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+        channels = int(net.fc.in_features)
+        if fine:
+            without_stride(self.layer4)
+        for place, (extent, _) in self.windows.items():
+            self._widen(place, extent)
+        self.out_channels = (channels * self.windows.get("end", (1, 1))[0],)
+        self.strides = ((16, 16) if fine else (32, 32),)
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T', H / 16, W / 16), T' the frames that are left.
+
+        Raises:
+            AvadetError: if the clip is shorter than the segments or a window wants it.
+        """
+        x = self._chosen(clip)
+        for place in STAGES:
+            x = self._met(x, place)
+            pictures = self._stage(place, x.transpose(1, 2).flatten(0, 1))
+            x = pictures.view(clip.shape[0], -1, *pictures.shape[1:]).transpose(1, 2)
+        return [self._met(x, "end")]
+
+    def _stage(self, place: str, pictures: Tensor) -> Tensor:
+        """One part of the ResNet on pictures (N, C, H, W)."""
+        if place == "conv1":
+            pooled: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(pictures))))
+            return pooled
+        answer: Tensor = self.get_submodule(place)(pictures)
+        return answer
+
+    def _chosen(self, clip: Tensor) -> Tensor:
+        """The frames of the clip that are to be seen."""
+        length = clip.shape[2]
+        if self.frames == "all":
+            return clip
+        if self.frames == "middle":
+            return clip[:, :, length // 2 : length // 2 + 1]
+        if self.frames == "ends":
+            return torch.stack([clip[:, :, 0], clip[:, :, -1]], dim=2)
+        return clip[:, :, segment_frames(length, int(self.frames), self.training).to(clip.device)]
+
+    def _met(self, x: Tensor, place: str) -> Tensor:
+        """(B, C, T, H, W) -> (B, C * extent, T', H, W), frame upon frame, if this is a place where they meet."""
+        if place not in self.windows:
+            return x
+        extent, stride = self.windows[place]
+        length = int(x.shape[2])
+        if length < extent:
+            raise AvadetError(f"{extent} frames meet before {place}, but only {length} are left; give longer clips")
+        beyond = (length - extent) // stride * stride + 1
+        return torch.cat([x[:, :, first : first + beyond : stride] for first in range(extent)], dim=1)
+
+    def _widen(self, place: str, extent: int) -> None:
+        """Have the convolutions behind a place take `extent` frames at once, all with the weights they have for one."""
+        if place == "conv1":
+            self.conv1 = widened(self.conv1, extent)
+        elif place != "end":
+            block: Any = self.get_submodule(place)[0]  # type: ignore[index]
+            channels = block.conv1.in_channels
+            block.conv1 = widened(block.conv1, extent)
+            if block.downsample is None:
+                shortcut = nn.Conv2d(channels, channels, 1, bias=False)
+                nn.init.dirac_(shortcut.weight)
+                block.downsample = nn.Sequential(widened(shortcut, extent))
+            else:
+                block.downsample[0] = widened(block.downsample[0], extent)
+
+
+def segment_frames(num_frames: int, segments: int, randomly: bool) -> Tensor:
+    """One frame of each of `segments` equal parts of a clip, int64 (segments,): the middle one, or any.
+
+    Raises:
+        AvadetError: if there are fewer frames than segments.
+    """
+    if not 1 <= segments <= num_frames:
+        raise AvadetError(f"a clip of {num_frames} frames cannot be cut into {segments} segments")
+    length = num_frames / segments
+    inside = torch.rand(segments, dtype=torch.float64) if randomly else torch.full((segments,), 0.5).double()
+    return ((torch.arange(segments) + inside) * length).long().clamp(max=num_frames - 1)
+
+
+def widened(conv: nn.Conv2d, extent: int) -> nn.Conv2d:
+    """A convolution over `extent` frames, channel upon channel, that gives for equal ones what `conv` gives for one."""
+    wide = nn.Conv2d(
+        conv.in_channels * extent,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        conv.dilation,  # type: ignore[arg-type]
+        bias=False,
+    )
+    wide.weight = nn.Parameter(wide_filters(conv.weight.detach(), extent))
+    return wide
+
+
+def wide_filters(weight: Tensor, extent: int) -> Tensor:
+    """Filters (O, I, h, w) -> (O, extent * I, h, w), repeated and divided by `extent`."""
+    return weight.repeat(1, extent, 1, 1) / extent
+
+
+def load_pictures(net: FrameResNet, pictures: Mapping[str, Tensor]) -> list[str]:
+    """Fill a net, in place, from the state dict of torchvision's ResNet of its depth; its classifier stays away.
+
+    Returns:
+        names of the parameters of `net` for which a net of single frames has none.
+
+    Raises:
+        AvadetError: for a tensor without a partner, or one of another size.
+    """
+    filled: dict[str, Tensor] = {}
+    for name, tensor in net.state_dict().items():
+        if name not in pictures and name.endswith("downsample.0.weight"):
+            continue  # the shortcut of a basic block whose frames meet: there is none for a single frame
+        if name not in pictures:
+            raise AvadetError(f"no weights for {name} among those given")
+        weight = pictures[name]
+        if weight.ndim == 4 and tensor.shape[1] != weight.shape[1] and tensor.shape[1] % weight.shape[1] == 0:
+            weight = wide_filters(weight, tensor.shape[1] // weight.shape[1])
+        if weight.shape != tensor.shape:
+            raise AvadetError(f"{name} must be {tuple(tensor.shape)}, got {tuple(weight.shape)}")
+        filled[name] = weight
+    return list(net.load_state_dict(filled, strict=False).missing_keys)
+
+
+def frame_resnet(
+    num_classes: int,
+    *,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    head: dict[str, Any] | None = None,
+    **backbone: Any,
+) -> ActionDetector:
+    """An action model on a `FrameResNet` of any size.
+
+    Args:
+        num_classes: K, logits a box.
+        mean: of RGB on a 0-1 scale.
+        std: of RGB on a 0-1 scale.
+        head: arguments of `RoIHead`.
+        backbone: arguments of `FrameResNet`.
+    """
+    net = FrameResNet(**backbone)
+    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+
+
+def single_frame_r50(num_classes: int, **options: Any) -> ActionDetector:
+    """The middle frame alone: what can be known without time; 23.672 M parameters with 80 classes."""
+    return frame_resnet(num_classes, **{"frames": "middle", **options})
+
+
+def early_fusion_r50(num_classes: int, *, num_frames: int = 10, **options: Any) -> ActionDetector:
+    """All frames meet at the pixels, 10 of them in the paper.
+
+    Args:
+        num_classes: K, logits a box.
+        num_frames: T of every clip.
+        options: of `frame_resnet`.
+    """
+    return frame_resnet(num_classes, **{"windows": {"conv1": (num_frames, num_frames)}, **options})
+
+
+def late_fusion_r50(num_classes: int, **options: Any) -> ActionDetector:
+    """The first frame and the last, 15 apart in the paper (T = 16), pass one net; their maps meet at the end."""
+    return frame_resnet(num_classes, **{"frames": "ends", "windows": {"end": (2, 2)}, **options})
+
+
+def slow_fusion_r50(num_classes: int, **options: Any) -> ActionDetector:
+    """Frames meet by fours at the pixels, then twice by twos; 10 frames become 4, 2, 1 as in the paper."""
+    windows = {"conv1": (4, 2), "layer1": (2, 2), "layer2": (2, 2)}
+    return frame_resnet(num_classes, **{"windows": windows, **options})
+
+
+def conv_pooling_r50(num_classes: int, *, head: dict[str, Any] | None = None, **options: Any) -> ActionDetector:
+    """All frames one by one; the maximum of their maps over time.
+
+    Args:
+        num_classes: K, logits a box.
+        head: arguments of `RoIHead`.
+        options: of `frame_resnet`.
+    """
+    return frame_resnet(num_classes, head={"time_pool": "max", **(head or {})}, **options)
+
+
+def tsn_r50(
+    num_classes: int,
+    *,
+    segments: int = 3,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    head: dict[str, Any] | None = None,
+    **backbone: Any,
+) -> ActionDetector:
+    """TSN: a frame of each segment, a consensus of their logits; 23.672 M parameters with 80 classes.
+
+    Args:
+        num_classes: K, logits a box.
+        segments: 3 in the paper.
+        mean: of RGB on a 0-1 scale.
+        std: of RGB on a 0-1 scale.
+        head: arguments of `ConsensusHead`.
+        backbone: arguments of `FrameResNet`.
+    """
+    net = FrameResNet(frames=segments, **backbone)
+    return ActionDetector(net, ConsensusHead(net.out_channels, num_classes, **(head or {})), mean, std)
+
+
+def box_lstm_r50(
+    num_classes: int,
+    *,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    head: dict[str, Any] | None = None,
+    **backbone: Any,
+) -> ActionDetector:
+    """All frames one by one; an LSTM reads each box's features in their order.
+
+    Args:
+        num_classes: K, logits a box.
+        mean: of RGB on a 0-1 scale.
+        std: of RGB on a 0-1 scale.
+        head: arguments of `LstmHead`.
+        backbone: arguments of `FrameResNet`.
+    """
+    net = FrameResNet(**backbone)
+    return ActionDetector(net, LstmHead(net.out_channels, num_classes, **(head or {})), mean, std)
+
+
+def cell_lstm_r50(
+    num_classes: int,
+    *,
+    units: int = 512,
+    layers: int = 1,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    head: dict[str, Any] | None = None,
+    **backbone: Any,
+) -> ActionDetector:
+    """All frames one by one; an LSTM reads each cell of their maps in their order.
+
+    Args:
+        num_classes: K, logits a box.
+        units: size of the LSTM's state.
+        layers: LSTMs upon each other.
+        mean: of RGB on a 0-1 scale.
+        std: of RGB on a 0-1 scale.
+        head: arguments of `RoIHead`.
+        backbone: arguments of `FrameResNet`.
+    """
+    net = CellLstm(FrameResNet(**backbone), units, layers)
+    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)

@@ -1,0 +1,176 @@
+"""TokenLearner: a few learned tokens instead of all patches, and TokenFuser, which brings them back to all places.
+
+Ryoo et al., "TokenLearner: Adaptive Space-Time Tokenization for Videos", NeurIPS 2021, in its second version: weights
+of places come from a perceptron and a softmax. From the middle of a ViT on each block sees, instead of the hundreds of
+tokens of a frame, a few weighted means of them; what it made of these is fused back to every place and added to what
+was there. A detector needs the places, so the fuser cannot be left out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from avadet.models.backbones.vit_blocks import (
+    EPS,
+    Block,
+    Mlp,
+    Positions,
+    Tubelets,
+    as_map,
+    by_frame,
+    drops,
+    grid_of,
+    random_weights,
+    vit_detector,
+)
+from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
+
+
+class TokenLearner(nn.Module):
+    """Each learned token is a weighted mean of a frame's tokens; the weights depend on the tokens."""
+
+    def __init__(self, channels: int, tokens: int, hidden: int = 64) -> None:
+        """Make it for `tokens` learned tokens; the perceptron that weighs places has so many hidden units."""
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, EPS)
+        self.weigh = Mlp(channels, hidden, tokens)
+
+    def weights(self, frames: Tensor) -> Tensor:
+        """Tokens (..., N, C) -> what each counts in each learned token, (..., S, N); rows sum to 1."""
+        weights: Tensor = self.weigh(self.norm(frames)).transpose(-2, -1).softmax(dim=-1)
+        return weights
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Tokens (..., N, C) -> learned tokens (..., S, C)."""
+        return self.weights(frames) @ frames
+
+
+class TokenFuser(nn.Module):
+    """Learned tokens, mixed with one another, and given to each place as it wants them."""
+
+    def __init__(self, channels: int, tokens: int, hidden: int = 64) -> None:
+        """Make it for `tokens` learned tokens; it gives zeros at first.
+
+        Here the last norm starts at zero; the authors start the mixing at zero, which leaves the norm nothing to norm.
+        """
+        super().__init__()
+        self.norm_tokens = nn.LayerNorm(channels, EPS)
+        self.mix = nn.Linear(tokens, tokens)
+        self.norm_mixed = nn.LayerNorm(channels, EPS)
+        self.norm_places = nn.LayerNorm(channels, EPS)
+        self.want = Mlp(channels, hidden, tokens)
+        nn.init.zeros_(self.norm_mixed.weight)
+
+    def forward(self, tokens: Tensor, frames: Tensor) -> Tensor:
+        """Learned tokens (..., S, C) and the tokens (..., N, C) they came from -> what to add to these."""
+        mixed = self.norm_mixed(self.mix(self.norm_tokens(tokens).transpose(-2, -1)).transpose(-2, -1))
+        wanted = self.want(self.norm_places(frames)).sigmoid()
+        fused: Tensor = wanted @ mixed
+        return fused
+
+
+class LearnedTokensBlock(nn.Module):
+    """TokenLearner in each frame, a block over the learned tokens of all frames, TokenFuser; beside a shortcut."""
+
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float, tokens: int) -> None:
+        """Build it; `drop` is the share of samples that skip a branch in training."""
+        super().__init__()
+        self.learner = TokenLearner(channels, tokens)
+        self.block = Block(channels, heads, mlp_ratio, drop)
+        self.fuser = TokenFuser(channels, tokens)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Tokens (B, T, N, C) -> the same shape."""
+        learned = self.learner(frames)
+        seen = by_frame(self.block(learned.flatten(1, 2)), learned.shape[1])
+        fused: Tensor = self.fuser(seen, frames)
+        return frames + fused
+
+
+class TokenLearnerViT(nn.Module):
+    """Clip -> tubelets -> blocks, joint at first, then on learned tokens -> norm -> one map.
+
+    Clips of any size are welcome: positions are interpolated to the grid at hand.
+
+    Attributes:
+        out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 768,
+        depth: int = 12,
+        learn_after: int = 6,
+        tokens: int = 8,
+        heads: int = 12,
+        mlp_ratio: float = 4.0,
+        tubelet: Sequence[int] = (2, 16, 16),
+        grid: Sequence[int] = (8, 14, 14),
+        drop_path: float = 0.0,
+    ) -> None:
+        """Build it with random weights.
+
+        Args:
+            channels: of the tokens.
+            depth: blocks.
+            learn_after: blocks that see all tokens; those after them see learned ones.
+            tokens: learned tokens a frame (of tubelets).
+            heads: of attention; each has channels / heads channels.
+            mlp_ratio: hidden units of a block's perceptron, as a multiple of its inputs.
+            tubelet: frames, rows and columns (px) of a token.
+            grid: tokens (frames, rows, columns) of the clips it is trained on.
+            drop_path: share of samples that skip the last block in training; for earlier blocks less, down to 0.
+        """
+        super().__init__()
+        self.patches = Tubelets(channels, tubelet)
+        self.positions = Positions(channels, grid_of(grid))
+        rates = drops(depth, drop_path)
+        early = [Block(channels, heads, mlp_ratio, drop) for drop in rates[:learn_after]]
+        late = [LearnedTokensBlock(channels, heads, mlp_ratio, drop, tokens) for drop in rates[learn_after:]]
+        self.blocks = nn.ModuleList([*early, *late])
+        self.norm = nn.LayerNorm(channels, EPS)
+        self.out_channels = (channels,)
+        self.strides = (self.patches.cell_px,)
+        random_weights(self)
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 2, H / 16, W / 16), rounded down."""
+        tokens, grid = self.patches(clip)
+        tokens = tokens + self.positions(grid)
+        for block in self.blocks:
+            if isinstance(block, LearnedTokensBlock):
+                tokens = block(by_frame(tokens, grid[0])).flatten(1, 2)
+            else:
+                tokens = block(tokens)
+        return [as_map(self.norm(tokens), grid)]
+
+
+def token_learner_vit(
+    num_classes: int,
+    *,
+    mean: Sequence[float] = KINETICS_MEAN,
+    std: Sequence[float] = KINETICS_STD,
+    head: dict[str, Any] | None = None,
+    **backbone: Any,
+) -> ActionDetector:
+    """A ViT with TokenLearner of any size as an action model.
+
+    Args:
+        num_classes: K, logits a box.
+        mean: of RGB on a 0-1 scale.
+        std: of RGB on a 0-1 scale.
+        head: arguments of `RoIHead`; aligned, unless they say otherwise.
+        backbone: arguments of `TokenLearnerViT`.
+    """
+    net = TokenLearnerViT(**backbone)
+    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
+
+
+def token_learner_vit_b(num_classes: int, **options: Any) -> ActionDetector:
+    """ViT-B, 16 frames every 4 at 224 px, then 8 learned tokens: 88.136 M parameters with 80 classes, 95 GFLOPs."""
+    return token_learner_vit(num_classes, **options)

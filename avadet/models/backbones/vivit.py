@@ -1,0 +1,338 @@
+"""ViViT: vision transformers for video in four forms (Arnab et al., "ViViT: A Video Vision Transformer", ICCV 2021).
+
+All cut a clip into tubelets; they differ in which tokens attend to which, and so in cost:
+
+1. joint: all tokens attend to all.
+2. factorised encoder: one transformer within each frame, then a smaller one over the frames.
+3. factorised self-attention: each block attends within frames, then along time.
+4. factorised dot-product: in each block half of the heads attend within frames, the other half along time.
+
+Forms 3 and 4 have no class token, which would belong to no frame. A detector needs the tokens of all places, so the
+second form gives each cell of a frame what the transformer over frames found for that frame, added; the published
+model classifies the clip from that transformer's class token alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from avadet.errors import AvadetError
+from avadet.models.backbones.vit_blocks import (
+    EPS,
+    Attention,
+    Block,
+    Grid,
+    Mlp,
+    Positions,
+    Tubelets,
+    as_map,
+    attention,
+    blocks,
+    by_frame,
+    drops,
+    grid_of,
+    random_weights,
+    vit_detector,
+)
+from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
+
+TUBELET = (2, 16, 16)
+GRID = (16, 14, 14)
+"""Of 32 frames of 224 px."""
+
+
+class ViViT(nn.Module):
+    """Clip -> tubelets -> an encoder -> one map; the forms below differ in their encoder.
+
+    Clips of any size are welcome: positions are interpolated to the grid at hand.
+
+    Attributes:
+        out_channels: channels of its one map.
+        strides: (rows, columns) px of one of its cells.
+    """
+
+    def __init__(self, channels: int, tubelet: Sequence[int]) -> None:
+        """Build what all forms share.
+
+        Args:
+            channels: of the tokens.
+            tubelet: frames, rows and columns (px) of a token.
+        """
+        super().__init__()
+        self.patches = Tubelets(channels, tubelet)
+        self.out_channels = (channels,)
+        self.strides = (self.patches.cell_px,)
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 2, H / 16, W / 16), rounded down."""
+        tokens, grid = self.patches(clip)
+        return [as_map(self.encode(tokens, grid), grid)]
+
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape."""
+        raise NotImplementedError
+
+
+class JointViViT(ViViT):
+    """Form 1: all tokens and a class token attend to all."""
+
+    def __init__(
+        self,
+        *,
+        channels: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        mlp_ratio: float = 4.0,
+        tubelet: Sequence[int] = TUBELET,
+        grid: Sequence[int] = GRID,
+        drop_path: float = 0.0,
+        gelu: str = "none",
+    ) -> None:
+        """Build it with random weights; arguments as `vivit` says."""
+        super().__init__(channels, tubelet)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
+        self.positions = Positions(channels, grid_of(grid), cls_tokens=1)
+        self.blocks = blocks(depth, channels, heads, mlp_ratio, drop_path, gelu=gelu)
+        self.norm = nn.LayerNorm(channels, EPS)
+        random_weights(self)
+
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape; the class token takes part but is not returned."""
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions(grid)
+        for block in self.blocks:
+            tokens = block(tokens)
+        encoded: Tensor = self.norm(tokens)[:, 1:]
+        return encoded
+
+
+class FactorisedEncoder(ViViT):
+    """Form 2: a transformer within frames, whose class tokens are the input of a transformer over frames."""
+
+    def __init__(
+        self,
+        *,
+        channels: int = 768,
+        depth: int = 12,
+        temporal_depth: int = 4,
+        heads: int = 12,
+        mlp_ratio: float = 4.0,
+        tubelet: Sequence[int] = TUBELET,
+        grid: Sequence[int] = GRID,
+        drop_path: float = 0.0,
+        gelu: str = "none",
+    ) -> None:
+        """Build it with random weights; arguments as `vivit` says."""
+        super().__init__(channels, tubelet)
+        frames, rows, columns = grid
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
+        self.positions = Positions(channels, (1, rows, columns), cls_tokens=1)
+        self.blocks = blocks(depth, channels, heads, mlp_ratio, drop_path, gelu=gelu)
+        self.norm = nn.LayerNorm(channels, EPS)
+        self.temporal_cls_token = nn.Parameter(torch.zeros(1, 1, channels))
+        self.temporal_positions = Positions(channels, (frames, 1, 1), cls_tokens=1)
+        self.temporal_blocks = blocks(temporal_depth, channels, heads, mlp_ratio, drop_path, gelu=gelu)
+        self.temporal_norm = nn.LayerNorm(channels, EPS)
+        random_weights(self)
+
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape: what each is in its frame, plus what its frame is in time."""
+        frames = self.within_frames(by_frame(tokens, grid[0]), grid)
+        of_frames = self.over_frames(frames[:, :, 0])
+        return (frames[:, :, 1:] + of_frames[:, :, None]).flatten(1, 2)
+
+    def within_frames(self, frames: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, T, N, C) -> (B, T, 1 + N, C), each frame's class token first."""
+        cls = self.cls_token.expand(*frames.shape[:2], -1, -1)
+        frames = torch.cat([cls, frames], dim=2) + self.positions((1, *grid[1:]))
+        for block in self.blocks:
+            frames = block(frames)
+        normed: Tensor = self.norm(frames)
+        return normed
+
+    def over_frames(self, frames: Tensor) -> Tensor:
+        """One token a frame (B, T, C) -> the same shape; a class token takes part but is not returned."""
+        tokens = torch.cat([self.temporal_cls_token.expand(len(frames), -1, -1), frames], dim=1)
+        tokens = tokens + self.temporal_positions((frames.shape[1], 1, 1))
+        for block in self.temporal_blocks:
+            tokens = block(tokens)
+        normed: Tensor = self.temporal_norm(tokens)
+        return normed[:, 1:]
+
+
+class FactorisedViViT(ViViT):
+    """What forms 3 and 4 share: no class token, and blocks that know frames from places."""
+
+    def __init__(
+        self,
+        block: type[FactorisedSelfAttentionBlock] | type[FactorisedDotProductBlock],
+        *,
+        channels: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        mlp_ratio: float = 4.0,
+        tubelet: Sequence[int] = TUBELET,
+        grid: Sequence[int] = GRID,
+        drop_path: float = 0.0,
+    ) -> None:
+        """Build it of `block`s with random weights; the other arguments as `vivit` says."""
+        super().__init__(channels, tubelet)
+        self.positions = Positions(channels, grid_of(grid))
+        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
+        self.norm = nn.LayerNorm(channels, EPS)
+        random_weights(self)
+        for one in self.blocks:
+            if isinstance(one, FactorisedSelfAttentionBlock):
+                nn.init.zeros_(one.temporal_attn.proj.weight)
+
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape."""
+        frames = by_frame(tokens + self.positions(grid), grid[0])
+        for block in self.blocks:
+            frames = block(frames)
+        normed: Tensor = self.norm(frames)
+        return normed.flatten(1, 2)
+
+
+class FactorisedSelfAttentionBlock(Block):
+    """Attention within frames, attention along time, perceptron; each after a norm and beside a shortcut.
+
+    Attention along time gives zeros at first, so that the block is that of an image model.
+    """
+
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float) -> None:
+        """Build it; `drop` is the share of samples that skip a branch in training."""
+        super().__init__(channels, heads, mlp_ratio, drop)
+        self.temporal_norm = nn.LayerNorm(channels, EPS)
+        self.temporal_attn = Attention(channels, heads)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Tokens (B, T, N, C) -> the same shape."""
+        frames = frames + self.drop(self.attn(self.norm1(frames)))
+        along_time = self.temporal_attn(self.temporal_norm(frames).transpose(1, 2)).transpose(1, 2)
+        frames = frames + self.drop(along_time)
+        told: Tensor = frames + self.drop(self.mlp(self.norm2(frames)))
+        return told
+
+
+class FactorisedDotProductBlock(nn.Module):
+    """Attention within frames and along time at once, perceptron; each after a norm and beside a shortcut."""
+
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float) -> None:
+        """Build it; `drop` is the share of samples that skip a branch in training."""
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels, EPS)
+        self.attn = SplitAttention(channels, heads)
+        self.norm2 = nn.LayerNorm(channels, EPS)
+        self.mlp = Mlp(channels, round(channels * mlp_ratio))
+        self.drop = StochasticDepth(drop, "row")
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Tokens (B, T, N, C) -> the same shape."""
+        frames = frames + self.drop(self.attn(self.norm1(frames)))
+        told: Tensor = frames + self.drop(self.mlp(self.norm2(frames)))
+        return told
+
+
+class SplitAttention(Attention):
+    """Attention in which the first half of the heads sees a token's frame, the second half its place in all frames."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        """Build it.
+
+        Raises:
+            AvadetError: if the number of heads is odd.
+        """
+        if heads % 2:
+            raise AvadetError(f"heads of factorised dot-product attention are split in two, got {heads} of them")
+        super().__init__(channels, heads)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries, keys and values (B, T, N, C) -> values of the same shape, mixed."""
+        (q1, q2), (k1, k2), (v1, v2) = (part.chunk(2, dim=-1) for part in (q, k, v))
+        in_frame = attention(q1, k1, v1, self.heads // 2)
+        in_time = attention(q2.transpose(1, 2), k2.transpose(1, 2), v2.transpose(1, 2), self.heads // 2)
+        return torch.cat([in_frame, in_time.transpose(1, 2)], dim=-1)
+
+
+def _encoder(form: str, arguments: dict[str, Any]) -> ViViT:
+    """The backbone of a form."""
+    if form == "joint":
+        return JointViViT(**arguments)
+    if form == "factorised_encoder":
+        return FactorisedEncoder(**arguments)
+    if form == "factorised_attention":
+        return FactorisedViViT(FactorisedSelfAttentionBlock, **arguments)
+    if form == "factorised_dot_product":
+        return FactorisedViViT(FactorisedDotProductBlock, **arguments)
+    raise AvadetError(
+        "form of a ViViT must be one of joint, factorised_encoder, factorised_attention, factorised_dot_product, "
+        f"got '{form}'"
+    )
+
+
+def vivit(
+    num_classes: int,
+    *,
+    form: str = "joint",
+    mean: Sequence[float] = KINETICS_MEAN,
+    std: Sequence[float] = KINETICS_STD,
+    head: dict[str, Any] | None = None,
+    **backbone: Any,
+) -> ActionDetector:
+    """A ViViT of any form and size as an action model.
+
+    Args:
+        num_classes: K, logits a box.
+        form: "joint", "factorised_encoder", "factorised_attention" or "factorised_dot_product".
+        mean: of RGB on a 0-1 scale.
+        std: of RGB on a 0-1 scale.
+        head: arguments of `RoIHead`; aligned, unless they say otherwise.
+        backbone: `channels` of the tokens; `depth`, the number of blocks; `temporal_depth`, those over frames (the
+            factorised encoder only); `heads`; `mlp_ratio`, hidden units of a perceptron as a multiple of its inputs;
+            `tubelet`, (frames, rows, columns) px of a token; `grid`, (frames, rows, columns) of tokens of the clips it
+            is trained on; `drop_path`, the share of samples that skip the last block in training; `gelu` (forms 1 and
+            2), "none", or "tanh" for the approximation that the published weights were trained with.
+
+    Raises:
+        AvadetError: for an unknown form, or heads that do not divide channels.
+    """
+    net = _encoder(form, backbone)
+    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
+
+
+LARGE = {"channels": 1024, "depth": 24, "heads": 16}
+
+
+def vivit_b_16x2(num_classes: int, **options: Any) -> ActionDetector:
+    """ViViT-B/16x2, form 1, 32 frames at 224 px: 88.708 M parameters with 80 classes, 452 GFLOPs."""
+    return vivit(num_classes, **options)
+
+
+def vivit_b_16x2_factorised_encoder(num_classes: int, **options: Any) -> ActionDetector:
+    """ViViT-B/16x2, form 2, 32 frames at 224 px: 114.817 M parameters with 80 classes, 283 GFLOPs."""
+    return vivit(num_classes, **{"form": "factorised_encoder", **options})
+
+
+def vivit_b_16x2_factorised_attention(num_classes: int, **options: Any) -> ActionDetector:
+    """ViViT-B/16x2, form 3, 32 frames at 224 px: 117.073 M parameters with 80 classes, 371 GFLOPs."""
+    return vivit(num_classes, **{"form": "factorised_attention", **options})
+
+
+def vivit_b_16x2_factorised_dot_product(num_classes: int, **options: Any) -> ActionDetector:
+    """ViViT-B/16x2, form 4, 32 frames at 224 px: 88.706 M parameters with 80 classes, 276 GFLOPs."""
+    return vivit(num_classes, **{"form": "factorised_dot_product", **options})
+
+
+def vivit_l_16x2(num_classes: int, **options: Any) -> ActionDetector:
+    """ViViT-L/16x2, form 1, 32 frames at 224 px: 307.181 M parameters with 80 classes, 1436 GFLOPs."""
+    return vivit(num_classes, **{**LARGE, **options})
+
+
+def vivit_l_16x2_factorised_encoder(num_classes: int, **options: Any) -> ActionDetector:
+    """ViViT-L/16x2, form 2, 32 frames at 224 px: 354.575 M parameters with 80 classes, 988 GFLOPs."""
+    return vivit(num_classes, **{**LARGE, "form": "factorised_encoder", **options})

@@ -1,0 +1,1 @@
+"""What puts backbones and heads together: clips and boxes in, logits out."""

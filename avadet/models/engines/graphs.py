@@ -1,0 +1,241 @@
+"""Files that `export` wrote, run by onnxruntime or OpenVINO, and called as the model itself is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avadet.errors import AvadetError
+from avadet.models.detectors.two_stage import ActionModel
+from avadet.models.zoo.cards import REQUIRED, labels_of
+
+CARD_KEY = "avadet_card"
+VERSION_KEY = "avadet_version"
+AT_ONCE_KEY = "avadet_boxes_at_once"
+
+Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Clips (B, 3, T, H, W) and rois (R, 5) to logits (R, K), all numpy."""
+
+
+class Input(NamedTuple):
+    """What a graph takes as `clips`: the numpy type, and sizes (B, 3, T, H, W), None where any will do."""
+
+    dtype: np.dtype
+    shape: tuple[int | None, ...]
+
+
+class Facts(NamedTuple):
+    """What a graph's file says of itself.
+
+    Attributes:
+        card: the model's.
+        taken: what it takes as clips.
+        boxes_at_once: of how many boxes it is to be asked at once; None = any.
+    """
+
+    card: dict[str, Any]
+    taken: Input
+    boxes_at_once: int | None
+
+
+class GraphModel(ActionModel):
+    """An .onnx file that `export` wrote, run by somebody else's library.
+
+    Attributes:
+        card: the model's card.
+        input: what it takes as clips.
+    """
+
+    def __init__(self, path: Path, run: Run, facts: Facts) -> None:
+        """Wrap what runs the file."""
+        super().__init__()
+        self.path = path
+        self.card = card = facts.card
+        self.input = facts.taken
+        self.boxes_at_once = facts.boxes_at_once
+        self.num_classes = len(labels_of(card))
+        self._run = run
+
+    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
+        """Score every box of every clip; arguments, result and errors as `ActionDetector.forward`.
+
+        Raises:
+            AvadetError: if the file was written for other clips.
+        """
+        pictures, boxes = clips.cpu().numpy(), rois.float().cpu().numpy()
+        self._check(pictures, boxes)
+        if len(boxes) == 0:
+            return torch.zeros(0, self.num_classes)
+        if self.input.shape[0] == 1 and len(pictures) > 1:
+            return torch.from_numpy(self._one_by_one(pictures, boxes))
+        return self.run_all(pictures, boxes)
+
+    def run_all(self, pictures: np.ndarray, boxes: np.ndarray) -> Tensor:
+        """What the graph itself says, without boxes too; of many boxes some at a time, if it is a graph to want that.
+
+        Raises:
+            AvadetError: if the library that runs it fails.
+        """
+        most = self.boxes_at_once or max(1, len(boxes))
+        parts = [boxes[first : first + most] for first in range(0, max(1, len(boxes)), most)]
+        contiguous = np.ascontiguousarray(pictures)
+        try:
+            logits = [self._run(contiguous, np.ascontiguousarray(part)) for part in parts]
+        except Exception as error:  # onnxruntime and OpenVINO raise their own bare exceptions
+            raise AvadetError(
+                f"{self.path}: the graph fails on clips {pictures.shape} with {len(boxes)} boxes: {_reason(error)}; "
+                "run the model with --backend torch"
+            ) from error
+        return torch.from_numpy(np.concatenate(logits))
+
+    def _one_by_one(self, pictures: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """For graphs of a single clip."""
+        logits = np.zeros((len(boxes), self.num_classes), np.float32)
+        for index, picture in enumerate(pictures):
+            mine = boxes[:, 0] == index
+            if mine.any():
+                own = boxes[mine] * np.array([0, 1, 1, 1, 1], np.float32)
+                logits[mine] = self.run_all(picture[None], own).numpy()
+        return logits
+
+    def _check(self, pictures: np.ndarray, boxes: np.ndarray) -> None:
+        wanted = (None, *self.input.shape[1:])
+        fits = pictures.ndim == 5 and all(want in (None, got) for want, got in zip(wanted, pictures.shape))
+        if not fits or pictures.dtype != self.input.dtype:
+            sizes = ", ".join("any" if size is None else str(size) for size in wanted)
+            raise AvadetError(
+                f"{self.path} takes clips {self.input.dtype} ({sizes}), got {pictures.dtype} {pictures.shape}; "
+                "write another with avadet export, --size or --float"
+            )
+        if boxes.ndim != 2 or boxes.shape[1] != 5:
+            raise AvadetError(f"rois must be (R, 5) = batch index + xyxy px, got {boxes.shape}")
+        if len(boxes) and not (boxes[:, 0].min() >= 0 and boxes[:, 0].max() < len(pictures)):
+            first, last = int(boxes[:, 0].min()), int(boxes[:, 0].max())
+            raise AvadetError(f"batch indices of rois must lie in [0, {len(pictures)}), got {first} to {last}")
+
+
+class SizedGraphs(ActionModel):
+    """A graph for every picture size, made when pictures of that size first come."""
+
+    def __init__(
+        self,
+        make: Callable[[tuple[int, int]], GraphModel],
+        made: dict[tuple[int, int], GraphModel],
+        num_classes: int,
+    ) -> None:
+        """Make none yet; `make` takes (height, width) px, `made` has those that are there."""
+        super().__init__()
+        self.num_classes = num_classes
+        self._make = make
+        self._graphs = dict(made)
+
+    def at(self, size_hw: tuple[int, int]) -> GraphModel:
+        """The graph for pictures of (height, width) px."""
+        if size_hw not in self._graphs:
+            self._graphs[size_hw] = self._make(size_hw)
+        return self._graphs[size_hw]
+
+    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
+        """Clips and boxes to logits, as `GraphModel.forward`."""
+        logits: Tensor = self.at((clips.shape[3], clips.shape[4]))(clips, rois)
+        return logits
+
+
+def open_graph(path: Path, backend: str = "onnx", precision: str = "fp32", device: str = "cpu") -> GraphModel:
+    """Have a library run an .onnx file; errors as `read_graph`, `onnx_run` and `openvino_run`."""
+    facts = read_graph(path)
+    run = onnx_run(path, device) if backend == "onnx" else openvino_run(path, precision, device)
+    return GraphModel(path, run, facts)
+
+
+def read_graph(path: str | Path) -> Facts:
+    """What an .onnx file says of itself.
+
+    Raises:
+        AvadetError: if onnx is absent, or the file is missing, broken, or none that `export` wrote.
+    """
+    if not Path(path).is_file():
+        raise AvadetError(f"{path}: no such file")
+    try:
+        import onnx
+    except ImportError as error:
+        raise AvadetError(f'{path} needs onnx, which is not installed; pip install "avadet[onnx]"') from error
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's own
+        raise AvadetError(f"{path}: not a readable ONNX file") from error
+    facts = {entry.key: entry.value for entry in proto.metadata_props}
+    if CARD_KEY not in facts:
+        raise AvadetError(f"{path} has no model card in it; action models as ONNX are written by avadet export")
+    card: dict[str, Any] = json.loads(facts[CARD_KEY])
+    missing = [key for key in REQUIRED if key not in card]
+    if missing:
+        raise AvadetError(f"{path}: the model card in it lacks {', '.join(missing)}; write it anew with avadet export")
+    inputs = {port.name: port.type.tensor_type for port in proto.graph.input}
+    if set(inputs) != {"clips", "rois"}:
+        raise AvadetError(f"{path} takes {', '.join(inputs)}, not clips and rois; write it anew with avadet export")
+    clips = inputs["clips"]
+    shape = tuple(None if size.dim_param else size.dim_value for size in clips.shape.dim)
+    taken = Input(onnx.helper.tensor_dtype_to_np_dtype(clips.elem_type), shape)
+    return Facts(card, taken, int(facts[AT_ONCE_KEY]) if AT_ONCE_KEY in facts else None)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def onnx_run(path: Path, device: str = "cpu") -> Run:
+    """Have onnxruntime run a file, on as many threads as torch uses.
+
+    Raises:
+        AvadetError: if onnxruntime is absent, cannot read the file, or cannot use the device.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise AvadetError(f'{path} needs onnxruntime, which is not installed; pip install "avadet[onnx]"') from error
+    wants_cuda = device.startswith("cuda")
+    if wants_cuda and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise AvadetError("this onnxruntime has no CUDA; pip install onnxruntime-gpu, or use --device cpu")
+    index = int(device.partition(":")[2] or 0)
+    cuda: list[Any] = [("CUDAExecutionProvider", {"device_id": index})] if wants_cuda else []
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[*cuda, "CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own bare exceptions
+        raise AvadetError(f"{path}: onnxruntime cannot open it: {_reason(error)}") from error
+    return lambda clips, rois: np.asarray(session.run(None, {"clips": clips, "rois": rois})[0])
+
+
+def openvino_run(path: Path, precision: str = "fp32", device: str = "cpu") -> Run:
+    """Have OpenVINO run a file on the processor, on as many threads as torch uses.
+
+    Raises:
+        AvadetError: if OpenVINO is absent or cannot read the file, or another device is asked for.
+    """
+    if device != "cpu":
+        raise AvadetError(f"--backend openvino runs on the processor, got device {device}; use --device cpu")
+    try:
+        import openvino
+    except ImportError as error:
+        raise AvadetError('OpenVINO is not installed; pip install "avadet[openvino]"') from error
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    try:
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    except Exception as error:  # OpenVINO raises its own
+        raise AvadetError(f"{path}: OpenVINO cannot open it: {_reason(error)}") from error
+    # A request's outputs live in its own memory and would change with the next call.
+    return lambda clips, rois: np.array(compiled([clips, rois])[0])
