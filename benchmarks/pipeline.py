@@ -85,9 +85,9 @@ def walk(setup: Any, video: Path, overlap: bool, out: Path | None = None) -> Non
 def load(name: str) -> Any:
     """The model, ready to run; with random weights where its own are not at hand."""
     from avadet.models import zoo
+    from avadet.models.cards import clip_of, labels_of
     from avadet.models.checkpoints.weights import LoadReport
     from avadet.models.engines.backends import prepare
-    from avadet.models.zoo.cards import clip_of, labels_of
 
     if name not in {entry.name for entry in zoo.models()} or zoo.entry_of(name).is_here:
         return zoo.load(name, backend="torch")

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from avadet.models import zoo
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
-from avadet.models.zoo.cards import make_card
 from avadet.types import ClipSpec
 
 READER_SPEC = ClipSpec(num_frames=4, stride=2, fps=10.0, short_side=48, mean=(0.45,) * 3, std=(0.225,) * 3)

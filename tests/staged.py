@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from avadet.models import zoo
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.zoo import LoadedModel
-from avadet.models.zoo.cards import make_card
 from avadet.types import ClipSpec, Frame, LabelMap, PersonBoxes, UInt8Array, VideoInfo
 from avadet.video.read import Picture
 from avadet.video.timestamps import Gaps

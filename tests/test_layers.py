@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,36 @@ TORCH_FREE = {
     *("video", "annotations", "evaluation", "figures"),
 }
 NAMES_THAT_GATHER_EVERYTHING = {"utils", "util", "common", "helper", "helpers", "misc"}
+FLOOR = {
+    **dict.fromkeys(["cards", "devices", "download", "families", "sizes"], 0),
+    **{"backbones": 1, "heads": 2, "detectors": 3, "build": 4, "checkpoints": 5},
+    **dict.fromkeys(["loaded", "predict", "scores"], 6),
+    **{"engines": 7, "zoo": 8},
+}
+"""Floors of the models room; a module imports from its own floor and from those below."""
+
+UPWARD = {
+    *((f"backbones.{net}", "detectors.two_stage") for net in (
+        *("c3d", "csn", "frames", "hiera", "inception", "mtv", "mvit", "r2plus1d", "r3d", "slow", "slowfast"),
+        *("swin3d", "timesformer", "token_learner", "videomae", "vit_blocks", "vivit", "vjepa2", "x3d"),
+    )),
+    *((f"backbones.{net}", "heads.roi_head") for net in (
+        *("c3d", "csn", "frames", "inception", "mvit", "r2plus1d", "r3d", "slow", "slowfast", "vit_blocks", "x3d"),
+    )),
+    ("backbones.frames", "heads.over_time"),
+    ("checkpoints.formats.recipes", "zoo.acar_entries"),
+    ("checkpoints.label_sources", "zoo.entries"),
+}  # fmt: skip
+"""What still imports from a higher floor. Nothing is ever added: who mends one takes it off."""
+
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in SOURCES}
 
 
 def room_of(path: Path) -> str:
@@ -73,6 +103,89 @@ def test_a_module_imports_only_its_own_layer_and_below(path: Path) -> None:
 
 def test_every_module_lies_in_a_room_of_the_plan() -> None:
     assert {room_of(path) for path in SOURCES} <= LAYER.keys()
+
+
+def loads(module: str, source: str, modules: Collection[str]) -> set[str]:
+    """Which of `modules` a module's imports load, wherever they stand: with each, packages that it is in."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in modules else str(node.module) for name in inside]
+        else:
+            continue
+        for name in names:
+            packages = [name[:end] for end in range(len(name)) if name[end] == "."]
+            found.update({name, *(package for package in packages if not module.startswith(f"{package}."))})
+    return (found & set(modules)) - {module}
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """The largest sets of modules each of which leads to every other, none where no module leads back to itself."""
+    reached = {module: set(others) for module, others in graph.items()}
+    for middle in graph:
+        for module in graph:
+            if middle in reached[module]:
+                reached[module] |= reached[middle]
+    found: list[set[str]] = []
+    for module in graph:
+        circle = {other for other in reached[module] if module in reached.get(other, set())}
+        if circle and circle not in found:
+            found.append(circle)
+    return found
+
+
+def climbs(graph: Mapping[str, set[str]]) -> set[tuple[str, str]]:
+    """(importer, imported) in the models room, by short names, where the imported one lies on a higher floor."""
+    short = {name: name.removeprefix("avadet.models.") for name in graph if name.startswith("avadet.models.")}
+    pairs = [(short[module], short[other]) for module in short for other in graph[module] & short.keys()]
+    return {pair for pair in pairs if FLOOR[pair[1].split(".")[0]] > FLOOR[pair[0].split(".")[0]]}
+
+
+def is_marked(module: str, other: str) -> bool:
+    """Whether `UPWARD` has the import of a module from another, or from one that this other is a package of."""
+    return any(module == importer and f"{imported}.".startswith(f"{other}.") for importer, imported in UPWARD)
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    return {module: loads(module, path.read_text(), MODULES) for module, path in MODULES.items()}
+
+
+def test_a_circle_is_seen_wherever_its_imports_stand() -> None:
+    room = {
+        "a.b": "def late():\n    from a.c import x",
+        "a.c": "if TYPE_CHECKING:\n    import a.d.e",
+        "a.d": "from a import b",
+        "a.d.e": "from a.d import f",
+        "a.d.f": "",
+    }
+    found = {module: loads(module, source, room) for module, source in room.items()}
+    # a.c loads the package of a.d.e as well; a.d.e, which is inside, does not count as loading it anew.
+    assert found == {"a.b": {"a.c"}, "a.c": {"a.d", "a.d.e"}, "a.d": {"a.b"}, "a.d.e": {"a.d.f"}, "a.d.f": set()}
+    assert circles(found) == [{"a.b", "a.c", "a.d"}]
+    assert circles({**found, "a.d": set()}) == []
+
+
+def test_no_module_imports_itself_by_way_of_others(graph: dict[str, set[str]]) -> None:
+    short = {module: module.removeprefix("avadet.models.") for module in graph}
+    unmarked = {
+        module: {other for other in others if not is_marked(short[module], short[other])}
+        for module, others in graph.items()
+    }
+    assert circles(unmarked) == []
+
+
+def test_the_models_room_is_built_from_its_nets_upward(graph: dict[str, set[str]]) -> None:
+    found = climbs(graph)
+    assert {pair for pair in found if not is_marked(*pair)} == set(), "imports from a higher floor"
+    assert UPWARD - found == set(), "mended: take these off UPWARD"
+
+
+def test_every_module_of_the_models_room_has_a_floor() -> None:
+    assert {module.split(".")[2] for module in MODULES if module.startswith("avadet.models.")} <= FLOOR.keys()
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if room_of(p) in TORCH_FREE], ids=lambda p: p.stem)

@@ -11,7 +11,7 @@ from avadet.errors import AvadetError
 from avadet.files import check_target
 
 if TYPE_CHECKING:
-    from avadet.models.zoo import LoadedModel
+    from avadet.models.loaded import LoadedModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

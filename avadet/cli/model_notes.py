@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avadet.models.zoo import LoadedModel
+    from avadet.models.loaded import LoadedModel
 
 
 def known_actions(model: LoadedModel) -> str:
     """What a calibrated model can name, for it keeps silent about the rest; "" of other models."""
-    from avadet.models.zoo.cards import calibration_of
+    from avadet.models.cards import calibration_of
 
     calibration = calibration_of(model.card, model.labels)
     if calibration is None:

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
 def _list() -> tuple[object, list[str]]:
     """All models that load by name: as JSON has them, and as lines of text."""
     from avadet.models import zoo
+    from avadet.models.download import cache_folder
     from avadet.models.families import FAMILIES, family_of
-    from avadet.models.zoo.download import cache_folder
 
     facts = [describe(entry) for entry in zoo.models()]
     starts = [one for one in facts if one["use"] == "start"]
@@ -122,7 +122,7 @@ def _percent(value: float | None) -> float | str:
 
 def _classes(card: dict[str, Any], is_start: bool = False) -> dict[str, Any]:
     """How many classes a model tells apart, and which; nothing of weights that only start a training."""
-    from avadet.models.zoo.cards import labels_of
+    from avadet.models.cards import labels_of
 
     names = [] if is_start else list(labels_of(card).names)
     return {"classes": len(names) or "", "class names": names or "", "measured": card.get("measured", "")}
@@ -226,8 +226,8 @@ def _one_model(name: str) -> tuple[object, list[str]]:
 
 def _one_entry(entry: Entry) -> tuple[object, list[str]]:
     """A model of the list in full."""
+    from avadet.models.cards import labels_of
     from avadet.models.zoo import card_of
-    from avadet.models.zoo.cards import labels_of
 
     card = card_of(entry)
     clip = card["clip"]
@@ -239,9 +239,9 @@ def _one_entry(entry: Entry) -> tuple[object, list[str]]:
 
 def _one_file(path: Path) -> tuple[object, list[str]]:
     """A model of a file in full, as its card describes it, or its tensors do."""
+    from avadet.models.cards import bank_of, clip_of, labels_of
     from avadet.models.engines.anatomy import anatomy
     from avadet.models.zoo import build, card_of_path
-    from avadet.models.zoo.cards import bank_of, clip_of, labels_of
 
     if not path.exists():
         raise AvadetError(f"{path}: no such file")
@@ -270,7 +270,7 @@ def _one_file(path: Path) -> tuple[object, list[str]]:
 
 def _bank_line(weights: Path, window_s: float) -> str:
     """The model that fills a model's feature banks, and how much of a bank a clip sees."""
-    from avadet.models.zoo.cards import read_card
+    from avadet.models.cards import read_card
 
     made_by = read_card(weights.with_suffix(".json"))
     return f"{window_s:g} s of features of {weights.name} ({made_by['name']}, {made_by['architecture']})"

@@ -177,8 +177,8 @@ def _shown(value: Any) -> Any:
 
 def _model(name: str) -> str:
     """A model as JSON has it: its name, or its file with those beside it that have a say, its card and its bank's."""
+    from avadet.models.cards import bank_of, read_card
     from avadet.models.zoo import file_of
-    from avadet.models.zoo.cards import bank_of, read_card
 
     path = file_of(name)
     if path.suffix != ".safetensors" or not path.is_file():

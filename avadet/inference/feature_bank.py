@@ -16,7 +16,7 @@ from avadet.errors import AvadetError
 from avadet.inference.pipeline import Event, stream
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.heads.lfb import FeatureBank
-from avadet.models.zoo import LoadedModel
+from avadet.models.loaded import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import ActionDetections, Float32Array, PersonDetector
 from avadet.video.read import VideoReader

@@ -27,7 +27,7 @@ from avadet import boxes
 from avadet.errors import AvadetError
 from avadet.inference.schedule import Gap, Moments, Schedule, Seen, Steps, keyframe_steps, look_ahead
 from avadet.models.heads.lfb import BankWindow, FeatureBank, bank_window
-from avadet.models.zoo import LoadedModel
+from avadet.models.loaded import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tiny import TinyPersons
 from avadet.types import (

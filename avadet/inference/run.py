@@ -19,7 +19,7 @@ from avadet.keyframes import tolerance_s
 from avadet.models import zoo
 from avadet.models.devices import choose_device
 from avadet.models.heads.lfb import FeatureBank
-from avadet.models.zoo import LoadedModel
+from avadet.models.loaded import LoadedModel
 from avadet.persons.load import TINY, default_interval_s, load_detector
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tracking import PersonTracker

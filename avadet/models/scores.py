@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avadet.models.zoo.cards import Calibration, ScoreRule, check_poses
+from avadet.models.cards import Calibration, ScoreRule, check_poses
 from avadet.types import POSE, LabelMap
 
 

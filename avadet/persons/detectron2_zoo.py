@@ -24,7 +24,7 @@ import torch
 import yaml
 
 from avadet.errors import AvadetError, unknown_name
-from avadet.models.zoo.download import cache_folder, download
+from avadet.models.download import cache_folder, download
 from avadet.persons.tidy import tidy
 from avadet.plain_pickle import read_plain_pickle
 from avadet.types import PersonBoxes, UInt8Array

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from avadet.errors import AvadetError
+from avadet.models.cards import read_card
 from avadet.models.checkpoints.torch_file import read_safetensors
 from avadet.models.checkpoints.weights import load_tensors
-from avadet.models.zoo.cards import read_card
 from avadet.persons.person_net import PersonNet
 
 REQUIRED = ("format", "architecture", "arguments", "threshold", "long_side")

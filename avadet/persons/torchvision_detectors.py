@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.models import detection
 
 from avadet.errors import AvadetError, unknown_name
-from avadet.models.zoo.download import cache_folder, download
+from avadet.models.download import cache_folder, download
 from avadet.persons.tidy import tidy
 from avadet.types import PersonBoxes, UInt8Array
 

@@ -20,7 +20,7 @@ from avadet.data.keyframes import Targets
 from avadet.errors import AvadetError
 from avadet.models.detectors.two_stage import ActionDetector, BoxFeatures
 from avadet.models.heads.lfb import BankFile, BankWindow, FeatureBank, bank_window
-from avadet.models.zoo import LoadedModel
+from avadet.models.loaded import LoadedModel
 from avadet.training.distributed import Processes
 from avadet.types import Float32Array, FrameKey, IntArray
 

@@ -22,7 +22,7 @@ from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel, BoxFeatures
 from avadet.models.heads.lfb import WINDOW_S, BankWindow, FeatureBank, bank_window
-from avadet.models.zoo import LoadedModel
+from avadet.models.loaded import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import (
     ActionDetections,

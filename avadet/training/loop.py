@@ -17,9 +17,9 @@ from avadet.config import Config, decisive_values, portable_values
 from avadet.errors import AvadetError
 from avadet.failures import WaysOut, explained
 from avadet.files import check_target
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.devices import choose_device
-from avadet.models.zoo.cards import make_card
 from avadet.schema import dump_config
 from avadet.training import setup
 from avadet.training.banks import BankMaker

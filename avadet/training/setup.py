@@ -21,6 +21,7 @@ from avadet.errors import AvadetError, unknown_name
 from avadet.labels import evaluated_part, read_label_map
 from avadet.models import zoo
 from avadet.models.backbones.shufflenet import load_imagenet_start
+from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.checkpoints.formats import ACAR, AVADET, PICTURES, SHUFFLENET
 from avadet.models.checkpoints.formats.recipes import AVA_EVALUATED
 from avadet.models.checkpoints.label_sources import read_labels
@@ -29,7 +30,6 @@ from avadet.models.checkpoints.weights import Checkpoint, carry_classes, load_te
 from avadet.models.detectors.tiny_actions import ShiftedShuffleNet
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.scores import pose_classes, to_scores
-from avadet.models.zoo.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.banks import BankMaker
 from avadet.training.clip_data import ClipData, read_clip_data

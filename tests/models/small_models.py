@@ -6,11 +6,11 @@ import torch
 from test_laws import CLASSES, SMALL, SPEC
 from torch import nn
 
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import LoadReport
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import LoadedModel, build, numbered_labels
-from avadet.models.zoo.cards import make_card
 
 __all__ = ["CLASSES", "SPEC", "small_model"]
 

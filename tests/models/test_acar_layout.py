@@ -14,11 +14,11 @@ from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.cards import clip_of, labels_of, make_card
 from avadet.models.checkpoints.formats import ACAR, Recipe, Tensors, recipe_of
 from avadet.models.checkpoints.weights import LoadReport, load_tensors, read_checkpoint
 from avadet.models.engines.export import export
 from avadet.models.zoo import LoadedModel, build, entry_of, load
-from avadet.models.zoo.cards import clip_of, labels_of, make_card
 from avadet.types import ClipSpec
 
 SPEC = ClipSpec(32, 2, 30.0, 256, (0.45,) * 3, (0.225,) * 3)

@@ -15,13 +15,13 @@ from small_models import SPEC, small_model
 from avadet.cli import arguments
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.engines import backends
 from avadet.models.engines.backends import prepare, weights_digest
 from avadet.models.engines.export import default_size_hw, export, sample_inputs, says_one_size
 from avadet.models.engines.graphs import SizedGraphs
 from avadet.models.zoo import BUILDERS, LoadedModel
-from avadet.models.zoo.cards import make_card
 
 QUICK = ("slow_r50", "tiny_two_views")
 

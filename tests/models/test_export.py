@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.cards import clip_of, labels_of
 from avadet.models.detectors.tiny_actions import TemporalShift
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.export import _PaddedShift, default_size_hw, export, sample_inputs, says_one_size, traceable
 from avadet.models.engines.graphs import GraphModel, open_graph, read_graph
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS, LoadedModel
-from avadet.models.zoo.cards import clip_of, labels_of
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")

@@ -15,11 +15,11 @@ from avadet.errors import AvadetError
 from avadet.inference.pipeline import score_clips
 from avadet.labels import read_label_map
 from avadet.models import zoo
+from avadet.models.cards import calibration_of, scores_of
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.engines.export import export, sample_inputs
 from avadet.models.scores import pose_classes, to_scores
 from avadet.models.zoo import LoadedModel
-from avadet.models.zoo.cards import calibration_of, scores_of
 from avadet.training.evaluate import ClipScorer
 from avadet.types import Clip, LabelMap, PersonBoxes
 

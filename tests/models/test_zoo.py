@@ -22,9 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.cards import clip_of, labels_of, make_card, read_card, scores_of
 from avadet.models.checkpoints.formats import recipe_of, recognise, translate
 from avadet.models.checkpoints.weights import save_model
-from avadet.models.zoo.cards import clip_of, labels_of, make_card, read_card
 from avadet.models.zoo.entries import Entry
 from avadet.types import ClipSpec
 
@@ -277,7 +277,7 @@ def test_a_page_is_left_to_a_browser(cache: Path) -> None:
         )
     labels = labels_of(dict(entry.card))
     assert len(labels) == 60 and labels.groups[:13] == ("pose",) * 13
-    assert zoo.scores_of(dict(entry.card), labels) == "pose_softmax"
+    assert scores_of(dict(entry.card), labels) == "pose_softmax"
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from avadet.data.clips import ClipDataset
 from avadet.data.keyframes import Targets, training_targets
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.heads.lfb import BankFile, FeatureBank, bank_window, read_bank
-from avadet.models.zoo.cards import make_card
 from avadet.training import setup
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes

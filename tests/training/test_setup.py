@@ -14,11 +14,11 @@ from staged_squares import LABELS, SquareStore, config, video
 from avadet.config import Config, decisive_values
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.formats import ACAR, PYSLOWFAST
 from avadet.models.checkpoints.weights import Checkpoint, carry_classes, save_model
 from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.models.detectors.two_stage import ActionModel
-from avadet.models.zoo.cards import make_card
 from avadet.training import setup
 from avadet.training.logs import RunFolder, describe_machine, git_commit
 from avadet.types import LabelMap

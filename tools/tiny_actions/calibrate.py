@@ -14,9 +14,9 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.detectors.person_crops import PersonCropDetector, person_crops
-from avadet.models.zoo.cards import make_card
 from avadet.types import ClipSpec, Float64Array, LabelMap
 from tiny_actions import appearance, motion
 from tiny_actions.classes import CANNOT_TELL, LABEL_MAP, NUM_POSES, action_column, pose_column

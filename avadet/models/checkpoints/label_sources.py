@@ -8,7 +8,7 @@ from avadet.annotations.specs import data_set_names, open_data_set, read_data_sp
 from avadet.annotations.tubes import TubeSpec, read_tube_spec, tube_spec_names, tube_spec_of
 from avadet.errors import AvadetError, unknown_name
 from avadet.labels import label_map_names, missing_label_map, read_label_map
-from avadet.models.zoo.cards import labels_of, read_card
+from avadet.models.cards import labels_of, read_card
 from avadet.models.zoo.entries import ENTRIES
 from avadet.types import LabelMap
 

@@ -20,7 +20,9 @@ from torch import Tensor
 
 import avadet
 from avadet.errors import AvadetError, unknown_name
+from avadet.models.cards import clip_of, labels_of
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.download import cache_folder
 from avadet.models.engines.export import (
     check_reads_no_bank,
     default_size_hw,
@@ -31,11 +33,9 @@ from avadet.models.engines.export import (
 from avadet.models.engines.fast import PROBE_BOXES, PROBES, device_of, fast_model, has_bf16, score_difference
 from avadet.models.engines.graphs import GraphModel, SizedGraphs, open_graph
 from avadet.models.heads.lfb import BankWindow
-from avadet.models.zoo.cards import clip_of, labels_of
-from avadet.models.zoo.download import cache_folder
 
 if TYPE_CHECKING:
-    from avadet.models.zoo import LoadedModel
+    from avadet.models.loaded import LoadedModel
 
 BACKENDS = ("torch", "onnx", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -75,7 +75,7 @@ def prepare(loaded: LoadedModel, backend: str = "torch", precision: str = "fp32"
 def load_graph(path: str | Path, backend: str = "onnx", precision: str = "fp32", device: str = "cpu") -> LoadedModel:
     """Load an .onnx file that `export` wrote; arguments and errors as `prepare`, and a file that is not one."""
     from avadet.models.checkpoints.weights import LoadReport
-    from avadet.models.zoo import LoadedModel
+    from avadet.models.loaded import LoadedModel
 
     if backend not in BACKENDS[1:]:
         raise AvadetError(f"{path} is a graph; run it with --backend onnx or openvino, not {backend}")

@@ -34,7 +34,7 @@ from avadet.models.engines.graphs import AT_ONCE_KEY, CARD_KEY, VERSION_KEY, ope
 from avadet.models.heads.lfb import BankReader
 
 if TYPE_CHECKING:
-    from avadet.models.zoo import LoadedModel
+    from avadet.models.loaded import LoadedModel
 
 OPSET = 17
 """The first with LayerNormalization; RoiAlign has its half-pixel mode since 16."""

@@ -15,7 +15,7 @@ from avadet.models.engines.export import sample_inputs
 from avadet.models.engines.folding import fold_norms
 
 if TYPE_CHECKING:
-    from avadet.models.zoo import LoadedModel
+    from avadet.models.loaded import LoadedModel
 
 PROBES, PROBE_BOXES = 2, 4
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from avadet.errors import AvadetError
+from avadet.models.cards import REQUIRED, labels_of
 from avadet.models.detectors.two_stage import ActionModel
-from avadet.models.zoo.cards import REQUIRED, labels_of
 
 CARD_KEY = "avadet_card"
 VERSION_KEY = "avadet_version"

@@ -7,64 +7,26 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
+from avadet.models.cards import bank_of, clip_of, labels_of, make_card, read_card
 from avadet.models.checkpoints.run_folder import weights_in
+from avadet.models.download import cache_folder, download
 from avadet.models.families import FAMILIES
-from avadet.models.zoo.cards import bank_of, calibration_of, clip_of, labels_of, make_card, read_card, scores_of
-from avadet.models.zoo.download import cache_folder, download
+from avadet.models.loaded import LoadedModel as LoadedModel
 from avadet.models.zoo.entries import ENTRIES, Entry
 from avadet.types import ClipSpec, LabelMap
 
 if TYPE_CHECKING:
     import torch
 
-    from avadet.models.checkpoints.weights import Checkpoint, LoadReport
+    from avadet.models.checkpoints.weights import Checkpoint
     from avadet.models.detectors.two_stage import ActionModel
 
 AVA_CLASSES = 80
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model ready to run, and all that is needed to feed it and to read its answers.
-
-    Attributes:
-        model: in eval mode, on its device.
-        spec: the clips it wants.
-        labels: its classes, in the order of its logits.
-        name: its name in the zoo, or the stem of its file.
-        card: see `cards`.
-        report: what became of every tensor of the checkpoint.
-        running: what runs it and how exactly, in words, once it is made ready for inference (see `backends`).
-        bank: the model whose features fill the banks that it reads (see `lfb`); None = it is run without.
-        bank_window_s: seconds of a bank that each clip sees.
-    """
-
-    model: ActionModel
-    spec: ClipSpec
-    labels: LabelMap
-    name: str
-    card: dict[str, Any]
-    report: LoadReport
-    running: str = ""
-    bank: LoadedModel | None = None
-    bank_window_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        """Check that the card says how to read the logits; raises AvadetError if not."""
-        scores_of(self.card, self.labels)
-        calibration_of(self.card, self.labels)
-
-    def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Scores (R, K), 0-1, that logits (R, K) mean."""
-        from avadet.models.scores import to_scores
-
-        rule, calibration = scores_of(self.card, self.labels), calibration_of(self.card, self.labels)
-        return to_scores(logits, self.labels, rule, calibration)
 
 
 def models() -> list[Entry]:

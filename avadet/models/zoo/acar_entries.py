@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from avadet.models.zoo.cards import make_card
+from avadet.models.cards import make_card
 from avadet.models.zoo.entry import Entry, scored, unstated_license
 from avadet.types import ClipSpec
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avadet.models.zoo.cards import make_card
-from avadet.models.zoo.download import cache_folder
+from avadet.models.cards import make_card
+from avadet.models.download import cache_folder
 from avadet.types import ClipSpec
 
 

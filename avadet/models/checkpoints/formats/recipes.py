@@ -8,6 +8,7 @@ from typing import Any
 
 from avadet.errors import AvadetError
 from avadet.labels import evaluated_part, read_label_map
+from avadet.models.cards import ScoreRule
 from avadet.models.checkpoints.formats.acar import acar_head, is_fused_plainly
 from avadet.models.checkpoints.formats.hiera import hiera_arguments
 from avadet.models.checkpoints.formats.layout import Layout, Tensors
@@ -30,7 +31,6 @@ from avadet.models.checkpoints.formats.settings import name_settings
 from avadet.models.checkpoints.formats.videomae import videomae_arguments
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD
 from avadet.models.zoo.acar_entries import ACAR_MEAN, ACAR_STD
-from avadet.models.zoo.cards import ScoreRule
 from avadet.types import BoxRule, ClipSpec, LabelMap
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
