@@ -52,14 +52,15 @@ def crop(clips: Tensor, windows: Tensor, side_px: int, padding: str = "zeros") -
     Returns:
         float (R, C, T, side_px, side_px).
     """
-    height, width = clips.shape[3:]
     points = side_px * _OVERSAMPLING
     steps = (torch.arange(points, device=clips.device, dtype=clips.dtype) + 0.5) / points
-    size = clips.new_tensor([width, height])
-    low = windows[:, :2] / size * 2 - 1
-    span = (windows[:, 2:] - windows[:, :2]) / size * 2
-    x = low[:, None, 0] + span[:, None, 0] * steps
-    y = low[:, None, 1] + span[:, None, 1] * steps
+    left, top, right, bottom = windows[:, :, None].unbind(dim=1)
+
+    def along(first: Tensor, last: Tensor, size: int) -> Tensor:
+        """Where to sample along one axis, -1 to 1; in a graph the size stays open."""
+        return first / size * 2 - 1 + (last - first) / size * 2 * steps
+
+    x, y = along(left, right, clips.shape[4]), along(top, bottom, clips.shape[3])
     grid = torch.stack([x[:, None, :].expand(-1, points, -1), y[:, :, None].expand(-1, -1, points)], dim=-1)
     sampled = functional.grid_sample(clips.flatten(1, 2), grid, padding_mode=padding, align_corners=False)
     averaged: Tensor = functional.avg_pool2d(sampled, _OVERSAMPLING)
@@ -116,7 +117,9 @@ class MotionStream(nn.Module):
         cells = one_by_one.reshape(count, frames, *one_by_one.shape[1:])
         before, after = cells[:, :-1].flatten(0, 1), cells[:, 1:].flatten(0, 1)
         moved = self.flow(torch.cat([self._correlation(before, after), functional.relu(before)], dim=1))
-        pairs = torch.relu(self.mix(functional.adaptive_avg_pool2d(self.space(moved), 4).flatten(1)))
+        space = self.space(moved)
+        places = functional.avg_pool2d(space, int(space.shape[3]) // 4)  # 4 x 4 of them, as a graph can have it
+        pairs = torch.relu(self.mix(places.flatten(1)))
         series = pairs.reshape(count, frames - 1, pairs.shape[1]).transpose(1, 2)
         series = series + torch.relu(self.time(series))
         return torch.cat([series.mean(dim=2), series.amax(dim=2)], dim=1)
@@ -203,7 +206,7 @@ class PersonCropDetector(ActionModel):
         grey = (own * own.new_tensor(GREY).view(1, 3, 1, 1, 1)).sum(dim=1, keepdim=True)
         small = crop(grey, square_windows(boxes, self.motion_margin), self.motion_px, "border")[:, 0]
         pictures = seen.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        features = self.appearance(pictures).unflatten(0, (len(rois), len(self.appearance_frames))).mean(dim=1)
+        features = self.appearance(pictures).unflatten(0, (-1, len(self.appearance_frames))).mean(dim=1)
         logits: Tensor = self.of_appearance(self.drop(features)) + self.of_motion(self.drop(self.motion(small)))
         return logits
 

@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 import avadet
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.detectors.tiny_actions import TemporalShift
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.graphs import AT_ONCE_KEY, CARD_KEY, VERSION_KEY, open_graph
 from avadet.models.heads.lfb import BankReader
@@ -125,7 +124,7 @@ class _Job:
         """Write the graph, open or not; the largest difference of a score."""
         loaded = self.loaded
         inputs = sample_inputs(loaded.spec.num_frames, self.size_hw, 2 if is_open else 1, 3, as_float=self.as_float)
-        _trace(traceable(copy.deepcopy(loaded.model)), inputs, is_open, str(loaded.card["architecture"]), path)
+        _trace(copy.deepcopy(loaded.model), inputs, is_open, str(loaded.card["architecture"]), path)
         _add_card(self_contained(loaded), loaded.model.boxes_at_once, path)
         return self._check(path, is_open)
 
@@ -200,32 +199,6 @@ def sample_inputs(
     owner = torch.arange(boxes)[:, None] % max(clips, 1)
     values = unit if as_float else (unit * 255).round().to(torch.uint8)
     return values, torch.cat([owner.float(), rois_px], dim=1)
-
-
-def traceable(model: ActionModel) -> ActionModel:
-    """The model with the parts replaced that write into tensors; changed in place, same answers."""
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, TemporalShift):
-                setattr(module, name, _PaddedShift(child))
-    return model
-
-
-class _PaddedShift(nn.Module):
-    """`TemporalShift` by padding and concatenation, for which ONNX has operators."""
-
-    def __init__(self, shift: TemporalShift) -> None:
-        super().__init__()
-        self.num_frames = shift.num_frames
-        self.divisor = shift.divisor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B * T, C, H, W) -> the same shape."""
-        share = int(x.shape[1]) // self.divisor
-        frames = x.reshape(-1, self.num_frames, *x.shape[1:])
-        next_one = functional.pad(frames[:, 1:, :share], (0, 0, 0, 0, 0, 0, 0, 1))
-        one_before = functional.pad(frames[:, :-1, share : 2 * share], (0, 0, 0, 0, 0, 0, 1, 0))
-        return torch.cat([next_one, one_before, frames[:, :, 2 * share :]], dim=2).flatten(0, 1)
 
 
 def _trace(model: ActionModel, inputs: tuple[Tensor, Tensor], is_open: bool, architecture: str, path: Path) -> None:
