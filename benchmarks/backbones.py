@@ -36,8 +36,8 @@ from avadet.labels import read_label_map
 from avadet.memory import keep_freed_memory
 from avadet.models import zoo
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
-from avadet.models.engines.anatomy import counted
 from avadet.models.engines.fast import fast_model, has_bf16
+from avadet.models.engines.summary import count_flops
 from avadet.training import setup
 from avadet.training.distributed import Processes
 from avadet.training.loop import train
@@ -112,7 +112,7 @@ def gflops(builder: str, arguments: dict[str, Any], shape: tuple[int, int, int],
         pictures = torch.zeros(1, 3, *shape)
     if not isinstance(model, ActionDetector):
         model = zoo.build(builder, classes, spec, arguments).eval()  # with steps between that need numbers
-    with counted(model) as counter:
+    with count_flops(model) as counter:
         if isinstance(model, ActionDetector):
             model.backbone(pictures)
         else:

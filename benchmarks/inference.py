@@ -31,8 +31,8 @@ from torch import Tensor
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.engines.backends import prepare
-from avadet.models.engines.export import sample_inputs
 from avadet.models.engines.fast import processor_flags
+from avadet.models.engines.probe import sample_inputs
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

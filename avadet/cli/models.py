@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from avadet.errors import AvadetError, unknown_name
 
 if TYPE_CHECKING:
-    from avadet.models.engines.anatomy import Anatomy, Part
+    from avadet.models.engines.summary import Part, Summary
     from avadet.models.zoo.entries import Entry
 
 _COLUMNS = ("name", "data set", "clip", "params", "GFLOPs", "mAP", "size", "here")
@@ -168,7 +168,7 @@ def _size_facts(builder: str) -> dict[str, Any]:
     size = _size_of(builder)
     if size is None:
         return {"clip": "any size", "params": "", "GFLOPs": ""}
-    found = _anatomy_of(builder, {}, size.frames, size.side_px)
+    found = _summary_of(builder, {}, size.frames, size.side_px)
     return {
         "clip": f"{size.frames}x{size.stride} at {size.side_px} px",
         "params": f"{found.parameters / 1e6:.2f} M",
@@ -183,12 +183,12 @@ def _size_of(builder: str) -> Any:
     return next(sizes[builder] for sizes in FAMILIES.values() if builder in sizes)
 
 
-def _anatomy_of(architecture: str, arguments: dict[str, Any], frames: int, side_px: int, classes: int = 0) -> Anatomy:
+def _summary_of(architecture: str, arguments: dict[str, Any], frames: int, side_px: int, classes: int = 0) -> Summary:
     """What an architecture is made of."""
-    from avadet.models.engines.anatomy import anatomy
+    from avadet.models.engines.summary import summary
     from avadet.models.zoo import AVA_CLASSES, BUILDERS
 
-    return anatomy(lambda: BUILDERS[architecture](classes or AVA_CLASSES, **arguments), frames, (side_px, side_px))
+    return summary(lambda: BUILDERS[architecture](classes or AVA_CLASSES, **arguments), frames, (side_px, side_px))
 
 
 def _one_model(name: str) -> tuple[object, list[str]]:
@@ -213,7 +213,7 @@ def _one_model(name: str) -> tuple[object, list[str]]:
         sizes = next(sizes for sizes in FAMILIES.values() if name in sizes)
         published = [builder for builder, one in sizes.items() if one is not None]
         raise AvadetError(f"{name} builds any size, by model.arguments; its published sizes: {', '.join(published)}")
-    found = _anatomy_of(name, {}, size.frames, size.side_px)
+    found = _summary_of(name, {}, size.frames, size.side_px)
     weights = [entry.name for entry in entries.values() if zoo.card_of(entry)["architecture"] == name]
     facts = {
         "name": name,
@@ -232,7 +232,7 @@ def _one_entry(entry: Entry) -> tuple[object, list[str]]:
     card = card_of(entry)
     clip = card["clip"]
     classes = 0 if entry.is_start else len(labels_of(card))
-    found = _anatomy_of(card["architecture"], card["arguments"], clip["num_frames"], clip["short_side"], classes)
+    found = _summary_of(card["architecture"], card["arguments"], clip["num_frames"], clip["short_side"], classes)
     more = {"to train": f"model.family={card['architecture']} model.init={entry.name}"} if entry.is_start else {}
     return _with_parts({**describe(entry), **more}, found, clip["short_side"])
 
@@ -240,7 +240,7 @@ def _one_entry(entry: Entry) -> tuple[object, list[str]]:
 def _one_file(path: Path) -> tuple[object, list[str]]:
     """A model of a file in full, as its card describes it, or its tensors do."""
     from avadet.models.cards import bank_of, clip_of, labels_of
-    from avadet.models.engines.anatomy import anatomy
+    from avadet.models.engines.summary import summary
     from avadet.models.zoo import build, card_of_path
 
     if not path.exists():
@@ -262,7 +262,7 @@ def _one_file(path: Path) -> tuple[object, list[str]]:
         "bank": "" if bank is None else _bank_line(path.with_name(bank[0]), bank[1]),
     }
     side_px = clip.short_side
-    found = anatomy(
+    found = summary(
         lambda: build(card["architecture"], len(labels), clip, card["arguments"]), clip.num_frames, (side_px, side_px)
     )
     return _with_parts(facts, found, side_px)
@@ -287,7 +287,7 @@ def _first_sentence(builder: str) -> str:
     return " ".join(text.partition("\n\n")[0].split())
 
 
-def _with_parts(facts: dict[str, Any], found: Anatomy, side_px: int) -> tuple[object, list[str]]:
+def _with_parts(facts: dict[str, Any], found: Summary, side_px: int) -> tuple[object, list[str]]:
     """Facts and parts of a model, for JSON and for reading."""
     counted = {
         "parameters": found.parameters,

@@ -1,4 +1,4 @@
-"""The bundled person detector's network: a small trunk, path aggregation neck, anchor-free heads.
+"""The bundled person detector's network: a small backbone, path aggregation neck, anchor-free heads.
 
 One class, no anchors: every cell of the maps at strides 8, 16 and 32 says how likely a person is "its" one and how far
 the four sides of that person's box lie from the cell's centre (Tian et al., "FCOS", ICCV 2019). The neck mixes the
@@ -27,13 +27,13 @@ LOG_REACH = 6.0  # a side lies at most exp(6) strides from its cell; keeps exp()
 
 
 @dataclass(frozen=True)
-class RawPeople:
-    """What every cell says, A cells over all strides.
+class RawPersons:
+    """The net's output for every cell, A cells over all strides.
 
     Attributes:
         logits: float (N, A), the score before the sigmoid.
-        boxes_px: float (N, A, 4) xyxy, pixels of the network's input, not cut at its edges.
-        centres_px: float (A, 2) xy, where the cells lie.
+        boxes_px: float (N, A, 4) xyxy, pixels of the net's input, not clipped.
+        centres_px: float (A, 2) xy, of the cells.
         strides_px: float (A,).
     """
 
@@ -57,8 +57,8 @@ class Separable(nn.Sequential):
         )
 
 
-class Surroundings(nn.Module):
-    """Adds what lies around: maxima over growing windows and over the whole map, joined by a 1 x 1 convolution."""
+class PyramidPooling(nn.Module):
+    """Adds context: maxima over growing windows and the mean of the map, joined by a 1 x 1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         """Build the block."""
@@ -91,7 +91,7 @@ class Neck(nn.Module):
         """Build the neck."""
         super().__init__()
         self.lateral = nn.ModuleList((_pointwise(in_channels[0], width), _pointwise(in_channels[1], width)))
-        self.top = Surroundings(in_channels[2], width)
+        self.top = PyramidPooling(in_channels[2], width)
         self.down = nn.ModuleList((Separable(width), Separable(width)))
         self.shrink = nn.ModuleList((Separable(width, stride=2), Separable(width, stride=2)))
         self.up = nn.ModuleList((Separable(width), Separable(width)))
@@ -134,8 +134,8 @@ def _last(width: int, channels: int, begin: float) -> nn.Conv2d:
     return conv
 
 
-class Pyramid(nn.Module):
-    """Neck and heads: everything after the trunk."""
+class NeckAndHeads(nn.Module):
+    """Everything after the backbone."""
 
     def __init__(self, in_channels: tuple[int, ...], width: int) -> None:
         """Build both."""
@@ -145,51 +145,47 @@ class Pyramid(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps at strides 8, 16, 32 -> logits (N, A), log distances (N, A, 4), stride by stride."""
-        answers = [head(x) for head, x in zip(self.heads, self.neck(maps))]
-        return torch.cat([logit for logit, _ in answers], dim=1), torch.cat([side for _, side in answers], dim=1)
+        logits, sides = zip(*(head(x) for head, x in zip(self.heads, self.neck(maps))))
+        return torch.cat(logits, dim=1), torch.cat(sides, dim=1)
 
 
-TRUNKS: dict[str, Callable[[], ShuffleNetV2 | EfficientNetLite]] = {
+BACKBONES: dict[str, Callable[[], ShuffleNetV2 | EfficientNetLite]] = {
     "shufflenet_v2_0.5x": ShuffleNetV2,
     "efficientnet_lite0": partial(EfficientNetLite, stages=6),
 }
 
 
 class PersonNet(nn.Module):
-    """The whole detector up to, not including, thresholding and suppression.
+    """The detector up to, not including, thresholding and suppression.
 
     Attributes:
         width: channels of neck and heads.
-        trunk: name of the trunk in `TRUNKS`.
-        backbone: the trunk; its last three maps are at strides 8, 16 and 32.
+        backbone_name: one of `BACKBONES`.
+        backbone: its last three maps are at strides 8, 16 and 32.
         head: neck and heads.
     """
 
-    def __init__(self, width: int = 96, trunk: str = "shufflenet_v2_0.5x") -> None:
+    def __init__(self, width: int = 96, backbone: str = "shufflenet_v2_0.5x") -> None:
         """Build it with random weights.
 
         Args:
             width: channels of neck and heads.
-            trunk: one of `TRUNKS`; the default is that of cards which name none.
+            backbone: one of `BACKBONES`; the default is that of cards which name none.
         """
         super().__init__()
-        self.width, self.trunk = width, trunk
-        self.backbone = TRUNKS[trunk]()
-        self.head = Pyramid(self.backbone.out_channels[-3:], width)
+        self.width, self.backbone_name = width, backbone
+        self.backbone = BACKBONES[backbone]()
+        self.head = NeckAndHeads(self.backbone.out_channels[-3:], width)
 
-    def forward(self, images: Tensor) -> RawPeople:
-        """What every cell says.
-
-        Args:
-            images: float (N, 3, H, W) RGB 0-1; H and W multiples of 32.
-        """
+    def forward(self, images: Tensor) -> RawPersons:
+        """Images float (N, 3, H, W) RGB 0-1, H and W multiples of 32 -> the output of every cell."""
         return self.answer(self.backbone(images)[-3:], images.shape[2:])
 
-    def answer(self, maps: list[Tensor], size_hw: tuple[int, int] | torch.Size) -> RawPeople:
-        """What every cell says, from the trunk's maps at strides 8, 16, 32 of an input of `size_hw` px."""
+    def answer(self, maps: list[Tensor], size_hw: tuple[int, int] | torch.Size) -> RawPersons:
+        """The output of every cell, from the backbone's maps at strides 8, 16, 32 of an input of `size_hw` px."""
         logits, sides = self.head(maps)
         centres, strides = cells(size_hw, maps[0].device)
-        return RawPeople(logits.float(), boxes_from_sides(sides.float(), centres, strides), centres, strides)
+        return RawPersons(logits.float(), boxes_from_sides(sides.float(), centres, strides), centres, strides)
 
 
 def cells(size_hw: tuple[int, int] | torch.Size, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,8 @@ from avadet.models.checkpoints.weights import load_tensors
 from avadet.persons.person_net import PersonNet
 
 REQUIRED = ("format", "architecture", "arguments", "threshold", "long_side")
+OLD_NAMES = {"trunk": "backbone"}
+"""Arguments of `PersonNet` as earlier cards name them."""
 
 
 def load_person_net(path: str | Path) -> tuple[PersonNet, dict[str, Any]]:
@@ -31,8 +33,8 @@ def load_person_net(path: str | Path) -> tuple[PersonNet, dict[str, Any]]:
     if card["architecture"] != "person_net":
         raise AvadetError(f"{card_path}: not the card of a person detector, but of {card['architecture']}")
     try:
-        net = PersonNet(**card["arguments"])
-    except (TypeError, KeyError) as error:
+        net = PersonNet(**{OLD_NAMES.get(name, name): value for name, value in card["arguments"].items()})
+    except (AttributeError, TypeError, KeyError) as error:
         raise AvadetError(f"{card_path}: no arguments of a person detector: {card['arguments']}") from error
     fill(net, path)
     return net.eval(), card

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from avadet.models.engines.folding import fold_norms
-from avadet.persons.person_net import SIZE_MULTIPLE, PersonNet, RawPeople, mirrored_cells
+from avadet.persons.person_net import SIZE_MULTIPLE, PersonNet, RawPersons, mirrored_cells
 from avadet.persons.person_weights import load_person_net
 from avadet.persons.tidy import tidy
 from avadet.types import PersonBoxes, UInt8Array
@@ -27,8 +27,8 @@ class TinyPersons:
 
     Attributes:
         threshold: lowest person score that is returned, 0-1.
-        long_side: px that the longer side of a frame is brought to before the network sees it.
-        mirror: whether the network looks at the frame's mirror image as well.
+        long_side: px that the longer side of a frame is resized to for the net.
+        mirror: whether scores and boxes are averaged with those of the mirrored frame.
         card: what is known of the weights: data, training, numbers.
     """
 
@@ -66,7 +66,7 @@ class TinyPersons:
         """Wrap a net that is already there, e.g. in training; the net itself is not changed."""
         self = cls.__new__(cls)
         self.card = {"long_side": long_side, "threshold": threshold, "mirror": mirror}
-        copy = PersonNet(net.width, net.trunk)
+        copy = PersonNet(net.width, net.backbone_name)
         copy.load_state_dict(net.state_dict())
         self._init_from(copy, device, threshold, nms_iou)
         return self
@@ -82,13 +82,13 @@ class TinyPersons:
 
     @torch.inference_mode()
     def __call__(self, frame: UInt8Array) -> PersonBoxes:
-        """Find the people in one frame.
+        """Find the persons in one frame.
 
         Args:
             frame: uint8 (H, W, 3) RGB, any size.
 
         Returns:
-            people in pixels of `frame`, best first.
+            persons in pixels of `frame`, best first.
         """
         size_hw = (frame.shape[0], frame.shape[1])
         if min(size_hw) == 0:
@@ -102,7 +102,7 @@ class TinyPersons:
 
 
 def letterbox(frame: UInt8Array, long_side: int) -> tuple[UInt8Array, np.ndarray]:
-    """Bring the longer side to `long_side` px, fill up right and bottom with grey to multiples of 32.
+    """Bring the longer side to `long_side` px, pad right and bottom with grey to multiples of 32.
 
     Returns:
         the canvas, uint8, and how much x and y were really scaled, float64 (2,).
@@ -118,14 +118,14 @@ def letterbox(frame: UInt8Array, long_side: int) -> tuple[UInt8Array, np.ndarray
 
 
 def one_way(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-    """What the net says of a picture, float (1, 3, H, W) RGB 0-1: boxes (A, 4) px and logits (A,)."""
-    raw: RawPeople = net(image)
+    """Boxes (A, 4) px and logits (A,) of an image, float (1, 3, H, W) RGB 0-1."""
+    raw: RawPersons = net(image)
     return raw.boxes_px[0], raw.logits[0]
 
 
 def both_ways(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-    """As `one_way`, but the mean of what the net says of the picture and of its mirror image, cell by cell."""
-    raw: RawPeople = net(torch.cat((image, image.flip(-1))))
+    """As `one_way`, averaged cell by cell with the output for the mirrored image."""
+    raw: RawPersons = net(torch.cat((image, image.flip(-1))))
     partner = mirrored_cells(image.shape[2:], image.device)
     left, top, right, bottom = raw.boxes_px[1, partner].unbind(-1)
     width = image.shape[-1]
@@ -134,13 +134,13 @@ def both_ways(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def strongest(boxes_px: Tensor, logits: Tensor, threshold: float, nms_iou: float) -> tuple[Tensor, Tensor]:
-    """What remains of all cells' answers: those over the threshold, none of which overlaps a better one too much.
+    """Threshold and NMS over all cells.
 
     Args:
         boxes_px: float (A, 4).
         logits: float (A,).
         threshold: lowest score, 0-1.
-        nms_iou: see above.
+        nms_iou: of two boxes that overlap more than this, the better stays.
 
     Returns:
         boxes (N, 4) and scores (N,), best first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from avadet.inference.pipeline import Event, stream
 from avadet.inference.run import Setup
 from avadet.models import zoo
 from avadet.models.engines import backends
-from avadet.models.engines.export import sample_inputs
 from avadet.models.engines.fast import fast_model
+from avadet.models.engines.probe import sample_inputs
 from avadet.models.heads.lfb import BankWindow, FeatureBank
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
@@ -216,13 +217,13 @@ def test_made_fast_both_models_are(square: Path, reader: LoadedModel, monkeypatc
 def test_bf16_is_compared_with_the_bank_read(reader: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "has_bf16", lambda device: True)
     monkeypatch.setattr(backends, "score_difference", lambda one, other, *_: (shown.extend((one, other)), 0.0)[1])
-    shown: list[torch.nn.Module] = []
+    shown: list[partial[torch.Tensor]] = []
     half = backends.prepare(reader, "torch", "auto")
-    assert [one.model for one in shown] == [reader.model, half.model]
+    assert [one.func for one in shown] == [reader.model, half.model]
     clips, rois = torch.full((1, 3, 4, 48, 64), 0.5), torch.tensor([[0.0, 8, 8, 40, 40]])
     with torch.no_grad():
         for compared in shown:
-            assert (compared(clips, rois) - compared.model(clips, rois)).abs().max() > 0.05
+            assert (compared(clips, rois) - compared.func(clips, rois)).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.engines.anatomy import counted
+from avadet.models.engines.summary import count_flops
 
 Shape = tuple[int, ...]
 
@@ -51,6 +51,6 @@ def sizes(
 
 def _run(net: nn.Module, shape: Shape) -> tuple[list[Tensor], float]:
     """What a net gives for an input of this shape, and its multiply-adds."""
-    with counted(net) as counter, torch.device("meta"):
+    with count_flops(net) as counter, torch.device("meta"):
         answer = net.eval()(torch.empty(shape))
     return answer, counter.get_total_flops() / 2

@@ -19,8 +19,9 @@ from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.engines import backends
 from avadet.models.engines.backends import prepare, weights_digest
-from avadet.models.engines.export import default_size_hw, export, sample_inputs, says_one_size
+from avadet.models.engines.export import export
 from avadet.models.engines.graphs import SizedGraphs
+from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
 from avadet.models.zoo import BUILDERS, LoadedModel
 
 QUICK = ("slow_r50", "tiny_two_views")

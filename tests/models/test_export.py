@@ -16,8 +16,9 @@ from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.cards import clip_of, labels_of
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
-from avadet.models.engines.export import default_size_hw, export, sample_inputs, says_one_size
+from avadet.models.engines.export import export
 from avadet.models.engines.graphs import GraphModel, open_graph, read_graph
+from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS, LoadedModel
 

@@ -9,8 +9,8 @@ import torch
 from small_models import SPEC, small_model
 
 from avadet.models.engines import fast
-from avadet.models.engines.export import sample_inputs
-from avadet.models.engines.fast import fast_model, has_bf16, processor_flags, score_difference
+from avadet.models.engines.fast import fast_model, has_bf16, processor_flags
+from avadet.models.engines.probe import sample_inputs, score_difference
 
 
 def test_people_are_cut_out_and_scored_in_float32() -> None:

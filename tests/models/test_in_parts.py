@@ -11,7 +11,7 @@ from torch import Tensor
 from avadet.models.backbones.slow import resnet3d
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.detectors.two_views import TwoViewDetector, tiny_two_views
-from avadet.models.engines.export import sample_inputs
+from avadet.models.engines.probe import sample_inputs
 from avadet.models.heads import acar, acrn, roi_head
 from avadet.models.heads.in_parts import in_parts
 

@@ -9,14 +9,13 @@ import torch
 from person_training.loss import (
     Targets,
     assign,
-    generalised_iou,
     pairwise_iou,
     person_loss,
     varifocal,
 )
 
 from avadet.models.engines.folding import fold_norms
-from avadet.persons.person_net import PersonNet, RawPeople, boxes_from_sides, cells
+from avadet.persons.person_net import PersonNet, RawPersons, boxes_from_sides, cells
 
 
 def people(*boxes: tuple[float, float, float, float], doubtful: tuple[int, ...] = ()) -> Targets:
@@ -25,9 +24,9 @@ def people(*boxes: tuple[float, float, float, float], doubtful: tuple[int, ...] 
     return Targets(torch.tensor([boxes]), (~maybe).float(), maybe)
 
 
-def answers(boxes: torch.Tensor, logits: torch.Tensor, size_hw: tuple[int, int] = (64, 64)) -> RawPeople:
+def answers(boxes: torch.Tensor, logits: torch.Tensor, size_hw: tuple[int, int] = (64, 64)) -> RawPersons:
     centres, strides = cells(size_hw)
-    return RawPeople(logits[None], boxes[None], centres, strides)
+    return RawPersons(logits[None], boxes[None], centres, strides)
 
 
 def test_cells_of_a_64_by_32_input() -> None:
@@ -57,10 +56,15 @@ def test_iou_by_hand() -> None:
     assert overlap[0, 0].tolist() == pytest.approx([8 / 24, 0])
 
 
-def test_generalised_iou_by_hand() -> None:
-    first, second = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[4.0, 0, 6, 2]])
-    assert generalised_iou(first, second).item() == pytest.approx(0 - 4 / 12)
-    assert generalised_iou(first, first).item() == pytest.approx(1)
+def test_box_cost_by_hand() -> None:
+    """Each of the ten best cells costs 1 - GIoU = 1 - (320 / 400 - 0), and weighs its quality, 0.8."""
+    boxes = torch.tensor([[0.0, 0, 20, 16]]).repeat(len(cells((64, 64))[0]), 1)
+    loss = person_loss(answers(boxes, torch.zeros(len(boxes))), people((0.0, 0, 20, 20)))
+    assert loss.box.item() == pytest.approx(0.2)
+
+
+def test_empty_boxes_overlap_nothing() -> None:
+    assert pairwise_iou(torch.zeros(2, 1, 4), torch.zeros(2, 3, 4)).tolist() == [[[0.0] * 3]] * 2
 
 
 def test_varifocal_by_hand() -> None:

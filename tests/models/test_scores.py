@@ -17,7 +17,8 @@ from avadet.labels import read_label_map
 from avadet.models import zoo
 from avadet.models.cards import calibration_of, scores_of
 from avadet.models.checkpoints.weights import save_model
-from avadet.models.engines.export import export, sample_inputs
+from avadet.models.engines.export import export
+from avadet.models.engines.probe import sample_inputs
 from avadet.models.scores import pose_classes, to_scores
 from avadet.models.zoo import LoadedModel
 from avadet.training.evaluate import ClipScorer

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from avadet.models.engines.anatomy import anatomy
+from avadet.models.engines.summary import summary
 from avadet.models.families import FAMILIES, Size
 from avadet.models.zoo import BUILDERS
 
@@ -36,7 +36,7 @@ def test_stated_numbers_are_counted_ones(name: str) -> None:
     if clip is not None:
         frames, stride, side = clip.groups()
         assert Size(int(frames), int(stride or size.stride), int(side)) == size
-    found = anatomy(lambda: BUILDERS[name](80), size.frames, (size.side_px, size.side_px)) if gflops else None
+    found = summary(lambda: BUILDERS[name](80), size.frames, (size.side_px, size.side_px)) if gflops else None
     parameters = found.parameters if found else counted(name)
     assert f"{parameters / 1e6:.{len(stated[0].partition('.')[2])}f}" == stated[0]
     assert len(stated[0].partition(".")[2]) == 3

@@ -169,11 +169,12 @@ def test_a_card_of_something_else_is_refused(tmp_path: Path) -> None:
         TinyPersons(weights=tmp_path / "other.safetensors")
 
 
-@pytest.mark.parametrize("trunk", ["shufflenet_v2_0.5x", "efficientnet_lite0"])
-def test_weights_come_back_with_their_trunk(tmp_path: Path, trunk: str) -> None:
+@pytest.mark.parametrize("key", ["backbone", "trunk"])  # earlier cards say trunk, or nothing
+@pytest.mark.parametrize("backbone", ["shufflenet_v2_0.5x", "efficientnet_lite0"])
+def test_weights_come_back_with_their_backbone(tmp_path: Path, backbone: str, key: str) -> None:
     torch.manual_seed(0)
-    net = PersonNet(8, trunk).eval()
-    arguments = {"width": 8, "trunk": trunk} if trunk != "shufflenet_v2_0.5x" else {"width": 8}  # older cards name none
+    net = PersonNet(8, backbone).eval()
+    arguments = {"width": 8} if (backbone, key) == ("shufflenet_v2_0.5x", "trunk") else {"width": 8, key: backbone}
     card = {"format": 1, "architecture": "person_net", "arguments": arguments, "threshold": 0.5, "long_side": 64}
     save_model(tmp_path / "a.safetensors", net, card)
     image = torch.rand(1, 3, 64, 64)
@@ -183,8 +184,8 @@ def test_weights_come_back_with_their_trunk(tmp_path: Path, trunk: str) -> None:
     torch.testing.assert_close(copied, net(image).boxes_px, rtol=1e-3, atol=1e-2)
 
 
-def test_a_card_with_another_trunk_is_refused(tmp_path: Path) -> None:
+def test_a_card_with_another_backbone_is_refused(tmp_path: Path) -> None:
     card = {"format": 1, "architecture": "person_net", "arguments": {"width": 8}, "threshold": 0.5, "long_side": 64}
-    save_model(tmp_path / "a.safetensors", PersonNet(8), {**card, "arguments": {"width": 8, "trunk": "resnet"}})
+    save_model(tmp_path / "a.safetensors", PersonNet(8), {**card, "arguments": {"width": 8, "backbone": "resnet"}})
     with pytest.raises(AvadetError, match="no arguments of a person detector"):
         load_person_net(tmp_path / "a.safetensors")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import box_iou, generalized_box_iou_loss
 
-from avadet.persons.person_net import RawPeople
+from avadet.persons.person_net import RawPersons
 
 CELLS_PER_PERSON = 10
 OVERLAP_POWER = 6.0
@@ -59,19 +60,11 @@ class Assignment:
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     """IoU of boxes (N, M, 4) with boxes (N, A, 4), xyxy -> (N, M, A)."""
-    top_left = torch.maximum(first[:, :, None, :2], second[:, None, :, :2])
-    bottom_right = torch.minimum(first[:, :, None, 2:], second[:, None, :, 2:])
-    shared = (bottom_right - top_left).clamp(min=0).prod(-1)
-    union = _area(first)[:, :, None] + _area(second)[:, None, :] - shared
-    return shared / union.clamp(min=1e-6)
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+    return torch.stack([box_iou(one, other) for one, other in zip(first, second)]).nan_to_num()  # of two empty boxes
 
 
 @torch.no_grad()
-def assign(raw: RawPeople, targets: Targets) -> Assignment:
+def assign(raw: RawPersons, targets: Targets) -> Assignment:
     """Give every person the cells that already answer best for it.
 
     A cell may answer for a person if its centre lies in the box (or within half a stride of the box's centre, so that
@@ -94,7 +87,7 @@ def assign(raw: RawPeople, targets: Targets) -> Assignment:
     return Assignment(quality, owner, (quality > 0) | ~near_doubtful)
 
 
-def _within_reach(raw: RawPeople, boxes_px: Tensor) -> Tensor:
+def _within_reach(raw: RawPersons, boxes_px: Tensor) -> Tensor:
     """Which cells may answer for which person; (N, M, A)."""
     middle = (boxes_px[..., :2] + boxes_px[..., 2:])[:, :, None] / 2
     half = (boxes_px[..., 2:] - boxes_px[..., :2])[:, :, None] / 2
@@ -117,14 +110,14 @@ class PersonLoss:
     box: Tensor
 
 
-def person_loss(raw: RawPeople, targets: Targets) -> PersonLoss:
+def person_loss(raw: RawPersons, targets: Targets) -> PersonLoss:
     """Varifocal cost of the scores plus `BOX_WEIGHT` times the overlap cost of the boxes, per person found so far."""
     wanted = assign(raw, targets)
     norm = wanted.quality.sum().clamp(min=1.0)
     score = (varifocal(raw.logits, wanted.quality) * wanted.counts).sum() / norm
     rows, cells = (wanted.quality > 0).nonzero(as_tuple=True)
     goal = targets.boxes_px[rows, wanted.person[rows, cells]]
-    cost = 1 - generalised_iou(raw.boxes_px[rows, cells], goal)
+    cost = generalized_box_iou_loss(raw.boxes_px[rows, cells], goal)
     box = (cost * wanted.quality[rows, cells]).sum() / norm
     return PersonLoss(score + BOX_WEIGHT * box, score.detach(), box.detach())
 
@@ -138,13 +131,3 @@ def varifocal(logits: Tensor, quality: Tensor) -> Tensor:
     empty_weight = NEGATIVE_WEIGHT * logits.detach().sigmoid().pow(NEGATIVE_POWER)
     weight = torch.where(quality > 0, quality, empty_weight)
     return F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * weight
-
-
-def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
-    """IoU minus the empty part of the smallest box around both; (P, 4) and (P, 4) -> (P,), -1 to 1."""
-    shared = (torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])).clamp(min=0)
-    shared_area = shared.prod(-1)
-    union = (_area(first) + _area(second) - shared_area).clamp(min=1e-6)
-    around = torch.maximum(first[:, 2:], second[:, 2:]) - torch.minimum(first[:, :2], second[:, :2])
-    hull = around.prod(-1).clamp(min=1e-6)
-    return shared_area / union - (hull - union) / hull

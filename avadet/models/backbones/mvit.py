@@ -276,10 +276,10 @@ class Attention(nn.Module):
     On a CPU that is also faster than adding up such a matrix, although it takes more multiply-adds.
 
     Attributes:
-        written_out: whether to use that matrix nevertheless, as the paper does; then operations are the paper's.
+        count_as_written: whether to use that matrix nevertheless, so that operations are the paper's (`summary`).
     """
 
-    written_out = False
+    count_as_written = False
 
     def __init__(self, shape: BlockShape, traits: Traits) -> None:
         """Build it."""
@@ -314,7 +314,7 @@ class Attention(nn.Module):
             return F.scaled_dot_product_attention(q, k, v)
         width, cls = q.shape[-1], self.cls_tokens  # the class token is nowhere: zeros for it
         of_queries = self.positions(q[:, :, cls:], q_grid, k_grid)
-        if self.written_out:
+        if self.count_as_written:
             frames, rows, columns = of_queries.split(k_grid, dim=-1)
             added = frames[..., None, None] + rows[..., None, :, None] + columns[..., None, None, :]
             return F.scaled_dot_product_attention(q, k, v, F.pad(added.flatten(3), (cls, 0, cls, 0)))

@@ -52,6 +52,7 @@ def crop(clips: Tensor, windows: Tensor, side_px: int, padding: str = "zeros") -
     Returns:
         float (R, C, T, side_px, side_px).
     """
+    count, channels, frames, height, width = clips.shape
     points = side_px * _OVERSAMPLING
     steps = (torch.arange(points, device=clips.device, dtype=clips.dtype) + 0.5) / points
     left, top, right, bottom = windows[:, :, None].unbind(dim=1)
@@ -60,11 +61,12 @@ def crop(clips: Tensor, windows: Tensor, side_px: int, padding: str = "zeros") -
         """Where to sample along one axis, -1 to 1; in a graph the size stays open."""
         return first / size * 2 - 1 + (last - first) / size * 2 * steps
 
-    x, y = along(left, right, clips.shape[4]), along(top, bottom, clips.shape[3])
+    x, y = along(left, right, width), along(top, bottom, height)
     grid = torch.stack([x[:, None, :].expand(-1, points, -1), y[:, :, None].expand(-1, -1, points)], dim=-1)
-    sampled = functional.grid_sample(clips.flatten(1, 2), grid, padding_mode=padding, align_corners=False)
+    stacked = clips.reshape(count, channels * frames, height, width)  # no flatten(), which in a graph needs a box
+    sampled = functional.grid_sample(stacked, grid, padding_mode=padding, align_corners=False)
     averaged: Tensor = functional.avg_pool2d(sampled, _OVERSAMPLING)
-    return averaged.reshape(*clips.shape[:3], side_px, side_px)
+    return averaged.reshape(count, channels, frames, side_px, side_px)
 
 
 class MotionStream(nn.Module):

@@ -81,7 +81,7 @@ class ActionDetector(ActionModel):
         Raises:
             AvadetError: if a shape is wrong, a batch index points to no clip, or the head takes no such window.
         """
-        _check_input(clips, rois)
+        check_input(clips, rois)
         maps = self.maps(clips)
         more = () if window is None else (window,)
         logits: Tensor = self.head(maps, rois, (clips.shape[3], clips.shape[4]), *more)
@@ -89,7 +89,7 @@ class ActionDetector(ActionModel):
 
     def box_features(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Features (R, F) of every box, as a bank keeps them (`RoIHead.box_features`); arguments as `forward`."""
-        _check_input(clips, rois)
+        check_input(clips, rois)
         maps = self.maps(clips)
         return self.head.box_features(maps, rois, (clips.shape[3], clips.shape[4]))
 
@@ -125,7 +125,7 @@ class BoxFeatures(ActionModel):
         return self.detector.box_features(clips, rois)
 
 
-def _check_input(clips: Tensor, rois: Tensor) -> None:
+def check_input(clips: Tensor, rois: Tensor) -> None:
     """Raise unless the shapes fit and every box belongs to a clip (RoIAlign would read foreign memory)."""
     if clips.ndim != 5 or clips.shape[1] != 3:
         raise AvadetError(f"clips must be (B, 3, T, H, W), got {tuple(clips.shape)}")

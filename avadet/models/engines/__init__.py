@@ -1,1 +1,1 @@
-"""What makes a loaded model run fast, writes it as a graph, or takes it apart."""
+"""Running a loaded model fast, writing it as a graph, and summarising it."""

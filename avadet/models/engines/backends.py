@@ -1,49 +1,51 @@
 """What runs an action model: torch made fast, onnxruntime or OpenVINO; all are called as the model itself is.
 
-A backend is an `ActionModel` in its own right, `(clips, rois) -> logits`, so that nobody who calls one needs to know
-which it is. Graphs for onnxruntime and OpenVINO are written once (see `export`) and kept in the cache folder, under a
-name that changes with the weights and with the versions of torch and avadet.
+A backend is an `ActionModel`, `(clips, rois) -> logits`, so that callers need not know which it is. Graphs for
+onnxruntime and OpenVINO are written once (see `export`) and kept in the cache folder, under a name that changes with
+the weights and with the versions of torch and avadet.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import avadet
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.cards import clip_of, labels_of
-from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.checkpoints.weights import LoadReport
+from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.download import cache_folder
-from avadet.models.engines.export import (
-    check_reads_no_bank,
+from avadet.models.engines.export import check_reads_no_bank, export
+from avadet.models.engines.fast import fast_model, has_bf16
+from avadet.models.engines.graphs import GraphModel, SizedGraphs, open_graph
+from avadet.models.engines.probe import (
+    PROBE_BOXES,
+    PROBES,
+    Scorer,
     default_size_hw,
-    export,
+    device_of,
     sample_inputs,
     says_one_size,
+    score_difference,
 )
-from avadet.models.engines.fast import PROBE_BOXES, PROBES, device_of, fast_model, has_bf16, score_difference
-from avadet.models.engines.graphs import GraphModel, SizedGraphs, open_graph
 from avadet.models.heads.lfb import BankWindow
-
-if TYPE_CHECKING:
-    from avadet.models.loaded import LoadedModel
+from avadet.models.loaded import LoadedModel
 
 BACKENDS = ("torch", "onnx", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16")
 BF16_WITHIN = 5e-3
-"""What --precision auto bears: the largest difference of a score, 0-1, to float32."""
+"""What --precision auto accepts: the largest difference of a score, 0-1, to float32."""
 
 PROBE_SIDE_PX = 128
-"""Height of the pictures on which bf16 is compared with float32 when a model is loaded."""
+"""Height of the images on which bf16 is compared with float32 when a model is loaded."""
 
 
 def prepare(loaded: LoadedModel, backend: str = "torch", precision: str = "fp32") -> LoadedModel:
@@ -52,8 +54,8 @@ def prepare(loaded: LoadedModel, backend: str = "torch", precision: str = "fp32"
     Args:
         loaded: as `zoo.load` gives it; left as it is.
         backend: "torch", "onnx" (onnxruntime) or "openvino".
-        precision: "fp32"; "bf16", halves of float32 with the exponent kept; or "auto", bf16 where the processor
-            computes in it and the scores stay within `BF16_WITHIN`.
+        precision: "fp32"; "bf16"; or "auto", bf16 where the processor computes in it and the scores stay within
+            `BF16_WITHIN`.
 
     Returns:
         the same with another `model` and, if it has one, `bank`; `running` says in words what runs it, and how far
@@ -68,15 +70,14 @@ def prepare(loaded: LoadedModel, backend: str = "torch", precision: str = "fp32"
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     if backend == "torch":
-        return _with_torch(loaded, precision)
-    return _with_graph(loaded, backend, precision)
+        return _in_best_precision(loaded, backend, precision, lambda name: _fast(loaded, name))
+    check_reads_no_bank(loaded)
+    digest = weights_digest(loaded)
+    return _in_best_precision(loaded, backend, precision, lambda name: _as_graph(loaded, digest, backend, name))
 
 
 def load_graph(path: str | Path, backend: str = "onnx", precision: str = "fp32", device: str = "cpu") -> LoadedModel:
     """Load an .onnx file that `export` wrote; arguments and errors as `prepare`, and a file that is not one."""
-    from avadet.models.checkpoints.weights import LoadReport
-    from avadet.models.loaded import LoadedModel
-
     if backend not in BACKENDS[1:]:
         raise AvadetError(f"{path} is a graph; run it with --backend onnx or openvino, not {backend}")
     model = open_graph(Path(path), backend, "fp32", device)
@@ -90,11 +91,6 @@ def load_graph(path: str | Path, backend: str = "onnx", precision: str = "fp32",
     return _in_best_precision(loaded, backend, precision, made)
 
 
-def _with_torch(loaded: LoadedModel, precision: str) -> LoadedModel:
-    """torch, made fast, in the precision that fits."""
-    return _in_best_precision(loaded, "torch", precision, lambda name: _fast(loaded, name))
-
-
 def _fast(loaded: LoadedModel, precision: str) -> LoadedModel:
     """A model, and that of its feature banks, made fast in "fp32" or "bf16"."""
     dtype, device = torch.bfloat16 if precision == "bf16" else torch.float32, device_of(loaded.model)
@@ -104,22 +100,39 @@ def _fast(loaded: LoadedModel, precision: str) -> LoadedModel:
     return dataclasses.replace(loaded, model=model, bank=bank, running=note)
 
 
-def _with_graph(loaded: LoadedModel, backend: str, precision: str) -> LoadedModel:
-    """onnxruntime or OpenVINO, on a graph from the cache, one for each picture size where the model needs that."""
-    check_reads_no_bank(loaded)
-    digest, device = weights_digest(loaded), device_of(loaded.model)
+def _as_graph(loaded: LoadedModel, digest: str, backend: str, precision: str) -> LoadedModel:
+    """A model run by onnxruntime or OpenVINO, on a graph from the cache, one for each image size if it needs that."""
+    device = str(device_of(loaded.model))
 
-    def made(name: str) -> LoadedModel:
-        def graph(size_hw: tuple[int, int]) -> GraphModel:
-            return open_graph(_cached(loaded, digest, size_hw), backend, name, str(device))
+    @functools.cache
+    def graph_of(size_hw: tuple[int, int]) -> GraphModel:
+        return open_graph(_cached(loaded, digest, size_hw), backend, precision, device)
 
-        size_hw = default_size_hw(loaded)
-        first = graph(size_hw)  # so that what is amiss comes to light now
-        if first.input.shape[3] is None:
-            return dataclasses.replace(loaded, model=first)
-        return dataclasses.replace(loaded, model=SizedGraphs(graph, {size_hw: first}, loaded.model.num_classes))
+    graph = graph_of(default_size_hw(loaded))  # so that what is amiss comes to light now
+    is_open = graph.input.shape[3] is None
+    model = graph if is_open else SizedGraphs(graph_of, loaded.model.num_classes)
+    return dataclasses.replace(loaded, model=model)
 
-    return _in_best_precision(loaded, backend, precision, made)
+
+def _cached(loaded: LoadedModel, digest: str, size_hw: tuple[int, int]) -> Path:
+    """The graph's file for images of a size, written if it is not there; one for all sizes has none in its name."""
+    folder = cache_folder() / "graphs"
+    of_all = folder / f"{loaded.name}-{digest}.onnx"
+    of_one = folder / f"{loaded.name}-{digest}-{size_hw[0]}x{size_hw[1]}.onnx"
+    for path in (of_all, of_one):
+        if path.is_file():
+            return path
+    return of_one.replace(of_all) if export(loaded, of_one, size_hw).is_open else of_one
+
+
+def weights_digest(loaded: LoadedModel) -> str:
+    """Hex digits that change with the weights, the card, and the versions of avadet and torch."""
+    digest = hashlib.blake2b(digest_size=10)
+    digest.update(json.dumps([loaded.card, avadet.__version__, torch.__version__], default=str).encode())
+    for name, value in loaded.model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _in_best_precision(
@@ -139,7 +152,7 @@ def _in_best_precision(
         return _running(made("fp32"), f"{backend} in fp32")
     small = made("bf16")
     as_float = isinstance(loaded.model, GraphModel) and loaded.model.input.dtype == np.float32
-    difference = score_difference(_probed(loaded), _probed(small), loaded, _probe_size_hw(loaded), as_float)
+    difference = score_difference(_scorer(loaded), _scorer(small), loaded, _probe_size_hw(loaded), as_float)
     words = f"scores differ from fp32 by at most {difference:.2g} on {PROBES} random clips"
     if precision == "auto" and difference > BF16_WITHIN:
         return _running(made("fp32"), f"{backend} in fp32, because in bf16 {words}")
@@ -151,7 +164,7 @@ def _running(made: LoadedModel, words: str) -> LoadedModel:
     return dataclasses.replace(made, running="; ".join(filter(None, (words, made.running))))
 
 
-def _probed(loaded: LoadedModel) -> ActionModel:
+def _scorer(loaded: LoadedModel) -> Scorer:
     """The model as precisions are compared; if it reads banks, with one that its bank's model made of a random clip."""
     if loaded.bank is None or not isinstance(loaded.bank.model, ActionDetector):
         return loaded.model
@@ -159,21 +172,8 @@ def _probed(loaded: LoadedModel) -> ActionModel:
     clips, rois = sample_inputs(loaded.bank.spec.num_frames, size_hw, 1, PROBE_BOXES)
     with torch.inference_mode():
         rows = loaded.bank.model.box_features(clips.to(device), rois.to(device))
-    return _Windowed(loaded.model, BankWindow(torch.zeros(len(rows), dtype=torch.int64, device=device), rows))
-
-
-class _Windowed(ActionModel):
-    """A model that looks at one and the same window whatever the clip; it takes one clip at a time."""
-
-    def __init__(self, model: ActionModel, window: BankWindow) -> None:
-        super().__init__()
-        self.model = model
-        self.num_classes = model.num_classes
-        self._window = window
-
-    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
-        logits: Tensor = self.model(clips, rois, self._window)
-        return logits
+    window = BankWindow(torch.zeros(len(rows), dtype=torch.int64, device=device), rows)
+    return functools.partial(loaded.model, window=window)
 
 
 def _probe_size_hw(loaded: LoadedModel) -> tuple[int, int]:
@@ -184,24 +184,3 @@ def _probe_size_hw(loaded: LoadedModel) -> tuple[int, int]:
         return height or size_hw[0], width or size_hw[1]
     scale = min(1.0, PROBE_SIDE_PX / size_hw[0]) if not says_one_size(loaded.model) else 1.0
     return round(size_hw[0] * scale), round(size_hw[1] * scale)
-
-
-def _cached(loaded: LoadedModel, digest: str, size_hw: tuple[int, int]) -> Path:
-    """The graph's file for pictures of a size, written if it is not there; one for all sizes has none in its name."""
-    folder = cache_folder() / "graphs"
-    of_all = folder / f"{loaded.name}-{digest}.onnx"
-    of_one = folder / f"{loaded.name}-{digest}-{size_hw[0]}x{size_hw[1]}.onnx"
-    for path in (of_all, of_one):
-        if path.is_file():
-            return path
-    return of_one.replace(of_all) if export(loaded, of_one, size_hw).is_open else of_one
-
-
-def weights_digest(loaded: LoadedModel) -> str:
-    """Hex digits that change with the weights, the card, and the versions of avadet and torch."""
-    digest = hashlib.blake2b(digest_size=10)
-    digest.update(json.dumps([loaded.card, avadet.__version__, torch.__version__], default=str).encode())
-    for name, value in loaded.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -1,23 +1,17 @@
-"""The torch models made fast for inference: norms folded into convolutions, bf16, and the layout its kernels like."""
+"""A torch model made fast for inference: norms folded into convolutions, bf16, the memory format its kernels like."""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
-from avadet.models.engines.export import sample_inputs
 from avadet.models.engines.folding import fold_norms
-
-if TYPE_CHECKING:
-    from avadet.models.loaded import LoadedModel
-
-PROBES, PROBE_BOXES = 2, 4
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -28,10 +22,9 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def processor_flags(cpuinfo: str | Path = "/proc/cpuinfo") -> set[str]:
-    """What Linux says the first processor can do: "avx2", "amx_bf16", ...; nothing on other systems.
+    """What Linux lists of the first processor: "avx2", "amx_bf16", ...; nothing on other systems.
 
-    Args:
-        cpuinfo: the kernel's list; its line is called "flags" on x86 and "Features" on ARM.
+    The line is called "flags" on x86 and "Features" on ARM.
     """
     try:
         lines = Path(cpuinfo).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -42,12 +35,7 @@ def processor_flags(cpuinfo: str | Path = "/proc/cpuinfo") -> set[str]:
 
 
 class Fast(NamedTuple):
-    """A model made fast.
-
-    Attributes:
-        model: for inference only.
-        note: "", or in words what could not be done and why.
-    """
+    """A model made fast, for inference only; `note` is "", or what could not be done and why."""
 
     model: ActionModel
     note: str
@@ -56,12 +44,12 @@ class Fast(NamedTuple):
 def fast_model(model: ActionModel, dtype: torch.dtype, clips: Tensor, rois: Tensor) -> Fast:
     """A copy for inference: gives the answers of the model in eval mode, to rounding.
 
-    Pixels are normalised and people cut out and scored in float32 whatever the type; only backbones compute in it.
+    Pixels are normalised and boxes cropped and scored in float32 whatever the type; only backbones compute in it.
 
     Args:
         model: as it was built; left as it is.
         dtype: of the backbones: float32 or bfloat16.
-        clips: that the model takes, where it lies; small ones will do (see `folding`).
+        clips: that the model takes, on its device; small ones will do (see `folding`).
         rois: boxes of them.
     """
     copied = copy.deepcopy(model).eval().requires_grad_(False)
@@ -70,57 +58,24 @@ def fast_model(model: ActionModel, dtype: torch.dtype, clips: Tensor, rois: Tens
         note = fold_norms(copied, clips, rois).note
     for module in list(copied.modules()):
         if isinstance(module, ActionDetector):
-            module.backbone = Recast(module.backbone, dtype)
+            module.backbone = Cast(module.backbone, dtype)
     return Fast(copied, note)
 
 
-class Recast(nn.Module):
-    """A backbone in a type and layout of its own; clips come and maps go as they would without it."""
+class Cast(nn.Module):
+    """A backbone in a type and memory format of its own, float32 or bfloat16; converts its weights in place."""
 
     def __init__(self, backbone: nn.Module, dtype: torch.dtype) -> None:
-        """Convert the weights, in place.
-
-        Args:
-            backbone: clip -> maps.
-            dtype: float32 or bfloat16. Channels-last is what bf16's 3-D kernels are fast in; float32's are not.
-        """
+        """Channels-last is what the 3-D kernels of bf16 are fast in; those of float32 are not."""
         super().__init__()
         self.dtype = dtype
-        self.layout = torch.preserve_format if dtype == torch.float32 else torch.channels_last_3d
+        self.memory_format = torch.preserve_format if dtype == torch.float32 else torch.channels_last_3d
         self.backbone = backbone.to(dtype)
         for module in backbone.modules():
             if isinstance(module, nn.Conv3d):
-                module.to(memory_format=self.layout)
+                module.to(memory_format=self.memory_format)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps, in the backbone's type."""
-        maps: list[Tensor] = self.backbone(clip.to(self.dtype, memory_format=self.layout))
+        maps: list[Tensor] = self.backbone(clip.to(self.dtype, memory_format=self.memory_format))
         return maps
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model's weights lie; graphs, which have none, take what is on the CPU."""
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-
-
-@torch.inference_mode()
-def score_difference(
-    reference: ActionModel, other: ActionModel, loaded: LoadedModel, size_hw: tuple[int, int], as_float: bool = False
-) -> float:
-    """The largest difference of a score, 0-1, on random clips.
-
-    Args:
-        reference: the model in float32.
-        other: the same in another precision.
-        loaded: says what clips they take, and what their logits mean.
-        size_hw: (height, width) px of the pictures.
-        as_float: whether clips are float 0-1 instead of uint8 0-255.
-    """
-    device = device_of(reference)
-    worst = 0.0
-    for seed in range(PROBES):
-        inputs = sample_inputs(loaded.spec.num_frames, size_hw, 1, PROBE_BOXES, seed, as_float)
-        clips, rois = (tensor.to(device) for tensor in inputs)
-        both = [loaded.scores(model(clips, rois).float().cpu()) for model in (reference, other)]
-        worst = max(worst, (both[0] - both[1]).abs().max().item())
-    return worst

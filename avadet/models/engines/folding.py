@@ -1,14 +1,13 @@
 """BatchNorms folded into the layers before them, where a watched run shows that nothing else takes what lies between.
 
-In which order a module names its children says nothing of the order in which it uses them: a block that norms before
-it convolves names a convolution and the next norm side by side as well. So the net is run once, each operation says
-which tensors it takes, and a norm is folded into a layer only if every output of the layer was the input of that norm
-and of nothing else, and every input of the norm an output of that layer.
+The order in which a module names its children says nothing of the order in which it uses them: a block that norms
+before it convolves names a convolution and the next norm side by side as well. So the net is run once, each operation
+says which tensors it takes, and a norm is folded into a layer only if every output of the layer was the input of that
+norm and of nothing else, and every input of the norm an output of that layer.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
 
 LAYERS = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
@@ -34,12 +34,7 @@ WITHIN = 1e-3
 
 
 class Folded(NamedTuple):
-    """What became of the norms of a net.
-
-    Attributes:
-        norms: how many were folded.
-        note: "", or why none was although they could have been, in words.
-    """
+    """How many norms of a net were folded; `note` is "", or why none was although they could have been."""
 
     norms: int
     note: str = ""
@@ -47,7 +42,7 @@ class Folded(NamedTuple):
 
 @torch.no_grad()
 def fold_norms(net: nn.Module, *inputs: Any) -> Folded:
-    """Fold every BatchNorm that is the only one to see what a convolution or linear layer gives into it, in place.
+    """Fold every BatchNorm that alone takes what a convolution or linear layer gives into that layer, in place.
 
     The outputs before and after are compared; should they differ, the net is left as it was, and the note says so.
 
@@ -80,13 +75,13 @@ class _Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, net: nn.Module) -> None:
         """Watch the layers and norms of a net that may be folded."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._made: dict[int, tuple[weakref.ref[Tensor], nn.Module]] = {}
+        self._made = WeakTensorKeyDictionary()  # outputs of layers -> the layer
         self._within: nn.Module | None = None
         self.takers: defaultdict[nn.Module, set[nn.Module | None]] = defaultdict(set)
         self.sources: defaultdict[nn.Module, set[nn.Module | None]] = defaultdict(set)
         self._hooks = []
-        for module in _plain_modules(net):
-            if module.training:
+        for module in net.modules():
+            if module.training or not _is_plain(module):
                 continue
             if _computes_as(module, LAYERS):
                 self._hooks.append(module.register_forward_hook(self._gave))
@@ -102,64 +97,50 @@ class _Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         finally:
             for hook in self._hooks:
                 hook.remove()
-        for output in outputs:
-            self._taken(output, None)
+        self._take(outputs, None)
         return outputs
 
     def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """(layer, norm) for every norm that may be folded, in the order in which norms ran."""
-        found = []
-        for norm, layers in self.sources.items():
-            layer = next(iter(layers)) if len(layers) == 1 else None
-            if layer is not None and self.takers[layer] == {norm} and _fits(layer, norm):
-                found.append((layer, norm))
-        return found
+        single = [(next(iter(layers)), norm) for norm, layers in self.sources.items() if len(layers) == 1]
+        return [
+            (layer, norm) for layer, norm in single if layer and self.takers[layer] == {norm} and _fits(layer, norm)
+        ]
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Note the operation's inputs, and run it."""
-        for taken in _tensors((args, kwargs)):
-            self._taken(taken, self._within)
+        self._take(_tensors((args, kwargs)), self._within)
         return operation(*args, **(kwargs or {}))
 
-    def _maker(self, tensor: Tensor) -> nn.Module | None:
-        """The layer that gave a tensor, if one did; another tensor may have come to lie at a freed one's place."""
-        reference, layer = self._made.get(id(tensor), (None, None))
-        return layer if reference is not None and reference() is tensor else None
-
-    def _taken(self, tensor: Tensor, norm: nn.Module | None) -> None:
-        """An operation, inside a norm or in none, took a tensor."""
-        layer = self._maker(tensor)
-        if layer is not None:
-            self.takers[layer].add(norm)
+    def _take(self, tensors: Sequence[Tensor], norm: nn.Module | None) -> None:
+        """An operation, inside a norm or in none, takes tensors."""
+        for tensor in tensors:
+            if tensor in self._made:
+                self.takers[self._made[tensor]].add(norm)
 
     def _gave(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
         """A layer ran. What is no batch of as many axes as usual is nothing a norm can be folded into."""
         axes = len(layer.kernel_size) + 2 if isinstance(layer, _ConvNd) else 2
         if output.ndim != axes:
             self.takers[layer].add(None)
-        self._made[id(output)] = (weakref.ref(output), layer)
+        self._made[output] = layer
 
     def _enter(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """A norm is about to run."""
         self._within = norm
-        self.sources[norm].add(self._maker(inputs[0]) if inputs else None)
+        self.sources[norm].add(self._made[inputs[0]] if inputs and inputs[0] in self._made else None)
 
     def _leave(self, norm: nn.Module, inputs: Any, output: Any) -> None:
         """A norm has run."""
         self._within = None
 
 
-def _plain_modules(net: nn.Module) -> list[nn.Module]:
-    """Modules that do what their class says: without hooks of others, and with weights that nothing computes."""
-    return [
-        module
-        for module in net.modules()
-        if not (module._forward_hooks or module._forward_pre_hooks)
-        and not nn.utils.parametrize.is_parametrized(module)
-        and "forward" not in vars(module)
-    ]
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a module does what its class says: without hooks of others, and with weights that nothing computes."""
+    is_hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return not is_hooked and not nn.utils.parametrize.is_parametrized(module)
 
 
 def _computes_as(module: nn.Module, classes: Sequence[type[nn.Module]]) -> bool:
@@ -173,11 +154,8 @@ def _computes_as(module: nn.Module, classes: Sequence[type[nn.Module]]) -> bool:
 
 def _fits(layer: nn.Module, norm: nn.Module) -> bool:
     """Whether torch can fold the one into the other: not into transposed convolutions of groups."""
-    assert isinstance(norm, _BatchNorm)
-    if isinstance(layer, nn.Linear):
-        return layer.out_features == norm.num_features
-    assert isinstance(layer, _ConvNd)
-    return layer.out_channels == norm.num_features and not (isinstance(layer, _ConvTransposeNd) and layer.groups > 1)
+    outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    return outputs == norm.num_features and not (isinstance(layer, _ConvTransposeNd) and layer.groups > 1)
 
 
 def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module:
@@ -201,7 +179,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _difference(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
-    """The largest difference of two runs' numbers, as a share of the first's largest but at least of 1."""
+    """The largest difference of two runs' values, as a fraction of the first's largest but at least of 1."""
     worst = 0.0
     for old, new in zip(before, after, strict=True):
         if old.shape != new.shape:

@@ -1,4 +1,4 @@
-"""Files that `export` wrote, run by onnxruntime or OpenVINO, and called as the model itself is."""
+"""ONNX files that `export` wrote, run by onnxruntime or OpenVINO, and called as the model itself is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models.cards import REQUIRED, labels_of
-from avadet.models.detectors.two_stage import ActionModel
+from avadet.models.detectors.two_stage import ActionModel, check_input
 
 CARD_KEY = "avadet_card"
 VERSION_KEY = "avadet_version"
@@ -30,36 +30,29 @@ class Input(NamedTuple):
     shape: tuple[int | None, ...]
 
 
-class Facts(NamedTuple):
-    """What a graph's file says of itself.
-
-    Attributes:
-        card: the model's.
-        taken: what it takes as clips.
-        boxes_at_once: of how many boxes it is to be asked at once; None = any.
-    """
+class Metadata(NamedTuple):
+    """What a graph's file says of itself: the model's card, its input, and of how many boxes at once; None = any."""
 
     card: dict[str, Any]
-    taken: Input
+    input: Input
     boxes_at_once: int | None
 
 
 class GraphModel(ActionModel):
-    """An .onnx file that `export` wrote, run by somebody else's library.
+    """An .onnx file that `export` wrote, run by another library.
 
     Attributes:
+        path: the file.
         card: the model's card.
         input: what it takes as clips.
     """
 
-    def __init__(self, path: Path, run: Run, facts: Facts) -> None:
+    def __init__(self, path: Path, run: Run, metadata: Metadata) -> None:
         """Wrap what runs the file."""
         super().__init__()
         self.path = path
-        self.card = card = facts.card
-        self.input = facts.taken
-        self.boxes_at_once = facts.boxes_at_once
-        self.num_classes = len(labels_of(card))
+        self.card, self.input, self.boxes_at_once = metadata
+        self.num_classes = len(labels_of(self.card))
         self._run = run
 
     def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
@@ -68,93 +61,70 @@ class GraphModel(ActionModel):
         Raises:
             AvadetError: if the file was written for other clips.
         """
-        pictures, boxes = clips.cpu().numpy(), rois.float().cpu().numpy()
-        self._check(pictures, boxes)
-        if len(boxes) == 0:
-            return torch.zeros(0, self.num_classes)
-        if self.input.shape[0] == 1 and len(pictures) > 1:
-            return torch.from_numpy(self._one_by_one(pictures, boxes))
-        return self.run_all(pictures, boxes)
+        check_input(clips, rois)
+        images, boxes = clips.cpu().numpy(), rois.float().cpu().numpy()
+        self._check(images)
+        if self.input.shape[0] != 1 and len(boxes) > 0:
+            return self.run_all(images, boxes)
+        logits = torch.zeros(len(boxes), self.num_classes)
+        for index in np.unique(boxes[:, 0]).astype(int):
+            mine = boxes[:, 0] == index
+            one_clip = boxes[mine] * np.array([0, 1, 1, 1, 1], np.float32)
+            logits[torch.from_numpy(mine)] = self.run_all(images[index : index + 1], one_clip)
+        return logits
 
-    def run_all(self, pictures: np.ndarray, boxes: np.ndarray) -> Tensor:
-        """What the graph itself says, without boxes too; of many boxes some at a time, if it is a graph to want that.
+    def run_all(self, images: np.ndarray, boxes: np.ndarray) -> Tensor:
+        """What the graph itself gives, without boxes too; boxes go in some at a time where it wants that.
 
         Raises:
             AvadetError: if the library that runs it fails.
         """
         most = self.boxes_at_once or max(1, len(boxes))
         parts = [boxes[first : first + most] for first in range(0, max(1, len(boxes)), most)]
-        contiguous = np.ascontiguousarray(pictures)
+        contiguous = np.ascontiguousarray(images)
         try:
             logits = [self._run(contiguous, np.ascontiguousarray(part)) for part in parts]
         except Exception as error:  # onnxruntime and OpenVINO raise their own bare exceptions
             raise AvadetError(
-                f"{self.path}: the graph fails on clips {pictures.shape} with {len(boxes)} boxes: {_reason(error)}; "
+                f"{self.path}: the graph fails on clips {images.shape} with {len(boxes)} boxes: {first_line(error)}; "
                 "run the model with --backend torch"
             ) from error
         return torch.from_numpy(np.concatenate(logits))
 
-    def _one_by_one(self, pictures: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """For graphs of a single clip."""
-        logits = np.zeros((len(boxes), self.num_classes), np.float32)
-        for index, picture in enumerate(pictures):
-            mine = boxes[:, 0] == index
-            if mine.any():
-                own = boxes[mine] * np.array([0, 1, 1, 1, 1], np.float32)
-                logits[mine] = self.run_all(picture[None], own).numpy()
-        return logits
-
-    def _check(self, pictures: np.ndarray, boxes: np.ndarray) -> None:
-        wanted = (None, *self.input.shape[1:])
-        fits = pictures.ndim == 5 and all(want in (None, got) for want, got in zip(wanted, pictures.shape))
-        if not fits or pictures.dtype != self.input.dtype:
-            sizes = ", ".join("any" if size is None else str(size) for size in wanted)
+    def _check(self, images: np.ndarray) -> None:
+        expected = (None, *self.input.shape[1:])
+        fits = all(size in (None, got) for size, got in zip(expected, images.shape))
+        if not fits or images.dtype != self.input.dtype:
+            sizes = ", ".join("any" if size is None else str(size) for size in expected)
             raise AvadetError(
-                f"{self.path} takes clips {self.input.dtype} ({sizes}), got {pictures.dtype} {pictures.shape}; "
+                f"{self.path} takes clips {self.input.dtype} ({sizes}), got {images.dtype} {images.shape}; "
                 "write another with avadet export, --size or --float"
             )
-        if boxes.ndim != 2 or boxes.shape[1] != 5:
-            raise AvadetError(f"rois must be (R, 5) = batch index + xyxy px, got {boxes.shape}")
-        if len(boxes) and not (boxes[:, 0].min() >= 0 and boxes[:, 0].max() < len(pictures)):
-            first, last = int(boxes[:, 0].min()), int(boxes[:, 0].max())
-            raise AvadetError(f"batch indices of rois must lie in [0, {len(pictures)}), got {first} to {last}")
 
 
 class SizedGraphs(ActionModel):
-    """A graph for every picture size, made when pictures of that size first come."""
+    """A graph for every image size, made when clips of that size first come."""
 
-    def __init__(
-        self,
-        make: Callable[[tuple[int, int]], GraphModel],
-        made: dict[tuple[int, int], GraphModel],
-        num_classes: int,
-    ) -> None:
-        """Make none yet; `make` takes (height, width) px, `made` has those that are there."""
+    def __init__(self, graph_of: Callable[[tuple[int, int]], GraphModel], num_classes: int) -> None:
+        """Make none yet; `graph_of` takes (height, width) px and keeps what it made."""
         super().__init__()
         self.num_classes = num_classes
-        self._make = make
-        self._graphs = dict(made)
-
-    def at(self, size_hw: tuple[int, int]) -> GraphModel:
-        """The graph for pictures of (height, width) px."""
-        if size_hw not in self._graphs:
-            self._graphs[size_hw] = self._make(size_hw)
-        return self._graphs[size_hw]
+        self._graph_of = graph_of
 
     def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Clips and boxes to logits, as `GraphModel.forward`."""
-        logits: Tensor = self.at((clips.shape[3], clips.shape[4]))(clips, rois)
+        logits: Tensor = self._graph_of((clips.shape[3], clips.shape[4]))(clips, rois)
         return logits
 
 
 def open_graph(path: Path, backend: str = "onnx", precision: str = "fp32", device: str = "cpu") -> GraphModel:
     """Have a library run an .onnx file; errors as `read_graph`, `onnx_run` and `openvino_run`."""
-    facts = read_graph(path)
+    metadata = read_graph(path)
     run = onnx_run(path, device) if backend == "onnx" else openvino_run(path, precision, device)
-    return GraphModel(path, run, facts)
+    return GraphModel(path, run, metadata)
 
 
-def read_graph(path: str | Path) -> Facts:
+def read_graph(path: str | Path) -> Metadata:
     """What an .onnx file says of itself.
 
     Raises:
@@ -170,10 +140,10 @@ def read_graph(path: str | Path) -> Facts:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own
         raise AvadetError(f"{path}: not a readable ONNX file") from error
-    facts = {entry.key: entry.value for entry in proto.metadata_props}
-    if CARD_KEY not in facts:
+    stored = {entry.key: entry.value for entry in proto.metadata_props}
+    if CARD_KEY not in stored:
         raise AvadetError(f"{path} has no model card in it; action models as ONNX are written by avadet export")
-    card: dict[str, Any] = json.loads(facts[CARD_KEY])
+    card: dict[str, Any] = json.loads(stored[CARD_KEY])
     missing = [key for key in REQUIRED if key not in card]
     if missing:
         raise AvadetError(f"{path}: the model card in it lacks {', '.join(missing)}; write it anew with avadet export")
@@ -183,10 +153,10 @@ def read_graph(path: str | Path) -> Facts:
     clips = inputs["clips"]
     shape = tuple(None if size.dim_param else size.dim_value for size in clips.shape.dim)
     taken = Input(onnx.helper.tensor_dtype_to_np_dtype(clips.elem_type), shape)
-    return Facts(card, taken, int(facts[AT_ONCE_KEY]) if AT_ONCE_KEY in facts else None)
+    return Metadata(card, taken, int(stored[AT_ONCE_KEY]) if AT_ONCE_KEY in stored else None)
 
 
-def _reason(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of what a library says."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -212,7 +182,7 @@ def onnx_run(path: Path, device: str = "cpu") -> Run:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[*cuda, "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own bare exceptions
-        raise AvadetError(f"{path}: onnxruntime cannot open it: {_reason(error)}") from error
+        raise AvadetError(f"{path}: onnxruntime cannot open it: {first_line(error)}") from error
     return lambda clips, rois: np.asarray(session.run(None, {"clips": clips, "rois": rois})[0])
 
 
@@ -236,6 +206,6 @@ def openvino_run(path: Path, precision: str = "fp32", device: str = "cpu") -> Ru
     try:
         compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     except Exception as error:  # OpenVINO raises its own
-        raise AvadetError(f"{path}: OpenVINO cannot open it: {_reason(error)}") from error
+        raise AvadetError(f"{path}: OpenVINO cannot open it: {first_line(error)}") from error
     # A request's outputs live in its own memory and would change with the next call.
     return lambda clips, rois: np.array(compiled([clips, rois])[0])

@@ -1,4 +1,4 @@
-"""A model taken apart: parameters and multiply-adds by hand, shapes, runs of equal parts."""
+"""A model summarised: parameters and multiply-adds by hand, shapes, runs of equal parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from avadet.models.backbones.slowfast import slowfast_r50
 from avadet.models.backbones.vivit import vivit
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.detectors.two_views import tiny_two_views
-from avadet.models.engines.anatomy import Anatomy, Part, anatomy, count_parameters, counted
+from avadet.models.engines.summary import Part, Summary, count_flops, count_parameters, summary
 from avadet.models.families import FAMILIES
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS
@@ -37,7 +37,7 @@ class Pictures(nn.Module):
 
 
 def test_parameters_multiply_adds_and_shapes_by_hand() -> None:
-    found = anatomy(lambda: ActionDetector(Pictures(), RoIHead([5], 7)), frames=4, hw=(6, 10))
+    found = summary(lambda: ActionDetector(Pictures(), RoIHead([5], 7)), frames=4, hw=(6, 10))
     assert found.parameters == 2 + (3 * 5 + 5) + 5 * 5 + (5 * 7 + 7)
     assert found.gflops * 1e9 == pytest.approx(4 * 6 * 10 * (3 * 5 + 5 * 5) + 5 * 7)
     backbone, head = found.parts
@@ -56,7 +56,7 @@ def test_parameters_multiply_adds_and_shapes_by_hand() -> None:
 
 def test_equal_blocks_are_one_line() -> None:
     small = {"channels": 16, "depth": 3, "heads": 2, "grid": (4, 2, 3)}
-    found = anatomy(lambda: vivit(5, **small), frames=8, hw=(32, 48))
+    found = summary(lambda: vivit(5, **small), frames=8, hw=(32, 48))
     (blocks,) = [part for part in found.parts[0].parts if part.name == "blocks"]
     assert (blocks.kind, blocks.shapes, blocks.parts) == ("3 x Block", ((1, 1 + 4 * 2 * 3, 16),), ())
     assert blocks.parameters == 3 * (12 * 16**2 + 13 * 16)
@@ -64,7 +64,7 @@ def test_equal_blocks_are_one_line() -> None:
 
 def test_a_pyramid_shows_its_stages() -> None:
     plan = {"stages": pyramid((1, 2, 3), width=8), "grid": (4, 16, 16), "widen_in_attention": True}
-    found = anatomy(lambda: mvit(5, **plan), frames=8, hw=(64, 64))
+    found = summary(lambda: mvit(5, **plan), frames=8, hw=(64, 64))
     (blocks,) = [part for part in found.parts[0].parts if part.name == "blocks"]
     assert [(part.name, part.kind, part.shapes[0][1]) for part in blocks.parts] == [
         ("0", "Block", 1 + 4 * 16 * 16),
@@ -74,7 +74,7 @@ def test_a_pyramid_shows_its_stages() -> None:
 
 
 def test_pathways_whose_stages_are_called_one_by_one_are_opened_up() -> None:
-    found = anatomy(lambda: slowfast_r50(80), frames=32, hw=(256, 256))
+    found = summary(lambda: slowfast_r50(80), frames=32, hw=(256, 256))
     slow, fast, _ = found.parts[0].parts
     assert [part.shapes for part in slow.parts] == [
         ((1, channels, 8, side, side),) for channels, side in ((64, 64), (256, 64), (512, 32), (1024, 16), (2048, 16))
@@ -89,7 +89,7 @@ def test_operations_are_those_of_the_paper() -> None:
     shape = (1, 3, 4, 64, 64)
     with torch.device("meta"):
         net = mvit(5, **{**V2, **sizes}).backbone.eval()
-        with counted(net) as counter:
+        with count_flops(net) as counter:
             net(torch.empty(shape))
     queries, keys = 2 * 16 * 16, 2 * 2 * 2
     patches = queries * 8 * 3 * 3 * 7 * 7
@@ -98,21 +98,21 @@ def test_operations_are_those_of_the_paper() -> None:
     places = queries * 8 * (2 + 2 + 2)
     attention = 2 * queries * keys * 8
     assert counter.get_total_flops() / 2 == patches + matrices + pooling + places + attention
-    with pytest.raises(ZeroDivisionError), counted(net):
+    with pytest.raises(ZeroDivisionError), count_flops(net):
         1 / 0  # noqa: B018
-    assert [part.written_out for part in net.modules() if isinstance(part, Attention)] == [False]
+    assert [part.count_as_written for part in net.modules() if isinstance(part, Attention)] == [False]
 
 
 def leaves(parts: tuple[Part, ...]) -> list[Part]:
     return [leaf for part in parts for leaf in (leaves(part.parts) or [part])]
 
 
-def whole(found: Anatomy) -> int:
+def whole(found: Summary) -> int:
     return sum(part.parameters for part in leaves(found.parts))
 
 
 def test_a_model_of_several_detectors_is_run_for_real() -> None:
-    found = anatomy(lambda: tiny_two_views(21, crop_hw=(64, 64)), frames=8, hw=(64, 96))
+    found = summary(lambda: tiny_two_views(21, crop_hw=(64, 64)), frames=8, hw=(64, 96))
     frame, actor = found.parts
     assert frame.parts[0].shapes == ((1, 96, 8, 4, 6), (1, 192, 8, 2, 3))
     assert actor.parts[0].shapes == ((1, 96, 8, 4, 4), (1, 192, 8, 2, 2))
@@ -126,7 +126,7 @@ def test_no_hook_is_left() -> None:
         built.append(slow_r50(5, width=8, depths=(1, 1, 1, 1)))
         return built[-1]
 
-    found = anatomy(build, frames=4, hw=(64, 64))
+    found = summary(build, frames=4, hw=(64, 64))
     assert [any(module._forward_hooks for module in model.modules()) for model in built] == [False]
     assert found.parameters == whole(found) == count_parameters(built[0])
 
@@ -138,7 +138,7 @@ SIZES = [(name, size) for sizes in FAMILIES.values() for name, size in sizes.ite
 @pytest.mark.parametrize(("name", "size"), SIZES, ids=[name for name, _ in SIZES])
 def test_every_published_size_can_be_taken_apart(name: str, size: tuple[int, int, int]) -> None:
     frames, _, side_px = size
-    found = anatomy(lambda: BUILDERS[name](80), frames, (side_px, side_px))
+    found = summary(lambda: BUILDERS[name](80), frames, (side_px, side_px))
     assert found.parameters == whole(found) > 0
     assert found.gflops > 0
     assert all(shape[1] > 0 for part in found.parts for shape in part.shapes)
