@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,14 +216,15 @@ def test_made_fast_both_models_are(square: Path, reader: LoadedModel, monkeypatc
 
 def test_bf16_is_compared_with_the_bank_read(reader: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "has_bf16", lambda device: True)
-    monkeypatch.setattr(backends, "score_difference", lambda one, other, *_: (shown.extend((one, other)), 0.0)[1])
-    shown: list[partial[torch.Tensor]] = []
-    half = backends.prepare(reader, "torch", "auto")
-    assert [one.func for one in shown] == [reader.model, half.model]
+    monkeypatch.setattr(backends, "score_difference", lambda *compared: (shown.extend(compared), 0.0)[1])
+    shown: list[Any] = []
+    ready = backends.prepare(reader, "torch", "auto")
+    first, second, _, window, _ = shown
+    assert (first.model, second.model) == (reader.model, ready.model)
     clips, rois = torch.full((1, 3, 4, 48, 64), 0.5), torch.tensor([[0.0, 8, 8, 40, 40]])
     with torch.no_grad():
-        for compared in shown:
-            assert (compared(clips, rois) - compared.func(clips, rois)).abs().max() > 0.05
+        for compared in (first, second):
+            assert (compared.model(clips, rois, window) - compared.model(clips, rois)).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])

@@ -25,8 +25,8 @@ def test_people_are_cut_out_and_scored_in_float32() -> None:
 
 def test_difference_of_scores_is_zero_for_the_same_and_large_for_another() -> None:
     loaded = small_model("slow_r50")
-    assert score_difference(loaded.model, loaded.model, loaded, (64, 64)) == 0
-    assert score_difference(loaded.model, small_model("slow_r50", seed=1).model, loaded, (64, 64)) > 0.05
+    assert score_difference(loaded, loaded, (64, 64)) == 0
+    assert score_difference(loaded, small_model("slow_r50", seed=1), (64, 64)) > 0.05
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from avadet.errors import AvadetError, unknown_name
 from avadet.models.cards import clip_of, labels_of
 from avadet.models.checkpoints.weights import LoadReport
 from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.devices import device_of
 from avadet.models.download import cache_folder
 from avadet.models.engines.export import check_reads_no_bank, export
 from avadet.models.engines.fast import fast_model, has_bf16
@@ -29,9 +30,7 @@ from avadet.models.engines.graphs import GraphModel, SizedGraphs, open_graph
 from avadet.models.engines.probe import (
     PROBE_BOXES,
     PROBES,
-    Scorer,
     default_size_hw,
-    device_of,
     sample_inputs,
     says_one_size,
     score_difference,
@@ -152,7 +151,7 @@ def _in_best_precision(
         return _running(made("fp32"), f"{backend} in fp32")
     small = made("bf16")
     as_float = isinstance(loaded.model, GraphModel) and loaded.model.input.dtype == np.float32
-    difference = score_difference(_scorer(loaded), _scorer(small), loaded, _probe_size_hw(loaded), as_float)
+    difference = score_difference(loaded, small, _probe_size_hw(loaded), _random_window(loaded.bank), as_float)
     words = f"scores differ from fp32 by at most {difference:.2g} on {PROBES} random clips"
     if precision == "auto" and difference > BF16_WITHIN:
         return _running(made("fp32"), f"{backend} in fp32, because in bf16 {words}")
@@ -164,16 +163,15 @@ def _running(made: LoadedModel, words: str) -> LoadedModel:
     return dataclasses.replace(made, running="; ".join(filter(None, (words, made.running))))
 
 
-def _scorer(loaded: LoadedModel) -> Scorer:
-    """The model as precisions are compared; if it reads banks, with one that its bank's model made of a random clip."""
-    if loaded.bank is None or not isinstance(loaded.bank.model, ActionDetector):
-        return loaded.model
-    device, size_hw = device_of(loaded.bank.model), _probe_size_hw(loaded.bank)
-    clips, rois = sample_inputs(loaded.bank.spec.num_frames, size_hw, 1, PROBE_BOXES)
+def _random_window(bank: LoadedModel | None) -> BankWindow | None:
+    """What the model of feature banks makes of a random clip, None if there is no such model."""
+    if bank is None or not isinstance(bank.model, ActionDetector):
+        return None
+    device = device_of(bank.model)
+    clips, rois = sample_inputs(bank.spec.num_frames, _probe_size_hw(bank), 1, PROBE_BOXES)
     with torch.inference_mode():
-        rows = loaded.bank.model.box_features(clips.to(device), rois.to(device))
-    window = BankWindow(torch.zeros(len(rows), dtype=torch.int64, device=device), rows)
-    return functools.partial(loaded.model, window=window)
+        rows = bank.model.box_features(clips.to(device), rois.to(device))
+    return BankWindow(torch.zeros(len(rows), dtype=torch.int64, device=device), rows)
 
 
 def _probe_size_hw(loaded: LoadedModel) -> tuple[int, int]:

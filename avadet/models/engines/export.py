@@ -26,7 +26,7 @@ import avadet
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.engines.graphs import AT_ONCE_KEY, CARD_KEY, VERSION_KEY, first_line, open_graph
+from avadet.models.engines.graphs import AT_ONCE_KEY, CARD_KEY, VERSION_KEY, first_line, library, open_graph
 from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
 from avadet.models.heads.lfb import BankReader
 from avadet.models.loaded import LoadedModel
@@ -70,13 +70,8 @@ def export(
             bank, or the graph computes something else.
     """
     check_reads_no_bank(loaded)
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise AvadetError(
-            f'{error.name} is not installed, and ONNX files need it; pip install "avadet[onnx]"'
-        ) from error
+    for name in ("onnx", "onnxruntime"):
+        library(name, "onnx", str(path))
     model, size_hw = copy.deepcopy(loaded.model).cpu().float().eval(), size_hw or default_size_hw(loaded)
     for module in model.modules():
         if isinstance(module, ActionDetector):  # while clips have sizes, which in a trace they have not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -132,10 +133,7 @@ def read_graph(path: str | Path) -> Metadata:
     """
     if not Path(path).is_file():
         raise AvadetError(f"{path}: no such file")
-    try:
-        import onnx
-    except ImportError as error:
-        raise AvadetError(f'{path} needs onnx, which is not installed; pip install "avadet[onnx]"') from error
+    onnx = library("onnx", "onnx", str(path))
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's own
@@ -156,6 +154,16 @@ def read_graph(path: str | Path) -> Metadata:
     return Metadata(card, taken, int(stored[AT_ONCE_KEY]) if AT_ONCE_KEY in stored else None)
 
 
+def library(name: str, extra: str, needed_by: str) -> Any:
+    """An optional dependency; raises AvadetError that names the extra which installs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise AvadetError(
+            f'{name} is not installed, and {needed_by} needs it; pip install "avadet[{extra}]"'
+        ) from error
+
+
 def first_line(error: Exception) -> str:
     """The first line of what a library says."""
     return (str(error).splitlines() or [type(error).__name__])[0]
@@ -167,10 +175,7 @@ def onnx_run(path: Path, device: str = "cpu") -> Run:
     Raises:
         AvadetError: if onnxruntime is absent, cannot read the file, or cannot use the device.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise AvadetError(f'{path} needs onnxruntime, which is not installed; pip install "avadet[onnx]"') from error
+    onnxruntime = library("onnxruntime", "onnx", str(path))
     wants_cuda = device.startswith("cuda")
     if wants_cuda and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         raise AvadetError("this onnxruntime has no CUDA; pip install onnxruntime-gpu, or use --device cpu")
@@ -194,10 +199,7 @@ def openvino_run(path: Path, precision: str = "fp32", device: str = "cpu") -> Ru
     """
     if device != "cpu":
         raise AvadetError(f"--backend openvino runs on the processor, got device {device}; use --device cpu")
-    try:
-        import openvino
-    except ImportError as error:
-        raise AvadetError('OpenVINO is not installed; pip install "avadet[openvino]"') from error
+    openvino = library("openvino", "openvino", str(path))
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

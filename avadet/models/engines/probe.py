@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avadet.models.devices import device_of
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.loaded import LoadedModel
 
 PROBES, PROBE_BOXES = 2, 4
-
-Scorer = Callable[[Tensor, Tensor], Tensor]
-"""Clips and rois to logits, as `ActionDetector.forward` has it."""
 
 
 def says_one_size(model: nn.Module) -> bool:
@@ -25,11 +22,6 @@ def default_size_hw(loaded: LoadedModel) -> tuple[int, int]:
     """(height, width) px of a 4:3 image as the model's clips have them, both multiples of 32."""
     short = max(32, loaded.spec.short_side // 32 * 32)
     return short, max(32, round(short * 4 / 3 / 32) * 32)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model's weights lie; graphs, which have none, take what is on the CPU."""
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def sample_inputs(
@@ -55,21 +47,25 @@ def sample_inputs(
 
 @torch.inference_mode()
 def score_difference(
-    reference: Scorer, other: Scorer, loaded: LoadedModel, size_hw: tuple[int, int], as_float: bool = False
+    loaded: LoadedModel,
+    other: LoadedModel,
+    size_hw: tuple[int, int],
+    window: BankWindow | None = None,
+    as_float: bool = False,
 ) -> float:
     """The largest difference of a score, 0-1, of two forms of a model on random clips.
 
     Args:
-        reference: one form.
-        other: another.
-        loaded: the model: where it lies, what clips it takes and what its logits mean.
+        loaded: one form.
+        other: another, on the same device.
         size_hw: (height, width) px of the clips.
+        window: of a feature bank, for models that read one; they take one clip at a time here.
         as_float: whether clips are float 0-1 instead of uint8 0-255.
     """
-    device, worst = device_of(loaded.model), 0.0
+    device, worst, more = device_of(loaded.model), 0.0, () if window is None else (window,)
     for seed in range(PROBES):
         inputs = sample_inputs(loaded.spec.num_frames, size_hw, 1, PROBE_BOXES, seed, as_float)
         clips, rois = (tensor.to(device) for tensor in inputs)
-        first, second = (loaded.scores(scorer(clips, rois).float().cpu()) for scorer in (reference, other))
+        first, second = (one.scores(one.model(clips, rois, *more).float().cpu()) for one in (loaded, other))
         worst = max(worst, (first - second).abs().max().item())
     return worst
