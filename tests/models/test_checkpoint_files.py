@@ -19,6 +19,7 @@ from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.checkpoints.run_folder import weights_in
 from avadet.models.checkpoints.weights import save_model
+from avadet.models.zoo.cards import make_card
 
 PAGE = b"\n<!DOCTYPE html><html><title>404</title></html>"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 238000000\n"
@@ -118,7 +119,7 @@ def run(tmp_path: Path) -> Path:
     """A folder as a training here leaves it."""
     spec = zoo.clip_of(zoo.card_of(zoo.entry_of("tiny")))
     arguments: dict[str, Any] = {"width": 4, "depths": [1, 1, 1, 1]}
-    card = zoo.make_card("mine", "slow_r50", arguments, spec, zoo.numbered_labels(2))
+    card = make_card("mine", "slow_r50", arguments, spec, zoo.numbered_labels(2))
     folder = tmp_path / "runs" / "tiny"  # the name of a model, but a path
     save_model(folder / "model.safetensors", zoo.build("slow_r50", 2, spec, arguments), card)
     (folder / "config.yaml").touch()
