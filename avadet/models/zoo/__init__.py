@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.families import FAMILIES
-from avadet.models.zoo.cards import clip_of, labels_of, scores_of
+from avadet.models.zoo.cards import clip_of, scores_of
 from avadet.models.zoo.entries import Entry, card_of, entry_of, models
 from avadet.models.zoo.load import (
     AVA_CLASSES,
@@ -42,7 +42,6 @@ __all__ = [
     "entry_of",
     "fetched",
     "file_of",
-    "labels_of",
     "load",
     "models",
     "numbered_labels",

@@ -40,6 +40,7 @@ NO_HASH = ("none published", "not recorded")
 MUTABLE = " (mutable"
 """What follows the name of a branch in `revision`, before the reason why no commit is named."""
 UNSCORED = "none published"
+_SECTIONS = ("bundled", "detectors", "starts")
 
 
 @dataclass(frozen=True)
@@ -99,86 +100,77 @@ class Entry:
         return ", ".join(known) or f"not pinned: {why}"
 
 
-class _Field(NamedTuple):
+class _Kind(NamedTuple):
+    """What a field may hold: in words, and as a check."""
+
     expected: str
     fits: Callable[[Any], bool]
-    optional: bool = False
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value == value.strip() != "" and "\n" not in value
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _matches(pattern: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+def _text(expected: str, pattern: str) -> _Kind:
+    return _Kind(expected, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None)
 
 
-def _one_of(*choices: str, optional: bool = False) -> _Field:
-    return _Field(f"one of {', '.join(choices)}", lambda value: value in choices, optional)
+def _one_of(*choices: str) -> _Kind:
+    return _Kind(f"one of {', '.join(choices)}", lambda value: value in choices)
 
 
-_TEXT = _Field("a line of text", _is_text)
-_COUNT = _Field("a whole number over 0", lambda value: type(value) is int and value > 0)
-_AMOUNT = _Field("a number over 0", lambda value: _is_number(value) and value > 0)
-_PERCENT = _Field("a percentage, 0-100", lambda value: _is_number(value) and 0 <= value <= 100)
-_COLOR = _Field(
-    "three numbers, R, G and B",
-    lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_number, value)),
-)
-_MAPPING = _Field("a mapping", lambda value: isinstance(value, dict))
-_CLIP = {
-    **dict.fromkeys(("num_frames", "stride", "short_side"), _COUNT),
-    "fps": _AMOUNT,
-    **dict.fromkeys(("mean", "std"), _COLOR),
-    "boxes": _one_of(*get_args(BoxRule), optional=True),
-}
-_NAMED = {"name": _Field("a word of letters, digits and _", _matches(r"\w+")), "summary": _TEXT}
-_PUBLISHED = {
-    **_NAMED,
-    "url": _Field("an address, https://...", _matches(r"https://\S+")),
-    "is_page": _Field("true or false", lambda value: isinstance(value, bool), optional=True),
-    "file": _TEXT._replace(optional=True),
-    "revision": _Field(
-        f'40 hexadecimal digits, or "BRANCH{MUTABLE}; REASON)"',
-        _matches(rf"[0-9a-f]{{40}}|\S+{re.escape(MUTABLE)}.+\)"),
-        True,
+def _list_of(expected: str, fits: Callable[[Any], bool], length: int | None = None) -> _Kind:
+    return _Kind(
+        expected,
+        lambda value: isinstance(value, list) and len(value) in (length or len(value),) and all(map(fits, value)),
+    )
+
+
+_LINE = _text("a line of text", r"\S(.*\S)?")
+_COUNT = _Kind("a whole number over 0", lambda value: type(value) is int and value > 0)
+_AMOUNT = _Kind("a number over 0", lambda value: _is_number(value) and value > 0)
+_PERCENT = _Kind("a percentage, 0-100", lambda value: _is_number(value) and 0 <= value <= 100)
+_MAPPING = _Kind("a mapping", lambda value: isinstance(value, dict))
+_KINDS = {
+    **dict.fromkeys(("summary", "file", "architecture", "labels", "data", "license", "data_set"), _LINE),
+    **dict.fromkeys(("parameters", "num_frames", "stride", "short_side"), _COUNT),
+    **dict.fromkeys(("gflops", "fps"), _AMOUNT),
+    **dict.fromkeys(("frame_map", "top1"), _PERCENT),
+    **dict.fromkeys(("mean", "std"), _list_of("three numbers, R, G and B", _is_number, 3)),
+    **dict.fromkeys(("arguments", "clip", "defaults", "bundled", "detectors", "starts"), _MAPPING),
+    "name": _text("a word of letters, digits and _", r"\w+"),
+    "url": _text("an address, https://...", r"https://\S+"),
+    "revision": _text(
+        f'40 hexadecimal digits, or "BRANCH{MUTABLE}; REASON)"', rf"[0-9a-f]{{40}}|\S+{re.escape(MUTABLE)}.+\)"
     ),
-    "sha256": _Field(
-        f"8 to 64 hexadecimal digits in quotes, or {' or '.join(NO_HASH)}",
-        _matches("|".join(("[0-9a-f]{8,64}", *NO_HASH))),
+    "sha256": _text(
+        f"8 to 64 hexadecimal digits in quotes, or {' or '.join(NO_HASH)}", "|".join(("[0-9a-f]{8,64}", *NO_HASH))
     ),
-    "architecture": _TEXT,
-    "arguments": _MAPPING._replace(optional=True),
-    "clip": _MAPPING,
-    "data": _TEXT,
-    "license": _TEXT,
-    "parameters": _COUNT,
-    "numbers": _Field(f"a mapping, or {UNSCORED}", lambda value: isinstance(value, dict) or value == UNSCORED),
+    "is_page": _Kind("true or false", lambda value: isinstance(value, bool)),
+    "boxes": _one_of(*get_args(BoxRule)),
+    "classes": _one_of("evaluated"),
+    "scores": _one_of(*get_args(ScoreRule)),
+    "classifies": _one_of("whole clips", "pictures", "nothing"),
+    "numbers": _Kind(f"a mapping, or {UNSCORED}", lambda value: isinstance(value, dict) or value == UNSCORED),
+    "protocol": _Kind("text", lambda value: isinstance(value, str)),
+    "entries": _list_of("a list of mappings", _MAPPING.fits),
+    "shared": _Kind("anything", lambda value: True),
 }
-_DETECTOR = {
-    "labels": _TEXT,
-    "classes": _one_of("evaluated", optional=True),
-    "scores": _one_of(*get_args(ScoreRule), optional=True),
-    "gflops": _AMOUNT,
-}
-_START = {"classifies": _one_of("whole clips", "pictures", "nothing")}
-_SECTIONS = {
-    "bundled": {**_NAMED, "file": _TEXT},
-    "detectors": {**_PUBLISHED, **_DETECTOR},
-    "starts": {**_PUBLISHED, **_START},
-}
-_NUMBERS = {
-    "detectors": {"frame_map": _PERCENT, "data_set": _TEXT, "protocol": _TEXT},
-    "starts": {"top1": _PERCENT, "protocol": _Field("text", lambda value: isinstance(value, str))},
-}
-_ENTRIES = _Field(
-    "a list of mappings", lambda value: isinstance(value, list) and all(isinstance(e, dict) for e in value)
+_PUBLISHED = (
+    *("name", "summary", "url", "is_page", "file", "revision", "sha256", "architecture", "arguments", "clip"),
+    *("data", "license", "parameters", "numbers"),
 )
-_SHARED = _Field("anything", lambda value: True, optional=True)
+_FIELDS = {
+    "bundled": ("name", "summary", "file"),
+    "detectors": (*_PUBLISHED, "labels", "classes", "scores", "gflops"),
+    "starts": (*_PUBLISHED, "classifies"),
+    "clip": ("num_frames", "stride", "fps", "short_side", "mean", "std", "boxes"),
+    "numbers of detectors": ("frame_map", "data_set", "protocol"),
+    "numbers of starts": ("top1", "protocol"),
+    "section": ("defaults", "entries"),
+    "file": ("shared", *_SECTIONS),
+}
+_OPTIONAL = {"is_page", "file", "revision", "arguments", "classes", "scores", "boxes", "defaults", "shared", *_SECTIONS}
 
 
 def models() -> list[Entry]:
@@ -225,15 +217,13 @@ def entries_in(file: Path) -> tuple[Entry, ...]:
         raise AvadetError(f"{file}: not a readable file of models: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise AvadetError(f"{file}: expected the sections {', '.join(_SECTIONS)}, got {values!r}")
-    _check(values, {"shared": _SHARED, **dict.fromkeys(_SECTIONS, _MAPPING._replace(optional=True))}, f"{file}: ")
+    _check(values, "file", f"{file}: ")
     entries: list[Entry] = []
-    for section, content in values.items():
-        if section == "shared":
-            continue
-        _check(content, {"defaults": _MAPPING._replace(optional=True), "entries": _ENTRIES}, f"{file}: {section}.")
-        for number, given in enumerate(content["entries"], start=1):
+    for section in [name for name in _SECTIONS if name in values]:
+        _check(values[section], "section", f"{file}: {section}.")
+        for number, given in enumerate(values[section]["entries"], start=1):
             where = f"{file}: entry '{given.get('name', f'{section} {number}')}': "
-            entries.append(_entry(section, _completed(given, content.get("defaults", {})), where))
+            entries.append(_entry(section, _completed(given, values[section].get("defaults", {})), where))
     names = [entry.name for entry in entries]
     if twice := [name for name in names if names.count(name) > 1]:
         raise AvadetError(f"{file}: entry '{twice[0]}': name: expected one that no other has, got it twice")
@@ -250,39 +240,44 @@ def _completed(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
     return {**defaults, **given, **parts}
 
 
-def _check(values: Mapping[str, Any], fields: Mapping[str, _Field], where: str) -> None:
-    """Raise AvadetError unless a mapping has these fields and no others; `where` goes before the field's name."""
-    for name in values:
+def _check(values: Mapping[str, Any], form: str, where: str) -> None:
+    """Raise AvadetError unless a mapping has the fields of its form; `where` goes before the field's name."""
+    fields = _FIELDS[form]
+    for name in (*values, *fields):
+        kind = _KINDS.get(name, _LINE)
         if name not in fields:
             raise AvadetError(f"{where}{name}: expected one of the fields {', '.join(fields)}, got another")
-    for name, one in fields.items():
-        if name not in values and not one.optional:
-            raise AvadetError(f"{where}{name}: expected {one.expected}, got nothing")
-        if name in values and not one.fits(values[name]):
-            raise AvadetError(f"{where}{name}: expected {one.expected}, got {values[name]!r}")
+        if name not in values and name not in _OPTIONAL:
+            raise AvadetError(f"{where}{name}: expected {kind.expected}, got nothing")
+        if name in values and not kind.fits(values[name]):
+            raise AvadetError(f"{where}{name}: expected {kind.expected}, got {values[name]!r}")
 
 
 def _entry(section: str, values: dict[str, Any], where: str) -> Entry:
     """Check the fields of an entry and put it together."""
-    _check(values, _SECTIONS[section], where)
+    _check(values, section, where)
     if section == "bundled":
-        return Entry(values["name"], values["file"], values["summary"])
-    _check(values["clip"], _CLIP, f"{where}clip.")
+        return Entry(values["name"], values.get("file", f"{values['name']}.safetensors"), values["summary"])
+    _check(values["clip"], "clip", f"{where}clip.")
     numbers = {} if values["numbers"] == UNSCORED else values["numbers"]
     if numbers:
-        _check(numbers, _NUMBERS[section], f"{where}numbers.")
+        _check(numbers, f"numbers of {section}", f"{where}numbers.")
     revision = values.get("revision", "")
     if ("{revision}" in values["url"]) != bool(revision):
         raise AvadetError(f"{where}url: expected {{revision}} in it where there is a revision, got {values['url']}")
     url = values["url"].replace("{revision}", revision.partition(MUTABLE)[0])
     clip = {**values["clip"], "mean": tuple(values["clip"]["mean"]), "std": tuple(values["clip"]["std"])}
+    is_start = section == "starts"
     known = ("classes", "scores", "classifies", "data", "license", "parameters", "gflops")
-    facts = {"use": "start"} if section == "starts" else {}
-    facts |= {key: values[key] for key in known if key in values}
-    labels = f"classes of {values['data']}" if section == "starts" else values["labels"]
-    arguments = values.get("arguments", {})
     card = make_card(
-        values["name"], values["architecture"], arguments, ClipSpec(**clip), labels, **facts, numbers=numbers
+        values["name"],
+        values["architecture"],
+        values.get("arguments", {}),
+        ClipSpec(**clip),
+        f"classes of {values['data']}" if is_start else values["labels"],
+        **({"use": "start"} if is_start else {}),
+        **{key: values[key] for key in known if key in values},
+        numbers=numbers,
     )
     sha256 = "" if values["sha256"] in NO_HASH else values["sha256"]
     file, is_page = values.get("file", url.rpartition("/")[2]), values.get("is_page", False)

@@ -114,9 +114,7 @@ def load(
     path, card, checkpoint = _read(str(name_or_path), weights)
     loaded = _assemble(card, checkpoint, target, allow_partial)
     if named := bank_of(card):
-        bank = _load_bank(path.with_name(named[0]), path, target)
-        _check_bank(loaded, bank)
-        loaded = replace(loaded, bank=bank, bank_window_s=named[1])
+        loaded = _with_bank(loaded, path, *named, target)
     if backend is None:
         return loaded
     from avadet.models.engines.backends import prepare
@@ -163,13 +161,19 @@ def _read_path(path: Path, weights: str | None) -> tuple[Path, dict[str, Any], C
     from avadet.models.checkpoints.weights import read_checkpoint
 
     file = file_of(path)
-    card = read_card(file.with_suffix(".json")) if has_card(file) else None
+    card = _card_beside(file)
     checkpoint = read_checkpoint(file, weights)
     if file != path:
         checkpoint = replace(checkpoint, notes=(f"of the files in {path}", *checkpoint.notes))
     if card is None and checkpoint.layout == AVADET and file.suffix == ".safetensors":
         read_card(file.with_suffix(".json"))  # says that it is missing
     return file, card or checkpoint.card or _foreign_card(file, checkpoint), checkpoint
+
+
+def _card_beside(file: Path) -> dict[str, Any] | None:
+    """The card of a file in avadet's own form, None for any other."""
+    beside = file.with_suffix(".json")
+    return read_card(beside) if file.suffix == ".safetensors" and beside.exists() else None
 
 
 def card_of_path(path: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -179,9 +183,8 @@ def card_of_path(path: str | Path) -> tuple[Path, dict[str, Any]]:
         AvadetError: if the file is missing or damaged, or of a model that is not built here.
     """
     file = file_of(path)
-    if has_card(file):
-        return file, read_card(file.with_suffix(".json"))
-    return _read_path(file, None)[:2]
+    card = _card_beside(file)
+    return _read_path(file, None)[:2] if card is None else (file, card)
 
 
 def file_of(name_or_path: str | Path) -> Path:
@@ -192,11 +195,6 @@ def file_of(name_or_path: str | Path) -> Path:
     """
     path = Path(name_or_path)
     return weights_in(path) if path.is_dir() and find(str(name_or_path)) is None else path
-
-
-def has_card(path: Path) -> bool:
-    """Whether a file is in avadet's own form, with its card beside it."""
-    return path.suffix == ".safetensors" and path.with_suffix(".json").exists()
 
 
 def fetched(name_or_path: str | Path) -> Path:
@@ -228,25 +226,19 @@ def _fetch(entry: Entry) -> None:
     download(entry.url, entry.path, entry.sha256)
 
 
-def _load_bank(path: Path, reader: Path, device: torch.device) -> LoadedModel:
-    """The model that makes feature banks for the one at `reader`, beside which it lies."""
+def _with_bank(loaded: LoadedModel, path: Path, weights: str, window_s: float, device: torch.device) -> LoadedModel:
+    """The model of `path` with the one that makes its feature banks, which lies beside it."""
     from avadet.models.checkpoints.weights import read_checkpoint
-
-    if not path.is_file():
-        names = f"{path.name} and {path.with_suffix('.json').name}"
-        raise AvadetError(
-            f"{reader} reads feature banks of {path.name}, which does not lie beside it; copy {names} there"
-        )
-    card = read_card(path.with_suffix(".json"))
-    if bank_of(card) is not None:
-        raise AvadetError(f"{path} makes the feature banks of {reader.name}, but its own card names a bank as well")
-    return _assemble(card, read_checkpoint(path), device, allow_partial=False)
-
-
-def _check_bank(loaded: LoadedModel, bank: LoadedModel) -> None:
-    """Raise AvadetError unless the one model reads what the other makes."""
     from avadet.models.detectors.two_stage import ActionDetector
 
+    file = path.with_name(weights)
+    if not file.is_file():
+        names = f"{file.name} and {file.with_suffix('.json').name}"
+        raise AvadetError(f"{path} reads feature banks of {weights}, which does not lie beside it; copy {names} there")
+    card = read_card(file.with_suffix(".json"))
+    if bank_of(card) is not None:
+        raise AvadetError(f"{file} makes the feature banks of {path.name}, but its own card names a bank as well")
+    bank = _assemble(card, read_checkpoint(file), device, allow_partial=False)
     reader = loaded.model.head.bank if isinstance(loaded.model, ActionDetector) else None
     if reader is None:
         raise AvadetError(f"the card of {loaded.name} names a feature bank, but its head reads none (head.bank)")
@@ -258,6 +250,7 @@ def _check_bank(loaded: LoadedModel, bank: LoadedModel) -> None:
             f"{loaded.name} reads feature banks of {reader.bank_features} features a person, its bank's model "
             f"{bank.name} makes {made}; put the model beside it that it was trained with"
         )
+    return replace(loaded, bank=bank, bank_window_s=window_s)
 
 
 def _foreign_card(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
