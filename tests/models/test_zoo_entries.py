@@ -67,17 +67,11 @@ def test_hashes_and_revisions_are_no_fewer() -> None:
 
 
 def test_fields_come_from_the_entry_then_from_the_defaults(tmp_path: Path) -> None:
-    (entry,) = entries_in(written(tmp_path))
+    (entry,) = entries_in(written(tmp_path, clip={**CLIP, "fps": 25.0}))
     assert (entry.name, entry.file, entry.sha256, entry.is_page) == ("slow", "slow.pyth", "", False)
-    clip = {
-        **CLIP,
-        **DEFAULTS["clip"],
-        "mean": (0.4, 0.5, 0.6),
-        "std": (0.2, 0.2, 0.2),
-        "long_side": 0,
-        "boxes": "exact",
-    }
-    assert entry.card["clip"] == clip and entry.card["arguments"] == {}
+    clip = {**CLIP, "fps": 25.0, "short_side": 256, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.2, 0.2)}
+    assert entry.card["clip"] == {**clip, "long_side": 0, "boxes": "exact"}
+    assert entry.card["arguments"] == {}
     assert entry.card["numbers"] == {"frame_map": 19.5, **DEFAULTS["numbers"]}
 
 
