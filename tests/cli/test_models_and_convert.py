@@ -147,7 +147,7 @@ def test_weights_to_start_from_are_told_from_detectors(capsys: pytest.CaptureFix
     [
         ("tiny", "in the package"),
         ("r3d_18_k400", "SHA-256 begins with b3b3357e"),
-        ("x3d_xs_k400", "not pinned: no hash published, no version in the address"),
+        ("x3d_xs_k400", "not pinned: no hash known, no version in the address"),
         ("videomae_s_k400", "revision 1bf2b82c809609f5df1ea7648aee577e2e486b63"),
     ],
 )

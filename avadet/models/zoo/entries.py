@@ -22,15 +22,8 @@ from avadet.models.zoo.download import cache_folder
 from avadet.types import BoxRule, ClipSpec
 
 _PROJECTS = (
-    "bundled",
-    "torchvision",
-    "pytorchvideo",
-    "pyslowfast",
-    "mmaction2",
-    "acar",
-    "hiera",
-    "vjepa2",
-    "huggingface",
+    *("bundled", "torchvision", "pytorchvideo", "pyslowfast", "mmaction2"),
+    *("acar", "hiera", "vjepa2", "huggingface"),
 )
 FILES = tuple(Path(__file__).with_name("entries") / f"{project}.yaml" for project in _PROJECTS)
 """In the order in which their models are listed."""
@@ -40,6 +33,7 @@ NO_HASH = ("none published", "not recorded")
 MUTABLE = " (mutable"
 """What follows the name of a branch in `revision`, before the reason why no commit is named."""
 UNSCORED = "none published"
+"""What `numbers` says where there are none."""
 _SECTIONS = ("bundled", "detectors", "starts")
 
 
@@ -96,7 +90,7 @@ class Entry:
         digits = self.sha256 if len(self.sha256) == 64 else f"begins with {self.sha256}"
         known = [f"revision {self.revision}"] if self.revision and MUTABLE not in self.revision else []
         known += [f"SHA-256 {digits}"] if self.sha256 else []
-        why = f"revision {self.revision}" if self.revision else "no hash published, no version in the address"
+        why = f"revision {self.revision}" if self.revision else "no hash known, no version in the address"
         return ", ".join(known) or f"not pinned: {why}"
 
 
@@ -119,24 +113,22 @@ def _one_of(*choices: str) -> _Kind:
     return _Kind(f"one of {', '.join(choices)}", lambda value: value in choices)
 
 
-def _list_of(expected: str, fits: Callable[[Any], bool], length: int | None = None) -> _Kind:
-    return _Kind(
-        expected,
-        lambda value: isinstance(value, list) and len(value) in (length or len(value),) and all(map(fits, value)),
-    )
+def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(fits, value))
 
 
 _LINE = _text("a line of text", r"\S(.*\S)?")
 _COUNT = _Kind("a whole number over 0", lambda value: type(value) is int and value > 0)
 _AMOUNT = _Kind("a number over 0", lambda value: _is_number(value) and value > 0)
 _PERCENT = _Kind("a percentage, 0-100", lambda value: _is_number(value) and 0 <= value <= 100)
+_COLOR = _Kind("three numbers, R, G and B", lambda value: _is_list(value, _is_number) and len(value) == 3)
 _MAPPING = _Kind("a mapping", lambda value: isinstance(value, dict))
 _KINDS = {
     **dict.fromkeys(("summary", "file", "architecture", "labels", "data", "license", "data_set"), _LINE),
     **dict.fromkeys(("parameters", "num_frames", "stride", "short_side"), _COUNT),
     **dict.fromkeys(("gflops", "fps"), _AMOUNT),
     **dict.fromkeys(("frame_map", "top1"), _PERCENT),
-    **dict.fromkeys(("mean", "std"), _list_of("three numbers, R, G and B", _is_number, 3)),
+    **dict.fromkeys(("mean", "std"), _COLOR),
     **dict.fromkeys(("arguments", "clip", "defaults", "bundled", "detectors", "starts"), _MAPPING),
     "name": _text("a word of letters, digits and _", r"\w+"),
     "url": _text("an address, https://...", r"https://\S+"),
@@ -153,7 +145,7 @@ _KINDS = {
     "classifies": _one_of("whole clips", "pictures", "nothing"),
     "numbers": _Kind(f"a mapping, or {UNSCORED}", lambda value: isinstance(value, dict) or value == UNSCORED),
     "protocol": _Kind("text", lambda value: isinstance(value, str)),
-    "entries": _list_of("a list of mappings", _MAPPING.fits),
+    "entries": _Kind("a list of mappings", lambda value: _is_list(value, _MAPPING.fits)),
     "shared": _Kind("anything", lambda value: True),
 }
 _PUBLISHED = (
@@ -244,13 +236,12 @@ def _check(values: Mapping[str, Any], form: str, where: str) -> None:
     """Raise AvadetError unless a mapping has the fields of its form; `where` goes before the field's name."""
     fields = _FIELDS[form]
     for name in (*values, *fields):
-        kind = _KINDS.get(name, _LINE)
         if name not in fields:
             raise AvadetError(f"{where}{name}: expected one of the fields {', '.join(fields)}, got another")
         if name not in values and name not in _OPTIONAL:
-            raise AvadetError(f"{where}{name}: expected {kind.expected}, got nothing")
-        if name in values and not kind.fits(values[name]):
-            raise AvadetError(f"{where}{name}: expected {kind.expected}, got {values[name]!r}")
+            raise AvadetError(f"{where}{name}: expected {_KINDS[name].expected}, got nothing")
+        if name in values and not _KINDS[name].fits(values[name]):
+            raise AvadetError(f"{where}{name}: expected {_KINDS[name].expected}, got {values[name]!r}")
 
 
 def _entry(section: str, values: dict[str, Any], where: str) -> Entry:
