@@ -43,8 +43,6 @@ UPWARD = {
         *("c3d", "csn", "frames", "inception", "mvit", "r2plus1d", "r3d", "slow", "slowfast", "vit_blocks", "x3d"),
     )),
     ("backbones.frames", "heads.over_time"),
-    ("checkpoints.formats.recipes", "zoo.acar_entries"),
-    ("checkpoints.label_sources", "zoo.entries"),
 }  # fmt: skip
 """What still imports from a higher floor. Nothing is ever added: who mends one takes it off."""
 

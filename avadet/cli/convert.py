@@ -87,7 +87,7 @@ def _labels(name: str, loaded: LoadedModel) -> dict[str, object]:
     """
     import dataclasses
 
-    from avadet.models.checkpoints.label_sources import read_labels
+    from avadet.models.zoo.label_sources import read_labels
 
     labels = read_labels(name)
     if len(labels) != len(loaded.labels):

@@ -156,7 +156,7 @@ def _refuse(args: argparse.Namespace, source: str) -> None:
 def _reading(args: argparse.Namespace, infos: Callable[[str], VideoInfo | None]) -> Reading:
     from avadet.annotations.action_names import ActionNames
     from avadet.annotations.conversion import Reading
-    from avadet.models.checkpoints.label_sources import read_labels
+    from avadet.models.zoo.label_sources import read_labels
 
     labels = None if args.labels is None else read_labels(args.labels)
     names = ActionNames(labels, args.new_labels is not None)

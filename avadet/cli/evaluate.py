@@ -105,7 +105,7 @@ def _tubes(args: argparse.Namespace) -> VideoMapResult:
         AvadetError: if options of frame-mAP are given, or as `evaluation.video_map.score_tubes`.
     """
     from avadet.evaluation.video_map import score_tubes
-    from avadet.models.checkpoints.label_sources import read_labels, read_tube_rules
+    from avadet.models.zoo.label_sources import read_labels, read_tube_rules
 
     given = {"--exclude": args.exclude, "--html": args.html, "--explain": args.explain or None}
     given["--protocol"] = args.protocol if args.protocol != DEFAULT_PROTOCOL else None
@@ -145,7 +145,7 @@ def match_files(
     from avadet.annotations.csv_rows import RowForm
     from avadet.evaluation.matching import match
     from avadet.evaluation.protocols import protocol_rules
-    from avadet.models.checkpoints.label_sources import read_labels
+    from avadet.models.zoo.label_sources import read_labels
 
     protocol_rules(protocol)  # before minutes are spent on reading
     found_form = true_form = None

@@ -87,7 +87,7 @@ def _by_protocol(detectors: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def describe(entry: Entry) -> dict[str, Any]:
-    """What is known of a model: the columns of the list, then summary, url, path and architecture."""
+    """What is known of a model: the columns of the list, then summary, url, pin, path and architecture."""
     from avadet.models.zoo import card_of
 
     card = card_of(entry)
@@ -109,6 +109,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         "here": "bundled" if entry.is_bundled else "cached" if entry.is_here else "no",
         "summary": entry.summary,
         "url": entry.url,
+        "pin": entry.pin,
         "path": str(entry.path),
         "architecture": f"{card['architecture']} {json.dumps(card['arguments'])}",
         **_classes(card, entry.is_start),

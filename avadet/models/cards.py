@@ -46,16 +46,7 @@ REQUIRED = ("format", "name", "architecture", "arguments", "clip", "labels")
 def make_card(
     name: str, architecture: str, arguments: dict[str, Any], clip: ClipSpec, labels: str | LabelMap, **facts: Any
 ) -> dict[str, Any]:
-    """Write a card.
-
-    Args:
-        name: what to call the model.
-        architecture: a key of `zoo.BUILDERS`.
-        arguments: what its builder takes besides the number of classes, mean and std.
-        clip: the frames it wants.
-        labels: its classes, in the order of its logits: the name of a label map, or the map itself.
-        facts: anything else that JSON can hold: scores, license, data, numbers, training, ...
-    """
+    """Write a card; `facts` is anything else that JSON can hold: scores, license, data, numbers, training, ..."""
     return {
         "format": FORMAT,
         "name": name,
@@ -68,11 +59,7 @@ def make_card(
 
 
 def read_card(path: str | Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
-    """Read and check a card.
-
-    Args:
-        path: the JSON file.
-        required: keys it must have.
+    """Read a card, which must have the keys `required`.
 
     Raises:
         AvadetError: if the file is missing, no JSON, of another format, or lacks a key.

@@ -24,12 +24,12 @@ from avadet.models.backbones.shufflenet import load_imagenet_start
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.checkpoints.formats import ACAR, AVADET, PICTURES, SHUFFLENET
 from avadet.models.checkpoints.formats.recipes import AVA_EVALUATED
-from avadet.models.checkpoints.label_sources import read_labels
 from avadet.models.checkpoints.picture_start import start_from_pictures
 from avadet.models.checkpoints.weights import Checkpoint, carry_classes, load_tensors, read_checkpoint
 from avadet.models.detectors.tiny_actions import ShiftedShuffleNet
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.scores import pose_classes, to_scores
+from avadet.models.zoo.label_sources import read_labels
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.banks import BankMaker
 from avadet.training.clip_data import ClipData, read_clip_data

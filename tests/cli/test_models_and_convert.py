@@ -143,6 +143,19 @@ def test_weights_to_start_from_are_told_from_detectors(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
+    ("name", "pin"),
+    [
+        ("tiny", "in the package"),
+        ("r3d_18_k400", "SHA-256 begins with b3b3357e"),
+        ("x3d_xs_k400", "not pinned: no hash known, no version in the address"),
+        ("videomae_s_k400", "revision 1bf2b82c809609f5df1ea7648aee577e2e486b63"),
+    ],
+)
+def test_what_fixes_the_file_is_told(capsys: pytest.CaptureFixture[str], name: str, pin: str) -> None:
+    assert f"pin          {pin}" in said(capsys, "show", name)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["show", "slowfast_r50_8x8"], "unknown model 'slowfast_r50_8x8'; did you mean slowfast_r50_8x8_ava"),

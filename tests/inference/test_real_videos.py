@@ -12,7 +12,7 @@ from avadet.cli.main import main
 from avadet.models import zoo
 from avadet.video.read import VideoReader
 
-BUNDLED = Path(zoo.__file__).parent / "bundled"
+BUNDLED = zoo.entry_of("tiny").path.parent
 pytestmark = [
     pytest.mark.shared,
     pytest.mark.skipif(not (BUNDLED / "tiny.json").is_file(), reason="the bundled action model is not there"),

@@ -11,7 +11,7 @@ import pytest
 from avadet.cli.main import main
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
-from avadet.models.checkpoints.label_sources import read_labels, read_tube_rules
+from avadet.models.zoo.label_sources import read_labels, read_tube_rules
 from avadet.types import LabelMap
 
 TWO = LabelMap(("walk", "wave"), (1, 2), ("action", "action"), (True, True))

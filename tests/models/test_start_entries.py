@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torchvision.models import get_model_weights
+from zoo_entry import put_in_zoo
 
 from avadet.config import ClipConfig, ModelConfig
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.mvit import mvitv1_b_16x4
-from avadet.models.zoo.entry import Entry, start
+from avadet.models.cards import make_card
+from avadet.models.zoo.entries import Entry
 from avadet.training.setup import build_model
 from avadet.types import ClipSpec
 
@@ -130,18 +132,10 @@ def cached(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: An
     """A start entry whose file lies in the cache already."""
     monkeypatch.setenv("AVADET_CACHE", str(tmp_path))
     clip = ClipSpec(4, 2, fps=30.0, short_side=64, mean=(0.45,) * 3, std=(0.225,) * 3)
-    entry = start(
-        name,
-        f"https://example.org/{name}.pth",
-        architecture,
-        clip,
-        data="Kinetics-400",
-        license_note="none",
-        parameters=1,
-        summary="small",
-    )
+    card = make_card(name, architecture, {}, clip, "classes of Kinetics-400", use="start")
+    entry = Entry(name, f"{name}.pth", "small", f"https://example.org/{name}.pth", card=card)
     torch.save(state, tmp_path / entry.file)
-    monkeypatch.setattr(zoo, "ENTRIES", (*zoo.ENTRIES, entry))
+    put_in_zoo(monkeypatch, entry)
     return entry
 
 

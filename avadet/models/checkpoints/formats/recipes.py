@@ -30,11 +30,13 @@ from avadet.models.checkpoints.formats.names import (
 from avadet.models.checkpoints.formats.settings import name_settings
 from avadet.models.checkpoints.formats.videomae import videomae_arguments
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD
-from avadet.models.zoo.acar_entries import ACAR_MEAN, ACAR_STD
 from avadet.types import BoxRule, ClipSpec, LabelMap
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+ACAR_MEAN = (110.63666788 / 255, 103.16065604 / 255, 96.29023126 / 255)
+ACAR_STD = (38.7568578 / 255, 37.88248729 / 255, 40.02898126 / 255)
+"""Of ACAR-Net's models that start from its own backbone; those that start from PySlowFast's have the latter's."""
 AVA_EVALUATED = 60
 
 

@@ -8,8 +8,8 @@ from avadet.annotations.specs import data_set_names, open_data_set, read_data_sp
 from avadet.annotations.tubes import TubeSpec, read_tube_spec, tube_spec_names, tube_spec_of
 from avadet.errors import AvadetError, unknown_name
 from avadet.labels import label_map_names, missing_label_map, read_label_map
-from avadet.models.cards import labels_of, read_card
-from avadet.models.zoo.entries import ENTRIES
+from avadet.models.cards import labels_of
+from avadet.models.zoo.entries import card_of, models
 from avadet.types import LabelMap
 
 
@@ -29,10 +29,9 @@ def read_labels(name_or_path: str | Path) -> LabelMap:
         labels = read_data_spec(text).labels
         if isinstance(labels, str):
             return read_label_map(labels)
-    detectors = {entry.name: entry for entry in ENTRIES if not entry.is_start}
+    detectors = {entry.name: entry for entry in models() if not entry.is_start}
     if text in detectors:
-        entry = detectors[text]
-        return labels_of(read_card(entry.path.with_suffix(".json")) if entry.is_bundled else dict(entry.card))
+        return labels_of(card_of(detectors[text]))
     raise missing_label_map(text, {*label_map_names(), *data_set_names(), *detectors})
 
 
