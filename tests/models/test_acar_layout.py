@@ -14,7 +14,8 @@ from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
-from avadet.models.checkpoints.formats import ACAR, Recipe, Tensors, recipe_of
+from avadet.models.checkpoints.formats import Recipe, Tensors, recipe_of
+from avadet.models.checkpoints.formats.acar import ACAR
 from avadet.models.checkpoints.weights import LoadReport, load_tensors, read_checkpoint
 from avadet.models.engines.export import export
 from avadet.models.zoo import LoadedModel, build, entry_of, load
@@ -183,8 +184,8 @@ def loaded(kind: str, tmp_path: Path) -> tuple[nn.Module, Recipe]:
     path = tmp_path / f"AVA_SLOWFAST_{kind}.pth.tar"
     torch.save(a_checkpoint(kind), path)
     checkpoint = read_checkpoint(path)
-    assert checkpoint.layout is ACAR
-    recipe = recipe_of(checkpoint.tensors, checkpoint.layout, checkpoint.settings, checkpoint.source)
+    assert checkpoint.format is ACAR
+    recipe = recipe_of(checkpoint.tensors, checkpoint.format, checkpoint.settings, checkpoint.source)
     model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments)
     assert load_tensors(model, checkpoint.tensors, checkpoint.source).is_whole
     return model.eval(), recipe
@@ -301,8 +302,8 @@ def test_a_backbone_alone_starts_a_training(tmp_path: Path) -> None:
     path = tmp_path / "SLOWFAST_R50_K400.pth.tar"
     torch.save({name: value for name, value in a_backbone(normed=True)}, path)
     checkpoint = read_checkpoint(path)
-    with pytest.raises(AvadetError, match=r"no classifier among its \d+ tensors \(acar-net layout\)"):
-        recipe_of(checkpoint.tensors, checkpoint.layout, {}, "x")
+    with pytest.raises(AvadetError, match=r"no classifier among its \d+ tensors \(acar-net format\)"):
+        recipe_of(checkpoint.tensors, checkpoint.format, {}, "x")
     arguments = {"width": 8, "fast_width": 2, "depths": DEPTHS}
     model = build("slowfast", 5, SPEC, arguments)
     report = load_tensors(model, checkpoint.tensors, "x", allow_partial=True)

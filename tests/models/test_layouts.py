@@ -11,19 +11,13 @@ from torch import nn
 from avadet.errors import AvadetError
 from avadet.models.backbones.slow import i3d_r50, slow_r50
 from avadet.models.backbones.slowfast import slowfast
-from avadet.models.checkpoints.formats import (
-    AVADET,
-    CAFFE2,
-    MMACTION,
-    PYSLOWFAST,
-    PYTORCHVIDEO,
-    Tensors,
-    mmaction_settings,
-    recipe_of,
-    recognise,
-    translate,
-)
-from avadet.models.checkpoints.formats.settings import name_settings
+from avadet.models.checkpoints.formats import Tensors, recipe_of, recognise, translate
+from avadet.models.checkpoints.formats.avadet import AVADET
+from avadet.models.checkpoints.formats.caffe2 import CAFFE2
+from avadet.models.checkpoints.formats.mmaction2 import MMACTION, mmaction_settings
+from avadet.models.checkpoints.formats.pyslowfast import PYSLOWFAST
+from avadet.models.checkpoints.formats.pytorchvideo import PYTORCHVIDEO
+from avadet.models.checkpoints.formats.resnets import name_settings
 
 
 def named(*names: str) -> Tensors:
@@ -138,7 +132,7 @@ def test_a_pool_among_the_numbered_blocks_is_stepped_over() -> None:
 
 def test_an_unknown_family_is_named_by_its_first_tensors() -> None:
     names = ["encoder.layer.0.weight", "classifier.weight"]
-    with pytest.raises(AvadetError, match=r"x\.pth: tensors of no known layout \(first names: encoder\.layer"):
+    with pytest.raises(AvadetError, match=r"x\.pth: tensors of no known format \(first names: encoder\.layer"):
         recognise(names, "x.pth")
     with pytest.raises(AvadetError, match=r"first names: none"):
         recognise([], "x.pth")

@@ -1,6 +1,6 @@
 """Which of the tensors in a file are the model's: found by what they are, not by where a trainer puts them.
 
-Any dictionary of names and tensors, anywhere in the file, may be a state dict; that of a model is one that some layout
+Any dictionary of names and tensors, anywhere in the file, may be a state dict; that of a model is one that some format
 recognises once its wrappers are off (`wrappers`). Where there are several - the weights and their running average, a
 teacher and a student - the ones that the project that wrote the file evaluates are taken, by `_rank`; others can be
 asked for by name.
@@ -178,7 +178,7 @@ def _is_tensor(value: object) -> bool:
 
 
 def _candidates(found: list[tuple[str, Weights]]) -> Iterator[Candidate]:
-    """The models that a layout recognises in dictionaries of tensors."""
+    """The models that a format recognises in dictionaries of tensors."""
     known: dict[tuple[str, ...], list[Unwrapped]] = {}  # an optimizer has thousands of dictionaries with the same names
     for path, tensors in found:
         names = tuple(tensors)

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.checkpoints.formats import AVADET, Layout, Tensors, has_background, recognise, translate
+from avadet.models.checkpoints.formats import recognise, translate
+from avadet.models.checkpoints.formats.avadet import AVADET
+from avadet.models.checkpoints.formats.format import CheckpointFormat, Tensors
+from avadet.models.checkpoints.formats.mmaction2 import has_background
 from avadet.models.checkpoints.inert import plain
 from avadet.models.checkpoints.state_dicts import choose_weights
 from avadet.models.checkpoints.stored_settings import stored_settings
@@ -28,7 +31,7 @@ class Checkpoint:
 
     Attributes:
         source: the file, for messages.
-        layout: whose it is.
+        format: whose it is.
         tensors: under avadet's names, floating ones as float32, on the CPU.
         settings: the configuration stored with the weights, {} if none.
         card: the model card stored with the weights, as in checkpoints of avadet's own training; None = there is none.
@@ -36,7 +39,7 @@ class Checkpoint:
     """
 
     source: str
-    layout: Layout
+    format: CheckpointFormat
     tensors: Tensors
     settings: dict[str, Any]
     card: dict[str, Any] | None = None
@@ -44,7 +47,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
-    """Read a checkpoint of any known layout; nothing in the file is ever executed.
+    """Read a checkpoint of any known format; nothing in the file is ever executed.
 
     Args:
         path: a `.safetensors` file, a `.pkl` file of caffe2, or one written by `torch.save`.
@@ -52,18 +55,18 @@ def read_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
             `checkpoints.state_dicts`.
 
     Raises:
-        AvadetError: if the file is missing, damaged, asks to run something, or has tensors of no known layout.
+        AvadetError: if the file is missing, damaged, asks to run something, or has tensors of no known format.
     """
     content = open_file(Path(path))
     chosen = choose_weights(content.root, str(path), weights)
-    layout = recognise(chosen.candidate.tensors, str(path))
+    form = recognise(chosen.candidate.tensors, str(path))
     tensors = content.tensors(chosen.candidate.tensors)
     as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     settings = stored_settings(content.root, str(path))
     card = plain(content.root["card"]) if isinstance(content.root, dict) and "card" in content.root else None
-    named = translate(as_float, layout, has_background(settings, str(path)))
+    named = translate(as_float, form, has_background(settings, str(path)))
     return Checkpoint(
-        str(path), layout, named, settings, card if isinstance(card, dict) and layout == AVADET else None, chosen.notes
+        str(path), form, named, settings, card if isinstance(card, dict) and form == AVADET else None, chosen.notes
     )
 
 
@@ -143,7 +146,7 @@ def load_tensors(
     return report
 
 
-def carry_classes(
+def remap_classifier(
     model: nn.Module, tensors: Tensors, names: Sequence[str], wanted: Sequence[str]
 ) -> tuple[Tensors, int]:
     """Sort the rows of a classifier by another list of classes.

@@ -3,7 +3,7 @@
 torch.compile, DistributedDataParallel, FSDP, averaged models, Lightning and other frames put words before or between
 the names that a model gives its tensors. Some stand anywhere (`MARKS`), others only at the beginning: those known by
 name come off together (`WRAPPERS`), and where the model then still has a name of its own inside a larger module, the
-part of it that some layout recognises is looked for.
+part of it that some format recognises is looked for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COPIES = (
 """Words before a whole model where a file may hold several."""
 
 WRAPPERS = frozenset(("module", "model", "net", "network", "generator", "learner", "detector", *COPIES))
-"""Words before the names of a whole model; none of them begins a name of a known layout that needs it."""
+"""Words before the names of a whole model; none of them begins a name of a known format that needs it."""
 
 NO_WEIGHT = re.compile(
     r"^(\w+\.)?(n_averaged|steps?|num_updates|updates|initted|decay)$"
@@ -57,13 +57,13 @@ class Unwrapped:
 
 
 def unwrap(names: Iterable[str]) -> list[Unwrapped]:
-    """The models that some layout recognises among the names of a state dict, the least wrapped ones.
+    """The models that some format recognises among the names of a state dict, the least wrapped ones.
 
     Args:
         names: as in the file.
 
     Returns:
-        usually one; several where the file holds copies side by side (a teacher and a student); none where no layout
+        usually one; several where the file holds copies side by side (a teacher and a student); none where no format
         knows any part of the names.
     """
     listed = list(names)
@@ -80,7 +80,7 @@ def _size(models: Iterable[Unwrapped]) -> int:
 
 
 def stripped(names: Iterable[str]) -> list[str]:
-    """Names without known wrappers, for messages about what no layout recognises."""
+    """Names without known wrappers, for messages about what no format recognises."""
     bare = {name: _without_marks(name, without_module=False) for name in names}
     inside, _ = _common(bare, "")
     return list(inside.values())
@@ -104,7 +104,7 @@ def _search(bare: Mapping[str, str]) -> list[Unwrapped]:
 
 
 def _fits(names: Iterable[str]) -> bool:
-    """Whether a layout recognises names that do not all begin with the words of copies."""
+    """Whether a format recognises names that do not all begin with the words of copies."""
     listed = [name for name in names if not NO_WEIGHT.search(name)]
     first = {name.partition(".")[0] for name in listed}
     return bool(listed) and not first <= WRAPPERS and is_known(listed)

@@ -1,6 +1,6 @@
 """The models of mmaction2's zoo that avadet builds, with the numbers that its pages and metafiles give.
 
-Left out is LFB, whose head takes rows of zeros for people (see `layouts.names.UNBUILT`).
+Left out is LFB, whose head takes rows of zeros for people (see `checkpoints.formats.unbuilt`).
 """
 
 from __future__ import annotations
