@@ -22,8 +22,8 @@ Rules = tuple[tuple[str, str], ...]
 CLIPS, IMAGES = "whole clips", "images"
 """What classifiers classify instead of people in boxes."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+"""How most classifiers of ImageNet normalise pixels."""
 
 
 @dataclass(frozen=True)

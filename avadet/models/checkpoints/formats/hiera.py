@@ -64,7 +64,7 @@ HIERA = CheckpointFormat(
     ),
     # The half that guesses pixels, and what feeds it.
     ignore=r"^decoder_|^encoder_norm\.|^multi_scale_fusion_heads\.|^mask_token$",
-    defaults=Defaults(True, boxes="exact"),
+    defaults=Defaults(aligned=True, boxes="exact"),
     infer=_infer,
 )
 

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from avadet.models.checkpoints.formats.format import (
-    CLIPS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    CheckpointFormat,
-    Defaults,
-    Tensors,
-)
+from avadet.models.checkpoints.formats.format import CLIPS, IMAGENET, CheckpointFormat, Defaults, Tensors
 from avadet.models.checkpoints.formats.resnets import infer_resnet
 from avadet.models.checkpoints.formats.videomae import infer_videomae
 
 CSN_EPSILON, EPSILON = 1e-3, 1e-5
 """What norms add to a variance: there in CSN, and here."""
+
+
+def _colour(text: str) -> list[float] | None:
+    """Red, green and blue on a scale of 0-1."""
+    values = [float(value) / 255 for value in text.replace(",", " ").split()]
+    return values if len(values) == 3 else None
+
+
+SETTINGS: tuple[tuple[str, str, str, Callable[[str], Any]], ...] = (
+    ("DATA", "NUM_FRAMES", r"\bclip_len\s*=\s*(\d+)\b", int),
+    ("DATA", "SAMPLING_RATE", r"\bframe_interval\s*=\s*(\d+)\b", int),
+    ("DATA", "MEAN", r"\bmean\s*=\s*[\[(]([\d.,\s]+)[\])]", _colour),
+    ("DATA", "STD", r"\bstd\s*=\s*[\[(]([\d.,\s]+)[\])]", _colour),
+    ("DETECTION", "ROI_XFORM_RESOLUTION", r"\boutput_size\s*=\s*(\d+)\b", int),
+    ("DETECTION", "TIME_POOL", r"\btemporal_pool_mode\s*=\s*['\"](max|avg)['\"]", str),
+    ("DETECTION", "BACKGROUND", r"\bbackground_class\s*=\s*(False)\b", lambda _: False),
+    ("DETECTION", "BANK", r"\b(FBOHead)\b", lambda _: True),
+    ("SLOWFAST", "ALPHA", r"\bresample_rate\s*=\s*(\d+)\b", int),
+)
+"""(section and word of PySlowFast, pattern in a configuration of mmaction2, value of what is found)."""
 
 
 def mmaction_settings(text: str) -> dict[str, dict[str, Any]]:
@@ -30,35 +43,12 @@ def mmaction_settings(text: str) -> dict[str, dict[str, Any]]:
     configurations; means and deviations are there on a scale of 0-255.
     """
 
-    def number(name: str) -> int | None:
-        found = re.search(rf"\b{name}\s*=\s*(\d+)\b", text)
-        return int(found[1]) if found else None
-
-    def triple(name: str) -> list[float] | None:
-        found = re.search(rf"\b{name}\s*=\s*[\[(]([\d.,\s]+)[\])]", text)
-        values = [float(value) / 255 for value in found[1].replace(",", " ").split()] if found else []
-        return values if len(values) == 3 else None
-
-    pool = re.search(r"\btemporal_pool_mode\s*=\s*['\"](max|avg)['\"]", text)
-    settings: dict[str, dict[str, Any]] = {
-        "DATA": {
-            "NUM_FRAMES": number("clip_len"),
-            "SAMPLING_RATE": number("frame_interval"),
-            "MEAN": triple("mean"),
-            "STD": triple("std"),
-        },
-        "DETECTION": {
-            "ROI_XFORM_RESOLUTION": number("output_size"),
-            "TIME_POOL": pool[1] if pool else None,
-            "BACKGROUND": False if re.search(r"\bbackground_class\s*=\s*False\b", text) else None,
-            "BANK": True if re.search(r"\bFBOHead\b", text) else None,
-        },
-        "SLOWFAST": {"ALPHA": number("resample_rate")},
-    }
-    return {
-        section: {key: value for key, value in values.items() if value is not None}
-        for section, values in settings.items()
-    }
+    settings: dict[str, dict[str, Any]] = {}
+    for section, word, pattern, value_of in SETTINGS:
+        found = re.search(pattern, text)
+        value = value_of(found[1]) if found else None
+        settings.setdefault(section, {}).update({} if value is None else {word: value})
+    return settings
 
 
 def has_background(settings: Mapping[str, Any], source: str) -> bool:
@@ -88,13 +78,7 @@ def _csn_tensors(tensors: Tensors) -> Tensors:
     return named
 
 
-DEFAULTS = Defaults(
-    *(True, 8, IMAGENET_MEAN, IMAGENET_STD),
-    last_dilation=1,
-    slow_sampling="nearest",
-    boxes="exact",
-    named_by_clip=True,
-)
+_DEFAULTS = Defaults(aligned=True, resolution=8, boxes="exact", **IMAGENET)
 
 MMACTION = CheckpointFormat(
     "mmaction2",
@@ -125,7 +109,7 @@ MMACTION = CheckpointFormat(
     ),
     ignore=r"^cls_head\.",  # classifies whole clips
     background=1,
-    defaults=DEFAULTS,
+    defaults=replace(_DEFAULTS, last_dilation=1, slow_sampling="nearest", named_by_clip=True),
     infer=infer_resnet,
 )
 
@@ -161,7 +145,7 @@ MMACTION_VIT = CheckpointFormat(
     ),
     ignore=r"^backbone\.pos_embed$|^cls_head\.",
     background=1,
-    defaults=Defaults(True, 8, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
+    defaults=_DEFAULTS,
     infer=infer_videomae,
 )
 

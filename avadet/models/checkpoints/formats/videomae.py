@@ -9,14 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from avadet.models.checkpoints.formats.detector import detector_recipe
-from avadet.models.checkpoints.formats.format import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    CheckpointFormat,
-    Defaults,
-    Evidence,
-    Recipe,
-)
+from avadet.models.checkpoints.formats.format import IMAGENET, CheckpointFormat, Defaults, Evidence, Recipe
 from avadet.models.checkpoints.formats.vit import num_heads
 
 TRAINED_ON = (16, 224, 224)
@@ -63,7 +56,7 @@ VIDEOMAE = CheckpointFormat(
         (r"^backbone\.fc_norm\.", "backbone.norm."),
     ),
     ignore=r"^(encoder\.)?pos_embed$|^decoder\.|^encoder_to_decoder\.|^mask_token$",
-    defaults=Defaults(True, 7, IMAGENET_MEAN, IMAGENET_STD, boxes="exact"),
+    defaults=Defaults(aligned=True, boxes="exact", **IMAGENET),
     infer=infer_videomae,
 )
 
