@@ -14,8 +14,9 @@ from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
-from avadet.models.checkpoints.formats import Recipe, Tensors, recipe_of
+from avadet.models.checkpoints.formats import recipe_of
 from avadet.models.checkpoints.formats.acar import ACAR
+from avadet.models.checkpoints.formats.format import Recipe, Tensors
 from avadet.models.checkpoints.weights import LoadReport, load_tensors, read_checkpoint
 from avadet.models.engines.export import export
 from avadet.models.zoo import LoadedModel, build, entry_of, load

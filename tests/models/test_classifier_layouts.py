@@ -322,7 +322,7 @@ def test_a_classifier_of_clips_is_no_detector(tmp_path: Path) -> None:
             tmp_path / "r3d.pth",
         )
     )
-    message = r"r3d\.pth: weights that classify whole clips \(torchvision r3d\), no people in boxes"
+    message = r"r3d\.pth: weights that classify whole clips \(torchvision r3d\), not persons in boxes"
     with pytest.raises(AvadetError, match=message):
         recipe_of(checkpoint.tensors, checkpoint.format, {}, checkpoint.source)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.videomae import videomae, videomae_b, videomae_h, videomae_l, videomae_s
-from avadet.models.checkpoints.formats import CheckpointFormat, recognise
-from avadet.models.checkpoints.formats.format import Evidence
+from avadet.models.checkpoints.formats import recognise
+from avadet.models.checkpoints.formats.format import CheckpointFormat, Evidence
 from avadet.models.checkpoints.formats.mmaction2 import MMACTION_VIT
 from avadet.models.checkpoints.formats.videomae import VIDEOMAE, videomae_arguments
 

@@ -104,7 +104,7 @@ def _shapes(one: Candidate) -> dict[str, tuple[int, ...]]:
 
 
 def _named(candidates: list[Candidate], wanted: str, source: str) -> Candidate:
-    """The candidate that somebody asked for."""
+    """The candidate that was asked for."""
     exact = [one for one in candidates if one.label.rstrip(".") == wanted]
     like = exact or [one for one in candidates if wanted in one.label.split(".")]
     if not like:

@@ -65,6 +65,11 @@ class StorageRef:
     first: int
     length: int
 
+    @property
+    def unit(self) -> int:
+        """Bytes that a value takes."""
+        return 1 if self.dtype is None else self.dtype.itemsize
+
 
 @dataclass(frozen=True)
 class StoredTensor:

@@ -96,8 +96,7 @@ class _Tensors:
 
     def _read(self, name: str, stored: StoredTensor) -> Tensor:
         """One tensor, if all that it claims lies in its storage."""
-        item, storage = stored.dtype.itemsize, stored.storage
-        unit = 1 if storage.dtype is None else storage.dtype.itemsize
+        item, storage, unit = stored.dtype.itemsize, stored.storage, stored.storage.unit
         empty = 0 in stored.shape
         last = stored.offset + sum((size - 1) * step for size, step in zip(stored.shape, stored.stride))
         if not empty and (last + 1) * item > storage.length * unit:

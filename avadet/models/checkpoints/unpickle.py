@@ -130,7 +130,7 @@ class CheckpointReader(PickleReader):
             return
         storage = storage_of(named)
         if isinstance(storage, StorageRef):
-            self.units[storage.key] = 1 if storage.dtype is None else storage.dtype.itemsize
+            self.units[storage.key] = storage.unit
         self.append(storage)
 
 

@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def is_start(self) -> bool:
-        """Whether its weights only start a training: they classify whole clips or pictures, not people in boxes."""
+        """Whether its weights only start a training: they classify whole clips or images, not persons in boxes."""
         return self.card.get("use") == "start"
 
     @property

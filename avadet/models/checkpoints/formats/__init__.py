@@ -106,7 +106,7 @@ def recipe_of(tensors: Tensors, form: CheckpointFormat, settings: Mapping[str, A
     """
     if form.classifies:
         raise AvadetError(
-            f"{source}: weights that classify {form.classifies} ({form.name}), no people in boxes; a training "
+            f"{source}: weights that classify {form.classifies} ({form.name}), not persons in boxes; a training "
             "starts from them: model.init"
         )
     if form.infer is None or "head.proj.weight" not in tensors:

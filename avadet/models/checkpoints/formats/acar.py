@@ -7,7 +7,7 @@ name is told what to get with a browser, and where to put it. What the authors' 
 with the head of relations or the plain one, and the backbones that it starts from are for `model.init`.
 
 Their heads know the 60 classes of AVA that are evaluated, the first 13 of them poses of which a person has one. The
-maps are reduced before people are cut out of them; that and the half of the next 1x1 convolution that reads the map
+maps are reduced before persons are cropped from them; that and the half of the next 1x1 convolution that reads the map
 have nothing between them, and are one matrix here.
 """
 

@@ -73,7 +73,7 @@ def _head_options(found: Evidence, channels: int) -> dict[str, Any]:
 def _acar_options(found: Evidence) -> dict[str, Any]:
     """Options of a head that relates actors by their context as ACAR-Net's authors do.
 
-    Maps are halved before people look at each other, as in all published models; no shape tells that.
+    Maps are halved before persons attend to each other, as in all published models; no shape tells that.
     """
     tensors, depth = found.tensors, len(found.numbered("head.acar.layers.{}.query.weight"))
     relation: dict[str, Any] = {"width": tensors["head.acar.scene.weight"].shape[0], "depth": depth, "pad": False}

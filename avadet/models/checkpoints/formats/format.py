@@ -20,7 +20,7 @@ Tensors = dict[str, Tensor]
 Rules = tuple[tuple[str, str], ...]
 
 CLIPS, IMAGES = "whole clips", "images"
-"""What classifiers classify instead of people in boxes."""
+"""What classifiers classify instead of persons in boxes."""
 
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 """How most classifiers of ImageNet normalise pixels."""
@@ -122,7 +122,7 @@ class CheckpointFormat:
         background: first rows of the classifier that stand for no class.
         new_axes: (regular expression of names here, axis) pairs: tensors that have one axis more here, of size one.
         finish: what is left to do once all tensors have their names: some are divided otherwise here.
-        classifies: what its models classify instead of people in boxes, e.g. `CLIPS`; "" for detectors. Such weights
+        classifies: what its models classify instead of persons in boxes, e.g. `CLIPS`; "" for detectors. Such weights
             only start a training.
         defaults: what its models do alike.
         infer: reads the model off a detector's tensors and settings, raises AvadetError where none fits; None = no

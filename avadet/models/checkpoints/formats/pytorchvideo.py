@@ -36,7 +36,7 @@ def _infer(found: Evidence) -> Recipe:
     else:
         return infer_resnet(found)
     raise found.error(
-        f"weights of a {kind} of pytorchvideo that classify whole clips, no people in boxes; a training starts from "
+        f"weights of a {kind} of pytorchvideo that classify whole clips, not persons in boxes; a training starts from "
         f"them: model.family={family} model.init={found.source}"
     )
 

@@ -1,8 +1,8 @@
 """Checkpoints of models that have a part no model here has: known in order to be refused by name.
 
 Of feature banks there are mmaction2's (FBOHead) and those of the authors in caffe2 (video-long-term-feature-banks).
-Both keep five places for each of 60 seconds, for people drawn by lot, in testing too. Places that stay empty are rows
-of zeros: attention gives them weight, a mean counts them. A bank here is all people of the minute and none besides.
+Both keep five places for each of 60 seconds, for persons drawn by lot, in testing too. Places that stay empty are rows
+of zeros: attention gives them weight, a mean counts them. A bank here is all persons of the minute and none besides.
 And their answer stands beside a person's features, here it is added to them.
 """
 
@@ -14,7 +14,7 @@ _OTHERS = "`avadet models` lists models it does build"
 
 FOREIGN_BANK = (
     "the long-term feature bank (LFB) of its head",
-    "it takes rows of zeros for people, banks here do not; train a model with one of avadet's own: head.bank and "
+    "it takes rows of zeros for persons, banks here do not; train a model with one of avadet's own: head.bank and "
     "bank.model of a config",
 )
 
