@@ -255,6 +255,15 @@ def test_the_sixty_classes_that_count_and_poses_of_which_one_is_right(tmp_path: 
     assert [group == "pose" for group in labels.groups] == [True] * 13 + [False] * 47
 
 
+def test_of_other_classes_nothing_is_known(tmp_path: Path) -> None:
+    tensors = a_checkpoint("plain")
+    tensors["module.head.module.fc.weight"] = tensors["module.head.module.fc.weight"][:7]
+    torch.save(tensors, tmp_path / "x.pth")
+    checkpoint = read_checkpoint(tmp_path / "x.pth")
+    recipe = recipe_of(checkpoint.tensors, checkpoint.format, checkpoint.settings, checkpoint.source)
+    assert (recipe.num_classes, recipe.labels, recipe.scores) == (7, None, None)
+
+
 @pytest.mark.parametrize(("kind", "name"), [("r50", "acar_slowfast_r50_ava"), ("r101", "acar_slowfast_r101_ava")])
 def test_entries_are_what_their_files_would_be_recognised_as(kind: str, name: str, tmp_path: Path) -> None:
     """All but the sizes, which are small here."""
