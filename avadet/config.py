@@ -29,7 +29,7 @@ class ModelConfig(Section):
         family: which architecture: a builder of `avadet.models.zoo.BUILDERS`.
         arguments: what its builder takes, for families other than the tiny ones, e.g. `{head: {hidden: true}}` for a
             head of two layers, `{drop_path: 0.2}` for a transformer.
-        init: weights to start from: an ImageNet trunk for the tiny families, a checkpoint of any known layout, or a
+        init: weights to start from: an ImageNet trunk for the tiny families, a checkpoint of any known format, or a
             name of `avadet models`; null = random. A classifier is carried over class by class, by name, where the
             file names its classes.
         init_labels: the classes of `init`, in the order of its classifier, where its own file does not say: a label

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LISTED = 20
 """How many known names an error lists at most."""
@@ -16,6 +16,11 @@ class AvadetError(Exception):
     found, where, and the way out. The command line prints it alone and exits with code 1; everything else
     that is raised is a bug and keeps its traceback.
     """
+
+
+def first_names(names: Sequence[object], count: int = 3) -> str:
+    """The first names of a list, ending in "..." if there are more."""
+    return ", ".join([*map(str, names[:count]), *(["..."] if len(names) > count else [])])
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> AvadetError:

@@ -22,10 +22,12 @@ from avadet.labels import evaluated_part, read_label_map
 from avadet.models import zoo
 from avadet.models.backbones.shufflenet import load_imagenet_start
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
-from avadet.models.checkpoints.formats import ACAR, AVADET, PICTURES, SHUFFLENET
-from avadet.models.checkpoints.formats.recipes import AVA_EVALUATED
+from avadet.models.checkpoints.formats.acar import ACAR, AVA_EVALUATED
+from avadet.models.checkpoints.formats.avadet import AVADET
+from avadet.models.checkpoints.formats.format import IMAGES
+from avadet.models.checkpoints.formats.shufflenetv2 import SHUFFLENET
 from avadet.models.checkpoints.picture_start import start_from_pictures
-from avadet.models.checkpoints.weights import Checkpoint, carry_classes, load_tensors, read_checkpoint
+from avadet.models.checkpoints.weights import Checkpoint, load_tensors, read_checkpoint, remap_classifier
 from avadet.models.detectors.tiny_actions import ShiftedShuffleNet
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.scores import pose_classes, to_scores
@@ -282,17 +284,17 @@ def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: Mo
         return "initial weights: random"
     init = zoo.fetched(model.init)
     checkpoint = read_checkpoint(init)
-    if trunks and checkpoint.layout == SHUFFLENET:
+    if trunks and checkpoint.format == SHUFFLENET:
         for trunk in trunks:
             load_imagenet_start(trunk.trunk, checkpoint.tensors, checkpoint.source)
         return f"initial weights: {init}: the whole trunk; head random"
-    if checkpoint.layout.classifies == PICTURES:
-        report = start_from_pictures(net, checkpoint.tensors, checkpoint.layout, checkpoint.source)
+    if checkpoint.format.classifies == IMAGES:
+        report = start_from_pictures(net, checkpoint.tensors, checkpoint.format, checkpoint.source)
         return f"initial weights: {report}"
     tensors, carried = checkpoint.tensors, ""
     names = _classes_of(model, checkpoint)
     if names is not None and tuple(names) != labels.names:
-        tensors, count = carry_classes(net, tensors, names, labels.names)
+        tensors, count = remap_classifier(net, tensors, names, labels.names)
         carried = f"; classifier: {count} of {len(labels)} classes carried over by name, the others random"
     report = load_tensors(net, tensors, str(init), allow_partial=True, notes=checkpoint.notes)
     if not report.loaded:
@@ -309,13 +311,13 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
     path = Path(checkpoint.source)
     if model.init_labels is not None:
         return read_labels(model.init_labels).names
-    if checkpoint.layout == AVADET:
+    if checkpoint.format == AVADET:
         try:
             return labels_of(checkpoint.card or read_card(path.with_suffix(".json"))).names
         except AvadetError:
             return None  # weights may lie without their card
     count = len(checkpoint.tensors.get("head.proj.weight", ()))
-    if checkpoint.layout == ACAR and count == AVA_EVALUATED:
+    if checkpoint.format == ACAR and count == AVA_EVALUATED:
         return evaluated_part(read_label_map("ava_v2.2")).names
     return read_label_map("ava_v2.2").names if count == zoo.AVA_CLASSES else None
 

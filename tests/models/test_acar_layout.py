@@ -15,7 +15,9 @@ from torchvision.ops import roi_align
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
 from avadet.models.cards import clip_of, labels_of, make_card
-from avadet.models.checkpoints.formats import ACAR, Recipe, Tensors, recipe_of
+from avadet.models.checkpoints.formats import recipe_of
+from avadet.models.checkpoints.formats.acar import ACAR
+from avadet.models.checkpoints.formats.format import Recipe, Tensors
 from avadet.models.checkpoints.weights import LoadReport, load_tensors, read_checkpoint
 from avadet.models.engines.export import export
 from avadet.models.zoo import LoadedModel, build, entry_of, load
@@ -183,8 +185,8 @@ def loaded(kind: str, tmp_path: Path) -> tuple[nn.Module, Recipe]:
     path = tmp_path / f"AVA_SLOWFAST_{kind}.pth.tar"
     torch.save(a_checkpoint(kind), path)
     checkpoint = read_checkpoint(path)
-    assert checkpoint.layout is ACAR
-    recipe = recipe_of(checkpoint.tensors, checkpoint.layout, checkpoint.settings, checkpoint.source)
+    assert checkpoint.format is ACAR
+    recipe = recipe_of(checkpoint.tensors, checkpoint.format, checkpoint.settings, checkpoint.source)
     model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments)
     assert load_tensors(model, checkpoint.tensors, checkpoint.source).is_whole
     return model.eval(), recipe
@@ -253,6 +255,15 @@ def test_the_sixty_classes_that_count_and_poses_of_which_one_is_right(tmp_path: 
     assert [group == "pose" for group in labels.groups] == [True] * 13 + [False] * 47
 
 
+def test_of_other_classes_nothing_is_known(tmp_path: Path) -> None:
+    tensors = a_checkpoint("plain")
+    tensors["module.head.module.fc.weight"] = tensors["module.head.module.fc.weight"][:7]
+    torch.save(tensors, tmp_path / "x.pth")
+    checkpoint = read_checkpoint(tmp_path / "x.pth")
+    recipe = recipe_of(checkpoint.tensors, checkpoint.format, checkpoint.settings, checkpoint.source)
+    assert (recipe.num_classes, recipe.labels, recipe.scores) == (7, None, None)
+
+
 @pytest.mark.parametrize(("kind", "name"), [("r50", "acar_slowfast_r50_ava"), ("r101", "acar_slowfast_r101_ava")])
 def test_entries_are_what_their_files_would_be_recognised_as(kind: str, name: str, tmp_path: Path) -> None:
     """All but the sizes, which are small here."""
@@ -301,8 +312,8 @@ def test_a_backbone_alone_starts_a_training(tmp_path: Path) -> None:
     path = tmp_path / "SLOWFAST_R50_K400.pth.tar"
     torch.save({name: value for name, value in a_backbone(normed=True)}, path)
     checkpoint = read_checkpoint(path)
-    with pytest.raises(AvadetError, match=r"no classifier among its \d+ tensors \(acar-net layout\)"):
-        recipe_of(checkpoint.tensors, checkpoint.layout, {}, "x")
+    with pytest.raises(AvadetError, match=r"no classifier among its \d+ tensors \(acar-net format\)"):
+        recipe_of(checkpoint.tensors, checkpoint.format, {}, "x")
     arguments = {"width": 8, "fast_width": 2, "depths": DEPTHS}
     model = build("slowfast", 5, SPEC, arguments)
     report = load_tensors(model, checkpoint.tensors, "x", allow_partial=True)

@@ -74,7 +74,7 @@ OTHER: dict[str, tuple[Callable[[], bytes], str]] = {
     "module in a dictionary": (lambda: saved({"model": nn.Linear(2, 2), "epoch": 1}), "a whole module, pickled"),
     "yolo": (lambda: saved({"model": {"model.0.conv.weight": torch.zeros(3, 3)}}), "does not build YOLO"),
     "yowo": (lambda: saved({"model": {"backbone_2d.backbone.x": torch.zeros(3)}}), "does not build YOWO"),
-    "other weights": (lambda: saved({"model": {"a.b": torch.zeros(3)}}), r"of no known layout \(first names: a\.b\)"),
+    "other weights": (lambda: saved({"model": {"a.b": torch.zeros(3)}}), r"of no known format \(first names: a\.b\)"),
     "no weights": (lambda: saved({"epoch": 3, "lr": 0.1}), r"no tensors by name \(it has: epoch, lr\)"),
     "a list": (lambda: saved([1, 2]), "a checkpoint must be a dictionary, got list"),
     "a tensor": (lambda: saved(torch.zeros(2)), "a checkpoint must be a dictionary"),

@@ -119,7 +119,7 @@ def test_torchvisions_swin(tmp_path: Path) -> None:
     )
     own = BUILDERS["swin3d"](7, channels=8, **sizes)
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "swin.pth"))
-    assert checkpoint.layout.name == "torchvision swin3d"
+    assert checkpoint.format.name == "torchvision swin3d"
     assert load_tensors(own.eval(), checkpoint.tensors, "swin.pth").is_whole
     clip = torch.randn(2, 3, 4, 24, 24)
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_transformers_vivit(older: bool, tmp_path: Path) -> None:
     state = older_names(theirs.state_dict()) if older else theirs.state_dict()
     torch.save(state, tmp_path / "pytorch_model.bin")
     checkpoint = read_checkpoint(tmp_path / "pytorch_model.bin")
-    assert checkpoint.layout.name == "transformers vivit"
+    assert checkpoint.format.name == "transformers vivit"
     assert load_tensors(own.eval(), checkpoint.tensors, "vivit").is_whole
     clip = torch.randn(2, 3, 8, 32, 32)
     with torch.no_grad():
@@ -305,7 +305,7 @@ def test_the_authors_wrap_videomae_in_module(tmp_path: Path) -> None:
     foreign = {name.removeprefix("backbone."): tensor for name, tensor in named.items()}
     torch.save({"module": foreign}, tmp_path / "checkpoint.pth")
     checkpoint = read_checkpoint(tmp_path / "checkpoint.pth")
-    assert checkpoint.layout.name == "videomae"
+    assert checkpoint.format.name == "videomae"
     assert load_tensors(own, checkpoint.tensors, "videomae").is_whole
 
 
@@ -322,9 +322,9 @@ def test_a_classifier_of_clips_is_no_detector(tmp_path: Path) -> None:
             tmp_path / "r3d.pth",
         )
     )
-    message = r"r3d\.pth: weights that classify whole clips \(torchvision r3d\), no people in boxes"
+    message = r"r3d\.pth: weights that classify whole clips \(torchvision r3d\), not persons in boxes"
     with pytest.raises(AvadetError, match=message):
-        recipe_of(checkpoint.tensors, checkpoint.layout, {}, checkpoint.source)
+        recipe_of(checkpoint.tensors, checkpoint.format, {}, checkpoint.source)
 
 
 def mmaction_names(state: dict[str, Tensor], classifier: str) -> dict[str, Tensor]:
@@ -351,7 +351,7 @@ def test_a_classifier_of_mmaction2_leaves_its_head(tmp_path: Path) -> None:
     own = BUILDERS["slow_r50"](7, width=8, depths=(1, 1, 1, 1))
     torch.save({"state_dict": mmaction_names(own.state_dict(), "cls_head.fc_cls.")}, tmp_path / "x.pth")
     checkpoint = read_checkpoint(tmp_path / "x.pth")
-    assert checkpoint.layout.name == "mmaction2"
+    assert checkpoint.format.name == "mmaction2"
     report = load_tensors(own, checkpoint.tensors, "x.pth", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
 
@@ -379,7 +379,7 @@ def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved
         norm.running_var[0] = 1e-4  # there the two differ by far more than rounding
     torch.save({"state_dict": mmaction_csn_names(theirs.state_dict(), preserved)}, tmp_path / "csn.pth")
     checkpoint = read_checkpoint(tmp_path / "csn.pth")
-    assert checkpoint.layout.name == "mmaction2 csn"
+    assert checkpoint.format.name == "mmaction2 csn"
     report = load_tensors(own, checkpoint.tensors, "csn.pth", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
     clip = torch.randn(2, 3, 8, 32, 32)
@@ -389,7 +389,7 @@ def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved
         norm.eps = 1e-5
     assert (features(theirs, clip) - expected).abs().max() > 0.01 * expected.abs().max()
     with pytest.raises(AvadetError, match=r"csn\.pth: weights that classify whole clips \(mmaction2 csn\)"):
-        recipe_of(checkpoint.tensors, checkpoint.layout, {}, checkpoint.source)
+        recipe_of(checkpoint.tensors, checkpoint.format, {}, checkpoint.source)
 
 
 def test_videomae_of_mmaction2_that_classifies_clips(tmp_path: Path) -> None:
@@ -408,6 +408,6 @@ def test_videomae_of_mmaction2_that_classifies_clips(tmp_path: Path) -> None:
         foreign[name] = tensor
     torch.save({"state_dict": foreign}, tmp_path / "x.pth")
     checkpoint = read_checkpoint(tmp_path / "x.pth")
-    assert checkpoint.layout.name == "mmaction2 vit"
+    assert checkpoint.format.name == "mmaction2 vit"
     report = load_tensors(own, checkpoint.tensors, "x.pth", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())

@@ -22,7 +22,8 @@ from avadet.models.backbones.hiera import (
     pooled,
     squares,
 )
-from avadet.models.checkpoints.formats import HIERA, recognise, translate
+from avadet.models.checkpoints.formats import recognise, translate
+from avadet.models.checkpoints.formats.hiera import HIERA
 from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL: dict[str, Any] = {"channels": 8, "heads": 1, "depths": (1, 2, 2, 1), "grid": (2, 16, 24)}

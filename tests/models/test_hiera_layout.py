@@ -13,8 +13,10 @@ from torch import Tensor
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.hiera import hiera, hiera_b, hiera_b_plus, hiera_h, hiera_l
-from avadet.models.checkpoints.formats import HIERA, MVIT, recognise, translate
-from avadet.models.checkpoints.formats.hiera import HIERA_NO_WEIGHT, hiera_arguments
+from avadet.models.checkpoints.formats import recognise, translate
+from avadet.models.checkpoints.formats.format import Evidence
+from avadet.models.checkpoints.formats.hiera import HIERA, hiera_arguments
+from avadet.models.checkpoints.formats.pyslowfast import MVIT
 
 
 @pytest.mark.parametrize(
@@ -48,8 +50,8 @@ def test_an_mvit_with_such_positions_is_none() -> None:
     ],
 )
 def test_what_is_no_weight_here(name: str) -> None:
-    assert re.search(HIERA_NO_WEIGHT, name)
-    assert not re.search(HIERA_NO_WEIGHT, "blocks.0.norm1.weight")
+    assert re.search(HIERA.ignore, name)
+    assert not re.search(HIERA.ignore, "blocks.0.norm1.weight")
 
 
 def foreign_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -66,7 +68,7 @@ def test_shapes_alone_tell_the_model(builder: Any) -> None:
     with torch.device("meta"):
         model = builder(400, maps=(4,))
         tensors = translate(foreign_names(model.state_dict()), HIERA)
-        found = hiera_arguments(tensors, "x.pth")
+        found = hiera_arguments(Evidence(tensors, source="x.pth"))
         again = hiera(400, **found)
     assert (found["grid"], found["mlp_ratio"], found["maps"]) == ([8, 56, 56], 4, [4])
     heads = [[block.attn.heads for block in net.backbone.blocks] for net in (again, model)]
@@ -91,7 +93,7 @@ def test_what_is_no_hiera_is_refused() -> None:
     with torch.device("meta"):
         tensors = hiera(7, channels=16, depths=(1, 1), grid=(2, 2, 3), maps=(2,)).state_dict()
     with pytest.raises(AvadetError, match=r"x\.pth: a Hiera of 6 places a frame, expected a square number"):
-        hiera_arguments(tensors, "x.pth")
+        hiera_arguments(Evidence(tensors, source="x.pth"))
     del tensors["backbone.positions.temporal"]
     with pytest.raises(AvadetError, match=r"x\.pth: not a Hiera over video: no tubelets, blocks or positions"):
-        hiera_arguments(tensors, "x.pth")
+        hiera_arguments(Evidence(tensors, source="x.pth"))

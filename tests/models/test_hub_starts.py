@@ -288,7 +288,7 @@ def test_c3d_of_mmaction2_has_the_same_features(prefix: str, tmp_path: Path) -> 
     assert found.shape == (2, 32, 2, 3, 2)
     torch.testing.assert_close(found, expected)
     with pytest.raises(AvadetError, match=r"c3d\.pth: weights that classify whole clips \(mmaction2 c3d\)"):
-        recipe_of(checkpoint.tensors, checkpoint.layout, {}, checkpoint.source)
+        recipe_of(checkpoint.tensors, checkpoint.format, {}, checkpoint.source)
 
 
 def test_c3d_is_shown_pixels_of_0_to_255_less_the_mean() -> None:

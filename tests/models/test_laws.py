@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.mvit import V2, pyramid
-from avadet.models.checkpoints.formats import AVADET, recognise
+from avadet.models.checkpoints.formats import recognise
+from avadet.models.checkpoints.formats.avadet import AVADET
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.heads.acar import ActorContextRelation
 from avadet.models.heads.roi_head import RoIHead

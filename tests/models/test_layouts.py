@@ -11,19 +11,14 @@ from torch import nn
 from avadet.errors import AvadetError
 from avadet.models.backbones.slow import i3d_r50, slow_r50
 from avadet.models.backbones.slowfast import slowfast
-from avadet.models.checkpoints.formats import (
-    AVADET,
-    CAFFE2,
-    MMACTION,
-    PYSLOWFAST,
-    PYTORCHVIDEO,
-    Tensors,
-    mmaction_settings,
-    recipe_of,
-    recognise,
-    translate,
-)
-from avadet.models.checkpoints.formats.settings import name_settings
+from avadet.models.checkpoints.formats import FORMATS, recipe_of, recognise, translate
+from avadet.models.checkpoints.formats.avadet import AVADET
+from avadet.models.checkpoints.formats.caffe2 import CAFFE2
+from avadet.models.checkpoints.formats.format import CheckpointFormat, Tensors
+from avadet.models.checkpoints.formats.mmaction2 import MMACTION, mmaction_settings
+from avadet.models.checkpoints.formats.pyslowfast import PYSLOWFAST
+from avadet.models.checkpoints.formats.pytorchvideo import PYTORCHVIDEO
+from avadet.models.checkpoints.formats.resnets import name_settings
 
 
 def named(*names: str) -> Tensors:
@@ -125,6 +120,36 @@ def test_family_is_recognised(names: list[str], layout: str) -> None:
     assert recognise(names, "x.pyth").name == layout
 
 
+@pytest.mark.parametrize(
+    ("names", "layout"),
+    [
+        (["head.proj.weight", "blocks.0.attn.pool_k.weight"], "pyslowfast mvit"),  # pytorchvideo calls its head so
+        (["head.proj.weight", "backbone.patch_embed.proj.weight"], "avadet"),  # as V-JEPA 2 does, but with a head
+        (["of_motion.backbone.stem.weight", "of_appearance.weight"], "avadet"),
+        (["backbone.patch_embed.proj.weight"], "v-jepa 2"),
+        (["head.proj.weight", "head.proj.bias"], "avadet"),
+    ],
+)
+def test_own_names_are_a_backbone_with_a_head(names: list[str], layout: str) -> None:
+    assert recognise(names, "x.pyth").name == layout
+
+
+def test_every_format_is_in_the_message_but_those_that_are_only_refused() -> None:
+    with pytest.raises(AvadetError) as caught:
+        recognise(["a.b"], "x.pth")
+    known = str(caught.value).partition("known formats: ")[2].split(", ")
+    assert known == [one.name for one in FORMATS if one.unbuilt is None] and len(known) == len(set(known)) > 20
+    assert "yolo" not in known
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_a_format_says_one_thing_of_its_weights(form: CheckpointFormat) -> None:
+    """They are refused, or classify something else than persons in boxes, or a detector is inferred from them."""
+    only_encoders = form.name in ("v-jepa 2", "transformers v-jepa 2")
+    is_inferred = form.infer is not None and not form.classifies
+    assert [form.unbuilt is not None, bool(form.classifies), is_inferred, only_encoders].count(True) == 1
+
+
 def test_a_pool_among_the_numbered_blocks_is_stepped_over() -> None:
     kernels = ((3, 1, 1), [(3, 1, 1), (1, 1, 1)], [(3, 1, 1), (1, 1, 1)], [(1, 1, 1), (3, 1, 1)])
     with torch.device("meta"):
@@ -138,7 +163,7 @@ def test_a_pool_among_the_numbered_blocks_is_stepped_over() -> None:
 
 def test_an_unknown_family_is_named_by_its_first_tensors() -> None:
     names = ["encoder.layer.0.weight", "classifier.weight"]
-    with pytest.raises(AvadetError, match=r"x\.pth: tensors of no known layout \(first names: encoder\.layer"):
+    with pytest.raises(AvadetError, match=r"x\.pth: tensors of no known format \(first names: encoder\.layer"):
         recognise(names, "x.pth")
     with pytest.raises(AvadetError, match=r"first names: none"):
         recognise([], "x.pth")

@@ -15,7 +15,7 @@ from torchvision.ops import roi_align
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.nonlocal_block import NonLocal
-from avadet.models.checkpoints.formats import has_background, mmaction_settings
+from avadet.models.checkpoints.formats.mmaction2 import has_background, mmaction_settings
 from avadet.models.checkpoints.weights import read_checkpoint
 
 ACRN = {"join": "conv1.conv", "join_norm": "conv1.bn", "conv": "conv2.conv", "conv_norm": "conv2.bn"}

@@ -15,7 +15,8 @@ import yaml
 
 from avadet.models import zoo
 from avadet.models.backbones.slowfast import slow_frames
-from avadet.models.checkpoints.formats import Tensors, recipe_of, recognise, translate
+from avadet.models.checkpoints.formats import recipe_of, recognise, translate
+from avadet.models.checkpoints.formats.format import Tensors
 from avadet.models.checkpoints.weights import COUNTER, read_checkpoint
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.zoo import LoadedModel, build

@@ -34,11 +34,11 @@ from avadet.models.backbones.mvit import (
     mvitv2_s_16x4,
     pyramid,
 )
-from avadet.models.checkpoints.formats import Layout
-from avadet.models.checkpoints.formats.mvit import MVIT_MARKER, MVIT_RULES, join_qkv, mvit_arguments, mvit_clip
+from avadet.models.checkpoints.formats.format import Evidence
+from avadet.models.checkpoints.formats.pyslowfast import MVIT, mvit_arguments, mvit_clip
+from avadet.models.checkpoints.formats.vit import join_qkv
 from avadet.models.detectors.two_stage import ActionDetector
 
-FOREIGN = Layout("pyslowfast mvit", MVIT_MARKER, MVIT_RULES)
 PUBLISHED = [
     # fixture, builder, what it is built with, frames and stride
     ("mvitv1_b_16x4_stride32_full", mvitv1_b_16x4, {"stages": pyramid((1, 2, 11, 2))}, (16, 4)),
@@ -273,7 +273,7 @@ def test_what_cannot_be_built() -> None:
     ],
 )
 def test_names(foreign: str, own: str) -> None:
-    assert FOREIGN.rename(foreign) == own
+    assert MVIT.rename(foreign) == own
 
 
 def test_separate_matrices_are_joined() -> None:
@@ -300,7 +300,7 @@ VARIANTS: list[dict[str, Any]] = [
 def test_shapes_alone_tell_the_model(arguments: dict[str, Any]) -> None:
     with torch.device("meta"):
         tensors = mvit(3, **arguments).state_dict()
-        found = mvit_arguments(tensors, {}, "x")
+        found = mvit_arguments(Evidence(tensors, {}, "x"))
         again = mvit(3, **as_json(found)).state_dict()
     assert {name: found[name] for name in arguments} == as_json(arguments)
     assert shapes(again) == shapes(tensors)
@@ -315,7 +315,7 @@ def test_settings_speak_where_shapes_are_silent() -> None:
         "POOL_KV_STRIDE": [[0, 1, 4, 4], [1, 2, 2, 2]],
         "RESIDUAL_POOLING": True,
     }
-    found = mvit_arguments(tensors, {"MVIT": said}, "x")
+    found = mvit_arguments(Evidence(tensors, {"MVIT": said}, "x"))
     assert [row["q_stride"] for row in found["stages"]] == [[1, 1, 1], [2, 2, 2]]
     assert [row["kv_stride"] for row in found["stages"]] == [[1, 4, 4], [2, 2, 2]]
     assert found["residual_pooling"] is True
@@ -325,9 +325,9 @@ def test_settings_speak_where_shapes_are_silent() -> None:
 def test_a_joint_table_needs_the_frames() -> None:
     with torch.device("meta"):
         tensors = mvit(3, stages=pyramid((1,), width=8), grid=(4, 8, 8), absolute_positions="joint").state_dict()
-    assert mvit_arguments(tensors, {"DATA": {"NUM_FRAMES": 8}}, "x")["grid"] == [4, 8, 8]
+    assert mvit_arguments(Evidence(tensors, {"DATA": {"NUM_FRAMES": 8}}, "x"))["grid"] == [4, 8, 8]
     with pytest.raises(AvadetError, match=r"x: positions of 32 places a frame, expected those of a square"):
-        mvit_arguments(tensors, {}, "x")
+        mvit_arguments(Evidence(tensors, {}, "x"))
 
 
 @pytest.mark.parametrize(
@@ -341,20 +341,20 @@ def test_a_joint_table_needs_the_frames() -> None:
 )
 def test_settings_of_another_kind_are_refused(said: dict[str, Any], message: str) -> None:
     with pytest.raises(AvadetError, match=rf"x\.pyth: an MViT of a kind that is not built here.*{message}"):
-        mvit_arguments({}, {"MVIT": said}, "x.pyth")
+        mvit_arguments(Evidence({}, {"MVIT": said}, "x.pyth"))
 
 
 def test_what_is_no_mvit_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"x\.pyth: not an MViT over video"):
-        mvit_arguments({"backbone.patches.weight": torch.empty(8, 3, 7, 7)}, {}, "x.pyth")
+        mvit_arguments(Evidence({"backbone.patches.weight": torch.empty(8, 3, 7, 7)}, {}, "x.pyth"))
 
 
 def load_tiny(folder: Path) -> ActionDetector:
     """The fixture's model, built and filled; settings and shapes agree on what it is."""
     content = torch.load(folder / "checkpoint.pyth", weights_only=True)
-    tensors = join_qkv({FOREIGN.rename(name): tensor for name, tensor in content["model_state"].items()})
-    arguments = mvit_arguments(tensors, yaml.safe_load(content["cfg"]), folder.name)
-    assert arguments == mvit_arguments(tensors, {}, folder.name)
+    tensors = join_qkv({MVIT.rename(name): tensor for name, tensor in content["model_state"].items()})
+    arguments = mvit_arguments(Evidence(tensors, yaml.safe_load(content["cfg"]), folder.name))
+    assert arguments == mvit_arguments(Evidence(tensors, {}, folder.name))
     assert mvit_clip(arguments) == (16, 4, 96)
     model = mvit(80, **arguments)
     model.load_state_dict(tensors)
@@ -383,9 +383,9 @@ def test_full_key_lists_map_without_rest(
 ) -> None:
     folder = shared / "parity" / "models" / fixture
     listed = json.loads((folder / "keys.json").read_text())
-    tensors = {FOREIGN.rename(name): torch.empty(shape, device="meta") for name, (shape, _) in listed.items()}
-    arguments = mvit_arguments(tensors, yaml.safe_load((folder / "cfg.yaml").read_text()), fixture)
-    assert arguments == mvit_arguments(tensors, {}, fixture)
+    tensors = {MVIT.rename(name): torch.empty(shape, device="meta") for name, (shape, _) in listed.items()}
+    arguments = mvit_arguments(Evidence(tensors, yaml.safe_load((folder / "cfg.yaml").read_text()), fixture))
+    assert arguments == mvit_arguments(Evidence(tensors, {}, fixture))
     assert mvit_clip(arguments) == (*clip, 224)
     assert arguments["stages"] == as_json(options["stages"])
     with torch.device("meta"):

@@ -12,7 +12,7 @@ from torchvision.models import GoogLeNet, VisionTransformer
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from avadet.errors import AvadetError
-from avadet.models.checkpoints.formats import PICTURES
+from avadet.models.checkpoints.formats.format import IMAGES
 from avadet.models.checkpoints.picture_start import inception_name, start_from_pictures
 from avadet.models.checkpoints.weights import Checkpoint, read_checkpoint
 from avadet.models.detectors.two_streams import cross_modality
@@ -35,14 +35,14 @@ def pictures(net: nn.Module, folder: Path) -> Checkpoint:
     """A classifier's weights, written and read."""
     torch.save(net.state_dict(), folder / "pictures.pth")
     checkpoint = read_checkpoint(folder / "pictures.pth")
-    assert checkpoint.layout.classifies == PICTURES
+    assert checkpoint.format.classifies == IMAGES
     return checkpoint
 
 
 def start(name: str, checkpoint: Checkpoint, **options: Any) -> tuple[Any, Any]:
     """A model started from pictures, and the report."""
     model = BUILDERS[name](7, **options).eval()
-    report = start_from_pictures(model, checkpoint.tensors, checkpoint.layout, "pictures.pth")
+    report = start_from_pictures(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
     assert {name.rpartition(".")[0] for name in report.missing} <= {"head.proj", "rgb.head.proj", "flow_head.proj"}
     return model, report
 
@@ -61,7 +61,7 @@ def stem_of(net: ResNet, picture: Tensor) -> Tensor:
 
 def test_nets_of_frames_take_a_resnet_as_it_is(resnet: tuple[ResNet, Checkpoint]) -> None:
     net, checkpoint = resnet
-    assert checkpoint.layout.name == "torchvision resnet"
+    assert checkpoint.format.name == "torchvision resnet"
     model, report = start("single_frame_r50", checkpoint, **THIN)
     assert report.loaded == len([name for name in checkpoint.tensors if not name.endswith("tracked")])
     picture = torch.randn(1, 3, 32, 32)
@@ -73,7 +73,7 @@ def test_nets_of_frames_take_a_resnet_as_it_is(resnet: tuple[ResNet, Checkpoint]
 @pytest.mark.parametrize("name", ["tsn_r50", "early_fusion_r50", "late_fusion_r50", "slow_fusion_r50", "box_lstm_r50"])
 def test_other_nets_of_frames_too(resnet: tuple[ResNet, Checkpoint], name: str) -> None:
     model = BUILDERS[name](7, **THIN)
-    report = start_from_pictures(model, resnet[1].tensors, resnet[1].layout, "pictures.pth")
+    report = start_from_pictures(model, resnet[1].tensors, resnet[1].format, "pictures.pth")
     assert not any(name.startswith("backbone.") for name in report.missing)
     assert torch.equal(model.backbone.layer3[0].conv2.weight, resnet[0].layer3[0].conv2.weight)
 
@@ -101,7 +101,7 @@ def test_a_3d_net_inflates_it(resnet: tuple[ResNet, Checkpoint], tmp_path: Path)
 def test_i3d_on_inception_inflates_googlenet(tmp_path: Path) -> None:
     net = shaken(GoogLeNet(num_classes=5, aux_logits=True, init_weights=False))
     checkpoint = pictures(net, tmp_path)
-    assert checkpoint.layout.name == "torchvision googlenet"
+    assert checkpoint.format.name == "torchvision googlenet"
     model, _ = start("i3d_inception", checkpoint)
     cube = model.backbone.get_submodule("features.15.branch2.1.conv").weight
     square = net.get_submodule("inception5b.branch2.1.conv").weight
@@ -113,11 +113,11 @@ def test_i3d_on_inception_inflates_googlenet(tmp_path: Path) -> None:
 def test_transformers_of_video_take_an_image_transformer(tmp_path: Path) -> None:
     net = shaken(VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=64, num_classes=5))
     checkpoint = pictures(net, tmp_path)
-    assert checkpoint.layout.name == "torchvision vit"
+    assert checkpoint.format.name == "torchvision vit"
     sizes = {"channels": 16, "depth": 2, "heads": 2}
     for name, grid in (("vivit", (4, 2, 2)), ("timesformer", (8, 2, 2)), ("token_learner_vit", (4, 2, 2))):
         model = BUILDERS[name](7, grid=grid, **sizes)
-        report = start_from_pictures(model, checkpoint.tensors, checkpoint.layout, "pictures.pth")
+        report = start_from_pictures(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
         assert "backbone.blocks.0.norm1.weight" not in report.missing
         mlp = net.encoder.layers[1].mlp[0].weight
         assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, mlp), name
@@ -128,7 +128,7 @@ def test_token_learner_takes_all_blocks_of_an_image_transformer(tmp_path: Path) 
     checkpoint = pictures(net, tmp_path)
     sizes = {"channels": 16, "depth": 3, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (2, 3, 4)}
     model = BUILDERS["token_learner_vit"](7, **sizes).eval()
-    report = start_from_pictures(model, checkpoint.tensors, checkpoint.layout, "pictures.pth")
+    report = start_from_pictures(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
     # All it has but the class and its classifier; what stays random is what no image has.
     theirs = {name for name in checkpoint.tensors if not name.startswith(("class_token", "heads."))}
     assert report.loaded == len(theirs)
@@ -156,4 +156,4 @@ def test_what_did_not_grow_out_of_it_is_refused(
 ) -> None:
     model = BUILDERS[name](7, **options)
     with pytest.raises(AvadetError, match=message):
-        start_from_pictures(model, resnet[1].tensors, resnet[1].layout, "pictures.pth")
+        start_from_pictures(model, resnet[1].tensors, resnet[1].format, "pictures.pth")

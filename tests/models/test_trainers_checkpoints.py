@@ -209,7 +209,7 @@ def test_classes_of_other_packages_are_neither_imported_nor_filled(tmp_path: Pat
         found: Any = open_file(tmp_path / "x").root["hub"]  # type: ignore[index]
     finally:
         sys.path.remove(str(tmp_path))
-    assert (found["loss"].kind, found["kind"].name) == ("their_engine.HistoryBuffer", "their_engine.HistoryBuffer")
+    assert (found["loss"].kind, found["kind"].kind) == ("their_engine.HistoryBuffer", "their_engine.HistoryBuffer")
     assert (found["loss"].attributes, found["loss"].items) == ({"values": [1.0]}, {"key": 1})
     assert not (tmp_path / "trace").exists()
     assert "their_engine" not in sys.modules

@@ -11,32 +11,23 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.videomae import videomae, videomae_b, videomae_h, videomae_l, videomae_s
-from avadet.models.checkpoints.formats import Layout
-from avadet.models.checkpoints.formats.videomae import (
-    MMACTION_VIT_MARKER,
-    MMACTION_VIT_NO_WEIGHT,
-    MMACTION_VIT_RULES,
-    VIDEOMAE_MARKER,
-    VIDEOMAE_NO_WEIGHT,
-    VIDEOMAE_RULES,
-    videomae_arguments,
-)
-
-AUTHORS = Layout("videomae", VIDEOMAE_MARKER, VIDEOMAE_RULES, VIDEOMAE_NO_WEIGHT)
-MMACTION_VIT = Layout("mmaction2 vit", MMACTION_VIT_MARKER, MMACTION_VIT_RULES, MMACTION_VIT_NO_WEIGHT, background=1)
+from avadet.models.checkpoints.formats import recognise
+from avadet.models.checkpoints.formats.format import CheckpointFormat, Evidence
+from avadet.models.checkpoints.formats.mmaction2 import MMACTION_VIT
+from avadet.models.checkpoints.formats.videomae import VIDEOMAE, videomae_arguments
 
 
 @pytest.mark.parametrize(
-    ("layout", "foreign", "own"),
+    ("form", "foreign", "own"),
     [
-        (AUTHORS, "patch_embed.proj.weight", "backbone.patches.weight"),
-        (AUTHORS, "encoder.patch_embed.proj.bias", "backbone.patches.bias"),
-        (AUTHORS, "blocks.11.attn.q_bias", "backbone.blocks.11.attn.q_bias"),
-        (AUTHORS, "encoder.blocks.3.attn.qkv.weight", "backbone.blocks.3.attn.qkv.weight"),
-        (AUTHORS, "blocks.0.mlp.fc2.bias", "backbone.blocks.0.mlp.fc2.bias"),
-        (AUTHORS, "encoder.norm.weight", "backbone.norm.weight"),
-        (AUTHORS, "fc_norm.bias", "backbone.norm.bias"),
-        (AUTHORS, "head.weight", "head.proj.weight"),
+        (VIDEOMAE, "patch_embed.proj.weight", "backbone.patches.weight"),
+        (VIDEOMAE, "encoder.patch_embed.proj.bias", "backbone.patches.bias"),
+        (VIDEOMAE, "blocks.11.attn.q_bias", "backbone.blocks.11.attn.q_bias"),
+        (VIDEOMAE, "encoder.blocks.3.attn.qkv.weight", "backbone.blocks.3.attn.qkv.weight"),
+        (VIDEOMAE, "blocks.0.mlp.fc2.bias", "backbone.blocks.0.mlp.fc2.bias"),
+        (VIDEOMAE, "encoder.norm.weight", "backbone.norm.weight"),
+        (VIDEOMAE, "fc_norm.bias", "backbone.norm.bias"),
+        (VIDEOMAE, "head.weight", "head.proj.weight"),
         (MMACTION_VIT, "backbone.patch_embed.projection.weight", "backbone.patches.weight"),
         (MMACTION_VIT, "backbone.blocks.7.attn.v_bias", "backbone.blocks.7.attn.v_bias"),
         (MMACTION_VIT, "backbone.blocks.7.mlp.layers.0.0.weight", "backbone.blocks.7.mlp.fc1.weight"),
@@ -45,20 +36,17 @@ MMACTION_VIT = Layout("mmaction2 vit", MMACTION_VIT_MARKER, MMACTION_VIT_RULES, 
         (MMACTION_VIT, "roi_head.bbox_head.fc_cls.weight", "head.proj.weight"),
     ],
 )
-def test_names(layout: Layout, foreign: str, own: str) -> None:
-    assert layout.rename(foreign) == own
+def test_names(form: CheckpointFormat, foreign: str, own: str) -> None:
+    assert form.rename(foreign) == own
 
 
 def test_markers_tell_the_two_apart() -> None:
-    for name, marker in (
-        ("blocks.0.attn.q_bias", VIDEOMAE_MARKER),
-        ("encoder.blocks.0.attn.q_bias", VIDEOMAE_MARKER),
-        ("backbone.blocks.0.attn.q_bias", MMACTION_VIT_MARKER),
+    for name, form in (
+        ("blocks.0.attn.q_bias", VIDEOMAE),
+        ("encoder.blocks.0.attn.q_bias", VIDEOMAE),
+        ("backbone.blocks.0.attn.q_bias", MMACTION_VIT),
     ):
-        assert [bool(re.search(one, name)) for one in (VIDEOMAE_MARKER, MMACTION_VIT_MARKER)] == [
-            marker == VIDEOMAE_MARKER,
-            marker == MMACTION_VIT_MARKER,
-        ]
+        assert recognise([name], "x.pth") is form
 
 
 @pytest.mark.parametrize(
@@ -66,9 +54,9 @@ def test_markers_tell_the_two_apart() -> None:
     ["pos_embed", "encoder.pos_embed", "decoder.blocks.0.norm1.weight", "encoder_to_decoder.weight", "mask_token"],
 )
 def test_what_is_no_weight_here(name: str) -> None:
-    assert re.search(VIDEOMAE_NO_WEIGHT, name)
-    assert not re.search(VIDEOMAE_NO_WEIGHT, "blocks.0.norm1.weight")
-    assert re.search(MMACTION_VIT_NO_WEIGHT, "backbone.pos_embed")
+    assert re.search(VIDEOMAE.ignore, name)
+    assert not re.search(VIDEOMAE.ignore, "blocks.0.norm1.weight")
+    assert re.search(MMACTION_VIT.ignore, "backbone.pos_embed")
 
 
 def mmaction_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -86,7 +74,7 @@ def test_shapes_alone_tell_the_model(builder: Any) -> None:
         model = builder(80)
         foreign = mmaction_names(model.state_dict())
         tensors = {MMACTION_VIT.rename(name): tensor for name, tensor in foreign.items()}
-        found = videomae_arguments(tensors, "x.pth")
+        found = videomae_arguments(Evidence(tensors, source="x.pth"))
         again = videomae(80, **found)
     assert found["grid"] == [8, 14, 14]
     assert again.backbone.blocks[0].attn.heads == model.backbone.blocks[0].attn.heads
@@ -95,4 +83,4 @@ def test_shapes_alone_tell_the_model(builder: Any) -> None:
 
 def test_what_is_no_encoder_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"x\.pth: not an encoder of VideoMAE: no tubelets or no blocks"):
-        videomae_arguments({"backbone.patches.weight": torch.empty(8, 3, 16, 16)}, "x.pth")
+        videomae_arguments(Evidence({"backbone.patches.weight": torch.empty(8, 3, 16, 16)}, source="x.pth"))

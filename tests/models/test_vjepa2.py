@@ -17,8 +17,9 @@ from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.vit_blocks import attention
 from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, turned, vjepa2, vjepa2_g, vjepa2_h, vjepa2_l
-from avadet.models.checkpoints.formats import VJEPA2 as TRANSFORMERS
-from avadet.models.checkpoints.formats import VJEPA2_AUTHORS, recognise, translate
+from avadet.models.checkpoints.formats import recognise, translate
+from avadet.models.checkpoints.formats.transformers import TRANSFORMERS_VJEPA2 as TRANSFORMERS
+from avadet.models.checkpoints.formats.vjepa2 import VJEPA2 as VJEPA2_AUTHORS
 from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
 from avadet.models.detectors.two_stage import ActionDetector
 
@@ -207,11 +208,11 @@ def test_a_file_of_the_authors_starts_a_detector(tmp_path: Path) -> None:
     content = {"encoder": {}, "predictor": {"module.backbone.x": torch.zeros(1)}, "target_encoder": encoder, "epoch": 3}
     torch.save(content, tmp_path / "vitl.pt")
     checkpoint = read_checkpoint(tmp_path / "vitl.pt")
-    assert checkpoint.layout is VJEPA2_AUTHORS
+    assert checkpoint.format is VJEPA2_AUTHORS
     report = load_tensors(fresh, checkpoint.tensors, "vitl.pt", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
     assert all(torch.equal(p, q) for p, q in zip(fresh.backbone.parameters(), trained.backbone.parameters()))
-    with pytest.raises(AvadetError, match=r"vitl\.pt: no classifier among its \d+ tensors \(v-jepa 2 layout\)"):
+    with pytest.raises(AvadetError, match=r"vitl\.pt: no classifier among its \d+ tensors \(v-jepa 2 format\)"):
         zoo.load(tmp_path / "vitl.pt")
 
 

@@ -159,8 +159,8 @@ def test_weights_of_caffe2_are_read_and_counted(tmp_path: Path) -> None:
     content["blobs"]["conv1_w"] = content["blobs"]["conv1_w"].astype(">f4")
     path.write_bytes(pickle.dumps(content, protocol=2))
     checkpoint = read_checkpoint(path)
-    assert (checkpoint.layout.name, checkpoint.settings) == ("pyslowfast caffe2", {})
-    recipe = recipe_of(checkpoint.tensors, checkpoint.layout, {}, str(path))
+    assert (checkpoint.format.name, checkpoint.settings) == ("pyslowfast caffe2", {})
+    recipe = recipe_of(checkpoint.tensors, checkpoint.format, {}, str(path))
     # The name says 8x8; the published file of this name is a Slow of 4 frames every 16.
     assert (recipe.clip.num_frames, recipe.clip.stride, recipe.arguments["temporal_pool"]) == (4, 16, 1)
     other = build(recipe.architecture, 3, recipe.clip, recipe.arguments)
@@ -187,7 +187,7 @@ def test_other_files_called_pkl(tmp_path: Path) -> None:
     with pytest.raises(AvadetError, match=r"x\.pkl: a checkpoint must be a dictionary, got list"):
         read_checkpoint(path)
     torch.save({"model_state": {"s1.pathway0_stem.conv.weight": torch.zeros(1)}}, path)
-    assert read_checkpoint(path).layout.name == "pyslowfast"
+    assert read_checkpoint(path).format.name == "pyslowfast"
     with pytest.raises(AvadetError, match=r"none\.pkl: no such file"):
         read_checkpoint(tmp_path / "none.pkl")
 
@@ -256,7 +256,7 @@ def test_pytorchvideo_nets_give_their_own_scores_here(tmp_path: Path, pathways: 
         seen = [normal[:, :, [0, 7]], normal]
     torch.save({"model_state": net.state_dict()}, tmp_path / "hub.pyth")
     checkpoint = read_checkpoint(tmp_path / "hub.pyth")
-    recipe = recipe_of(checkpoint.tensors, checkpoint.layout, {}, "hub.pyth")
+    recipe = recipe_of(checkpoint.tensors, checkpoint.format, {}, "hub.pyth")
     model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments).eval()
     assert load_tensors(model, checkpoint.tensors, "hub.pyth").loaded == len(net.state_dict())
     with torch.no_grad():

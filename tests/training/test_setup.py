@@ -15,8 +15,9 @@ from avadet.config import Config, decisive_values
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
 from avadet.models.cards import make_card
-from avadet.models.checkpoints.formats import ACAR, PYSLOWFAST
-from avadet.models.checkpoints.weights import Checkpoint, carry_classes, save_model
+from avadet.models.checkpoints.formats.acar import ACAR
+from avadet.models.checkpoints.formats.pyslowfast import PYSLOWFAST
+from avadet.models.checkpoints.weights import Checkpoint, remap_classifier, save_model
 from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
@@ -110,11 +111,11 @@ def test_names_are_equal_but_for_case_and_underscores() -> None:
     fresh = model.head.proj.bias.detach().clone()
     rows = torch.arange(4.0)[:, None].expand(4, 576)
     tensors = {"head.proj.weight": rows, "head.proj.bias": torch.arange(4.0), "head.norm.bias": torch.zeros(4)}
-    changed, count = carry_classes(model, tensors, ("Stand Up", "sit", "walk", "walk"), ("walk", "stand_up", "fly"))
+    changed, count = remap_classifier(model, tensors, ("Stand Up", "sit", "walk", "walk"), ("walk", "stand_up", "fly"))
     assert count == 2 and changed["head.proj.bias"].tolist() == [2.0, 0.0, fresh[2].item()]
     assert changed["head.proj.weight"][:2, 0].tolist() == [2.0, 0.0]
     assert torch.equal(changed["head.norm.bias"], torch.zeros(4))
-    assert carry_classes(model, tensors, ("a", "b", "c", "d"), ("e", "f", "g")) == (
+    assert remap_classifier(model, tensors, ("a", "b", "c", "d"), ("e", "f", "g")) == (
         {"head.norm.bias": tensors["head.norm.bias"]}, 0,
     )  # fmt: skip
 

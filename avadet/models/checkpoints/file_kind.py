@@ -5,30 +5,37 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-WEB_PAGE = re.compile(rb"\s*(<!doctype|<html|<head|<\?xml|<!--)", re.IGNORECASE)
-POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n")
-POINTED_SIZE = re.compile(rb"^size (\d+)$", re.MULTILINE)
-
-AGAIN = "download the file itself"
+POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*?^size (\d+)$)?", re.MULTILINE | re.DOTALL)
 
 SIGNS: tuple[tuple[bytes, str], ...] = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes weights; avadet reads those of torch and safetensors"),
-    (b"\x1f\x8b", "a gzip archive; unpack it"),
-    (b"BZh", "a bzip2 archive; unpack it"),
-    (b"\xfd7zXZ\x00", "an xz archive; unpack it"),
-    (b"7z\xbc\xaf", "a 7z archive; unpack it"),
-    (b"Rar!", "a rar archive; unpack it"),
-    (b"\x93NUMPY", "a single array of numpy (.npy); a checkpoint holds tensors by name"),
-    (b"GGUF", "a GGUF file, for language models; avadet reads checkpoints of torch and safetensors"),
-    (b"\xff\xd8\xff", "a picture (JPEG)"),
-    (b"\x89PNG", "a picture (PNG)"),
-    (b"%PDF", "a PDF document"),
-    (b"RIFF", "a video or sound, not a model"),
-    (b"\x1aE\xdf\xa3", "a video, not a model"),
+    (
+        rb"(?i)\s*(<!doctype|<html|<head|<\?xml|<!--)",
+        "a web page, not a checkpoint: what was downloaded is the answer of a server; download the file itself",
+    ),
+    (
+        rb"\x08[\x01-\x20](\x12.[\x20-\x7e]|:|B)",
+        "an ONNX file; if avadet export wrote it, call it something.onnx, other ones are not read",
+    ),
+    (rb".{257}ustar", "a tar archive; unpack it, or if it is of torch before 0.2, save it again with a newer one"),
+    (rb".{4}ftyp|\x1aE\xdf\xa3", "a video, not a model"),
+    (
+        rb"(?!.{8}\{\")\s*\{",  # the header of safetensors begins after eight bytes
+        "JSON, a card or a configuration, not the weights that belong to it; download the file itself",
+    ),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes weights; avadet reads those of torch and safetensors"),
+    (rb"\x1f\x8b", "a gzip archive; unpack it"),
+    (rb"BZh", "a bzip2 archive; unpack it"),
+    (rb"\xfd7zXZ\x00", "an xz archive; unpack it"),
+    (rb"7z\xbc\xaf", "a 7z archive; unpack it"),
+    (rb"Rar!", "a rar archive; unpack it"),
+    (rb"\x93NUMPY", "a single array of numpy (.npy); a checkpoint holds tensors by name"),
+    (rb"GGUF", "a GGUF file, for language models; avadet reads checkpoints of torch and safetensors"),
+    (rb"\xff\xd8\xff", "an image (JPEG)"),
+    (rb"\x89PNG", "an image (PNG)"),
+    (rb"%PDF", "a PDF document"),
+    (rb"RIFF", "a video or sound, not a model"),
 )
-"""First bytes of a file -> what it is."""
-
-ONNX = re.compile(rb"\x08[\x01-\x20](\x12.[\x20-\x7e]|:|B)", re.DOTALL)
+"""(regular expression of a file's first bytes, what it is and the way out); the first that matches counts."""
 
 
 def other_kind(head: bytes, size: int) -> str | None:
@@ -40,21 +47,11 @@ def other_kind(head: bytes, size: int) -> str | None:
     """
     if not size:
         return "damaged: the file is empty; copy or download it again"
-    if WEB_PAGE.match(head):
-        return f"a web page, not a checkpoint: what was downloaded is the answer of a server; {AGAIN}"
-    if POINTER.match(head):
-        pointed = POINTED_SIZE.search(head)
-        of = f" of {int(pointed[1]):,} bytes" if pointed else ""
+    pointer = POINTER.match(head)
+    if pointer:
+        of = f" of {int(pointer[1]):,} bytes" if pointer[1] else ""
         return f"a git LFS pointer, not the weights{of} that it stands for; fetch them: git lfs pull"
-    if ONNX.match(head):
-        return "an ONNX file; if avadet export wrote it, call it something.onnx, other ones are not read"
-    if head[257:262] == b"ustar":
-        return "a tar archive; unpack it, or if it is of torch before 0.2, save it again with a newer one"
-    if head[4:8] == b"ftyp":
-        return "a video, not a model"
-    if head.lstrip()[:1] == b"{" and head[8:10] != b'{"':
-        return f"JSON, a card or a configuration, not the weights that belong to it; {AGAIN}"
-    return next((kind for sign, kind in SIGNS if head.startswith(sign)), None)
+    return next((kind for sign, kind in SIGNS if re.match(sign, head, re.DOTALL)), None)
 
 
 def other_zip(names: Sequence[str]) -> str | None:

@@ -7,7 +7,6 @@ is never looked up, imported or called.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -22,9 +21,9 @@ MAX_VALUES = 200_000
 
 @dataclass(frozen=True)
 class InertClass:
-    """The name of a class or function, "module.name"."""
+    """The name of a class or function, "module.name", in its place."""
 
-    name: str
+    kind: str
 
 
 @dataclass(eq=False)
@@ -70,60 +69,53 @@ class InertObject:
                 merged |= part
         return merged
 
-    def contents(self) -> list[Any]:
+    def parts(self) -> list[Any]:
         """Everything the file holds of it."""
         return [self.arguments, self.state, self.items, self.entries]
+
+    @property
+    def content(self) -> Any:
+        """What it stands for, as far as that is known."""
+        attributes = self.attributes
+        for name in ("_content", "_val", "_cfg_dict"):  # omegaconf's nodes and values, mmengine's Config
+            if name in attributes:
+                return attributes[name]
+        if self.kind.startswith("pathlib."):
+            return str(PurePosixPath(*(part for part in self.arguments if isinstance(part, str))))
+        for held in (self.items, self.entries, attributes):
+            if held:
+                return held
+        if isinstance(self.state, tuple) and self.state:  # a Config whose state is a tuple, what it holds first
+            return self.state[0]
+        return self.arguments[0] if len(self.arguments) == 1 else None
 
 
 def plain(value: object) -> Any:
     """A configuration as dictionaries, lists, numbers and texts; what is none of these is left out, as None.
 
     Known are those of argparse, yacs and fvcore, mmengine, omegaconf, Lightning, dataclasses and any other dictionary
-    or bag of attributes.
+    or bag of attributes. Size and depth are bounded.
     """
-    return _Plain().of(value, 0)
+    left = MAX_VALUES
 
-
-class _Plain:
-    """One conversion, bounded in size and depth."""
-
-    def __init__(self) -> None:
-        self.left = MAX_VALUES
-
-    def of(self, value: object, depth: int) -> Any:
-        """One value, `depth` containers below the first."""
-        self.left -= 1
-        if self.left < 0 or depth > MAX_DEPTH:
+    def within(value: object, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > MAX_DEPTH:
             return None
         if isinstance(value, np.generic):
             value = value.item()
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
         if isinstance(value, Mapping):
-            return {key: self.of(one, depth + 1) for key, one in value.items() if isinstance(key, str | int)}
+            return {key: within(one, depth + 1) for key, one in value.items() if isinstance(key, str | int)}
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.of(one, depth + 1) for one in value]
-        return self._of_object(value, depth) if isinstance(value, InertObject) else None
+            return [within(one, depth + 1) for one in value]
+        if isinstance(value, InertObject):
+            return within(value.content, depth + 1)
+        return value if isinstance(value, bool | int | float | str) else None
 
-    def _of_object(self, value: InertObject, depth: int) -> Any:
-        """One object that was not made."""
-        attributes = value.attributes
-        for name in ("_content", "_val", "_cfg_dict"):  # omegaconf's nodes and values, mmengine's Config
-            if name in attributes:
-                return self.of(attributes[name], depth + 1)
-        if value.kind.startswith("pathlib."):
-            return str(PurePosixPath(*(part for part in value.arguments if isinstance(part, str))))
-        if value.items:
-            return self.of(value.items, depth + 1)
-        if value.entries:
-            return self.of(value.entries, depth + 1)
-        if attributes:
-            return self.of(attributes, depth + 1)
-        if isinstance(value.state, tuple) and value.state:  # a Config whose state is a tuple, what it holds first
-            return self.of(value.state[0], depth + 1)
-        return self.of(value.arguments[0], depth + 1) if len(value.arguments) == 1 else None
+    return within(value, 0)
 
 
 def is_whole_number(value: object) -> bool:
     """Whether something is an int that no machine number is too small for."""
-    return type(value) is int and abs(value) < math.inf and -(2**62) < value < 2**62
+    return type(value) is int and -(2**62) < value < 2**62

@@ -17,8 +17,8 @@ from avadet.models.backbones.inflate import load_inflated, resnet_name
 from avadet.models.backbones.slow import ResNet3d
 from avadet.models.backbones.token_learner import LearnedTokensBlock
 from avadet.models.backbones.vit_blocks import Positions, Tubelets
-from avadet.models.checkpoints.formats.classifiers import GOOGLENET, RESNET, VIT
-from avadet.models.checkpoints.formats.layout import Layout, Tensors
+from avadet.models.checkpoints.formats.format import CheckpointFormat, Tensors
+from avadet.models.checkpoints.formats.torchvision import GOOGLENET, RESNET, VIT
 from avadet.models.checkpoints.image_start import image_vit_names, start_from_image
 from avadet.models.checkpoints.weights import COUNTER, LoadReport
 from avadet.models.detectors.two_streams import FlowNet, cross_modality
@@ -31,7 +31,7 @@ INCEPTION_LAYERS = {
 """Number of a layer of `InceptionNet` -> its name in torchvision's GoogLeNet."""
 
 
-def start_from_pictures(model: nn.Module, tensors: Tensors, layout: Layout, source: str) -> LoadReport:
+def start_from_pictures(model: nn.Module, tensors: Tensors, layout: CheckpointFormat, source: str) -> LoadReport:
     """Fill what a model has in common with a classifier of pictures, in place.
 
     Args:
@@ -66,7 +66,7 @@ def start_from_pictures(model: nn.Module, tensors: Tensors, layout: Layout, sour
     return LoadReport(source, len(done), missing, unexpected=(), reshaped=())
 
 
-def _fill(part: nn.Module, tensors: Tensors, layout: Layout) -> list[str] | None:
+def _fill(part: nn.Module, tensors: Tensors, layout: CheckpointFormat) -> list[str] | None:
     """Fill a part of a model if it is of the layout's kind: what pictures know nothing of in it; None if it is not."""
     if layout is RESNET and isinstance(part, FlowNet):
         flow = cross_modality(tensors["conv1.weight"], 2 * part.fields)

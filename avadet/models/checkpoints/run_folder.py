@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from avadet.errors import AvadetError
+from avadet.errors import AvadetError, first_names
 
 OWN = "model.safetensors"
 SUFFIXES = frozenset((".safetensors", ".pth", ".pyth", ".pt", ".ckpt", ".bin", ".pkl"))
@@ -40,9 +40,11 @@ def weights_in(folder: Path) -> Path:
             if named and len({_without_numbers(file) for file in named}) == 1:
                 return max(named, key=lambda file: (_numbers(file), file.suffix == ".safetensors"))
         if files:
-            names = ", ".join(file.name for file in files[:LISTED]) + (", ..." if len(files) > LISTED else "")
+            names = first_names([file.name for file in files], LISTED)
             raise AvadetError(f"{folder}: holds several files of weights ({names}); give one of them")
-    raise AvadetError(f"{folder}: a folder without weights of a model ({_what_there_is(folder)}); {_way_out(folder)}")
+    names = first_names(sorted(path.name for path in folder.iterdir()), LISTED)
+    content = f"it has {names}" if names else "it is empty"
+    raise AvadetError(f"{folder}: a folder without weights of a model ({content}); {_way_out(folder)}")
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -64,12 +66,6 @@ def _without_numbers(file: Path) -> str:
 def _numbers(file: Path) -> tuple[int, ...]:
     """The numbers in a name, by which epochs are counted."""
     return tuple(int(digits[:18]) for digits in re.findall(r"\d+", file.stem))
-
-
-def _what_there_is(folder: Path) -> str:
-    """The first names in a folder."""
-    names = sorted(path.name for path in folder.iterdir())
-    return "it has " + ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "") if names else "it is empty"
 
 
 def _way_out(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """Which of the tensors in a file are the model's: found by what they are, not by where a trainer puts them.
 
-Any dictionary of names and tensors, anywhere in the file, may be a state dict; that of a model is one that some layout
+Any dictionary of names and tensors, anywhere in the file, may be a state dict; that of a model is one that some format
 recognises once its wrappers are off (`wrappers`). Where there are several - the weights and their running average, a
 teacher and a student - the ones that the project that wrote the file evaluates are taken, by `_rank`; others can be
 asked for by name.
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from avadet.errors import AvadetError, unknown_name
+from avadet.errors import AvadetError, first_names, unknown_name
 from avadet.models.checkpoints.inert import InertObject
 from avadet.models.checkpoints.stored_tensors import StoredTensor, is_unread_tensor
-from avadet.models.checkpoints.wrappers import Unwrapped, stripped, unwrap
+from avadet.models.checkpoints.wrappers import Model, stripped, unwrap
 
 MAX_NODES = 1_000_000
 """Containers that are looked into; checkpoints of large models with their optimizers have a tenth of that."""
@@ -52,20 +52,7 @@ class Candidate:
     unread: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The weights that were taken.
-
-    Attributes:
-        candidate: what was taken.
-        notes: what the user should know of the choice, a line each.
-    """
-
-    candidate: Candidate
-    notes: tuple[str, ...]
-
-
-def choose_weights(root: object, source: str, wanted: str | None = None) -> Chosen:
+def choose_weights(root: object, source: str, wanted: str | None = None) -> tuple[Candidate, tuple[str, ...]]:
     """Find the weights of a model in what a file holds.
 
     Args:
@@ -73,13 +60,16 @@ def choose_weights(root: object, source: str, wanted: str | None = None) -> Chos
         source: the file, for messages.
         wanted: which ones, a label or a part of it, such as "model_ema"; None = those that `_rank` puts first.
 
+    Returns:
+        the weights, and what the user should know of the choice, a line each.
+
     Raises:
         AvadetError: if there are none, or none of that name, or they have tensors that cannot be read.
     """
     found = list(_dictionaries(root))
     candidates = _different(list(_candidates(found)))
     if not candidates:
-        return Chosen(_unrecognised(root, found, source), ())
+        return _unrecognised(root, found, source), ()
     most = max(len(one.tensors) for one in candidates)
     whole = [one for one in candidates if 2 * len(one.tensors) >= most]
     ordered = sorted(whole, key=lambda one: (_rank(one, whole), -len(one.tensors)))
@@ -89,7 +79,7 @@ def choose_weights(root: object, source: str, wanted: str | None = None) -> Chos
             f"{source}: {len(taken.unread)} of its tensors are quantised, sparse or without values "
             f"({taken.unread[0]}); save the model's state_dict() as plain tensors"
         )
-    return Chosen(taken, tuple(_notes(taken, candidates)))
+    return taken, tuple(_notes(taken, candidates))
 
 
 def _rank(one: Candidate, all_of_them: list[Candidate]) -> int:
@@ -114,7 +104,7 @@ def _shapes(one: Candidate) -> dict[str, tuple[int, ...]]:
 
 
 def _named(candidates: list[Candidate], wanted: str, source: str) -> Candidate:
-    """The candidate that somebody asked for."""
+    """The candidate that was asked for."""
     exact = [one for one in candidates if one.label.rstrip(".") == wanted]
     like = exact or [one for one in candidates if wanted in one.label.split(".")]
     if not like:
@@ -131,11 +121,10 @@ def _notes(taken: Candidate, candidates: list[Candidate]) -> Iterator[str]:
     """What to say of the choice."""
     others = [one for one in candidates if one is not taken]
     if others:
-        names = ", ".join(_name(one) for one in others[:3]) + (", ..." if len(others) > 3 else "")
+        names = first_names([_name(one) for one in others])
         yield f"took {_name(taken)}, the file also holds {names} (avadet convert --weights NAME takes others)"
     if taken.left_out:
-        first = ", ".join(taken.left_out[:3]) + (", ..." if len(taken.left_out) > 3 else "")
-        yield f"{len(taken.left_out)} of other parts than the model left out ({first})"
+        yield f"{len(taken.left_out)} of other parts than the model left out ({first_names(taken.left_out)})"
 
 
 def _dictionaries(root: object) -> Iterator[tuple[str, Weights]]:
@@ -153,7 +142,7 @@ def _dictionaries(root: object) -> Iterator[tuple[str, Weights]]:
                 yield path, tensors
             waiting += [(_joined(path, key), one) for key, one in value.items() if _is_container(one)]
         elif isinstance(value, InertObject):
-            waiting += [(path, one) for one in value.contents()]
+            waiting += [(path, one) for one in value.parts()]
         elif isinstance(value, list | tuple):
             waiting += [(path, one) for one in value if _is_container(one)]
 
@@ -178,22 +167,19 @@ def _is_tensor(value: object) -> bool:
 
 
 def _candidates(found: list[tuple[str, Weights]]) -> Iterator[Candidate]:
-    """The models that a layout recognises in dictionaries of tensors."""
-    known: dict[tuple[str, ...], list[Unwrapped]] = {}  # an optimizer has thousands of dictionaries with the same names
+    """The models that a format recognises in dictionaries of tensors."""
+    known: dict[tuple[str, ...], list[Model]] = {}  # an optimizer has thousands of dictionaries with the same names
     for path, tensors in found:
         names = tuple(tensors)
         if names not in known:
             known[names] = unwrap(names)
-        models = known[names]
-        taken = {full for model in models for full in model.names.values()}
-        for model in models:
-            own = {name: tensors[full] for name, full in model.names.items()}
-            yield Candidate(
-                f"{path}.{model.prefix}" if path and model.prefix else path or model.prefix,
-                {name: value for name, value in own.items() if not is_unread_tensor(value)},
-                tuple(full for full in model.left_out if full not in taken),
-                tuple(name for name, value in own.items() if is_unread_tensor(value)),
-            )
+        taken = {full for _, inside in known[names] for full in inside.values()}
+        left_out = tuple(name for name in names if name not in taken)
+        for prefix, inside in known[names]:
+            own = {name: tensors[full] for name, full in inside.items()}
+            unread = tuple(name for name, value in own.items() if is_unread_tensor(value))
+            read = {name: value for name, value in own.items() if not is_unread_tensor(value)}
+            yield Candidate(".".join(part for part in (path, prefix) if part), read, left_out, unread)
 
 
 def _different(candidates: list[Candidate]) -> list[Candidate]:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from avadet.errors import AvadetError
-from avadet.models.checkpoints.formats import mmaction_settings
+from avadet.models.checkpoints.formats.mmaction2 import mmaction_settings
 from avadet.models.checkpoints.inert import InertObject, plain
 
 SECTIONS = frozenset(("DATA", "MODEL", "DETECTION", "RESNET", "SLOWFAST", "MVIT", "NONLOCAL", "AVA"))

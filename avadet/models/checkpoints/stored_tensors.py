@@ -14,28 +14,20 @@ from avadet.plain_pickle import NotPlain
 
 MAX_DIMS = 64
 
-DTYPES: dict[str, torch.dtype] = {
-    name: getattr(torch, name)
-    for name in (
-        *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
-        *("uint8", "int8", "int16", "int32", "int64", "bool"),
-    )
-}
+_TYPES = (
+    *("float32", "float64", "float16", "bfloat16", "complex64", "complex128"),
+    *("uint8", "int8", "int16", "int32", "int64", "bool"),
+)
+_KINDS = (
+    *("Float", "Double", "Half", "BFloat16", "ComplexFloat", "ComplexDouble"),
+    *("Byte", "Char", "Short", "Int", "Long", "Bool"),
+)
+
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in _TYPES}
 """Types of tensors that are read; those of quantised and other unusual tensors are not."""
 
 STORAGES: dict[str, torch.dtype | None] = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "ComplexFloatStorage": torch.complex64,
-    "ComplexDoubleStorage": torch.complex128,
-    "ByteStorage": torch.uint8,
-    "CharStorage": torch.int8,
-    "ShortStorage": torch.int16,
-    "IntStorage": torch.int32,
-    "LongStorage": torch.int64,
-    "BoolStorage": torch.bool,
+    **{f"{kind}Storage": dtype for kind, dtype in zip(_KINDS, DTYPES.values(), strict=True)},
     "UntypedStorage": None,
 }
 """torch's name of a storage -> type of its values; None = bytes, the tensor says what they are."""
@@ -73,6 +65,11 @@ class StorageRef:
     first: int
     length: int
 
+    @property
+    def unit(self) -> int:
+        """Bytes that a value takes."""
+        return 1 if self.dtype is None else self.dtype.itemsize
+
 
 @dataclass(frozen=True)
 class StoredTensor:
@@ -104,15 +101,13 @@ def storage_of(named: object) -> StorageRef | InertObject:
         raise NotPlain("it refers to something else than the values of a tensor")
     _, kind, key, _, count, *view = named
     key = str(key) if type(key) is int else key
-    if isinstance(kind, InertClass) and kind.name.startswith("torch."):
-        return InertObject(kind.name)  # of a type that is not read
-    if not (isinstance(kind, StorageType) and isinstance(key, str) and is_whole_number(count) and count >= 0):
+    if isinstance(kind, InertClass) and kind.kind.startswith("torch."):
+        return InertObject(kind.kind)  # of a type that is not read
+    part = view[0] if view and view[0] is not None else (None, 0, count)
+    is_part = isinstance(part, tuple) and len(part) == 3 and all(map(is_whole_number, part[1:]))
+    if not (isinstance(kind, StorageType) and isinstance(key, str) and is_counts((count,)) and is_part):
         raise NotPlain("it refers to the values of a tensor in a form that torch does not write")
-    first, length = 0, count
-    if view and view[0] is not None:
-        if not (isinstance(view[0], tuple) and len(view[0]) == 3 and all(map(is_whole_number, view[0][1:]))):
-            raise NotPlain("it refers to the values of a tensor in a form that torch does not write")
-        _, first, length = view[0]
+    _, first, length = part
     if not (first >= 0 and length >= 0 and first + length <= count):
         raise NotPlain("a tensor claims values that are not its storage's")
     return StorageRef(key, kind.dtype, count, first, length)

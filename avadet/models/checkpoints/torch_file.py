@@ -8,6 +8,7 @@ names in a zip are only ever compared.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -95,16 +96,12 @@ class _Tensors:
 
     def _read(self, name: str, stored: StoredTensor) -> Tensor:
         """One tensor, if all that it claims lies in its storage."""
-        item, storage = stored.dtype.itemsize, stored.storage
-        unit = 1 if storage.dtype is None else storage.dtype.itemsize
+        item, storage, unit = stored.dtype.itemsize, stored.storage, stored.storage.unit
         empty = 0 in stored.shape
         last = stored.offset + sum((size - 1) * step for size, step in zip(stored.shape, stored.stride))
         if not empty and (last + 1) * item > storage.length * unit:
             raise NotPlain(f"tensor {name[:80]} claims values beyond its storage")
-        count = 1
-        for size in stored.shape:
-            count *= size
-        self.bytes_left -= count * item
+        self.bytes_left -= math.prod(stored.shape) * item
         if self.bytes_left < 0:
             raise NotPlain(f"its tensors would be over {GROWTH} times as large as the file")
         if empty:
@@ -127,14 +124,7 @@ def open_file(path: Path) -> StoredContent:
     Raises:
         AvadetError: if it is missing, damaged, of another kind, or asks to run something.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-            size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise AvadetError(f"{path}: no such file") from error
-    except OSError as error:
-        raise AvadetError(f"{path}: cannot be read: {error.strerror}") from error
+    head, size = _beginning(path)
     is_zip, is_safe = head.startswith(ZIP), head[8:10] == b'{"'
     if path.suffix == ".safetensors":
         is_zip = is_zip and zipfile.is_zipfile(path)
@@ -162,22 +152,23 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     Raises:
         AvadetError: if the file is missing or damaged.
     """
+    head, size = _beginning(Path(path))
     try:
         return {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
-    except FileNotFoundError as error:
-        raise AvadetError(f"{path}: no such file") from error
     except (safetensors.SafetensorError, OSError) as error:
-        kind = _kind_of(Path(path))
-        raise AvadetError(f"{path}: not a readable safetensors file: {kind or _one_line(error)}") from error
+        kind = other_kind(head, size) or _one_line(error)
+        raise AvadetError(f"{path}: not a readable safetensors file: {kind}") from error
 
 
-def _kind_of(path: Path) -> str | None:
-    """What a file is instead, None if that cannot be told."""
+def _beginning(path: Path) -> tuple[bytes, int]:
+    """The first bytes of a file, and how many it has."""
     try:
         with path.open("rb") as file:
-            return other_kind(file.read(512), path.stat().st_size)
-    except OSError:
-        return None
+            return file.read(512), path.stat().st_size
+    except FileNotFoundError as error:
+        raise AvadetError(f"{path}: no such file") from error
+    except OSError as error:
+        raise AvadetError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _open_zip(path: Path, size: int) -> StoredContent:

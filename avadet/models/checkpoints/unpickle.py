@@ -9,6 +9,7 @@ meant to run something are refused outright, so that whoever reads the message k
 from __future__ import annotations
 
 import builtins
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, ClassVar
@@ -20,28 +21,21 @@ from avadet.models.checkpoints.stored_tensors import (
     DTYPES,
     STORAGES,
     TENSOR_MAKERS,
+    StorageRef,
     StorageType,
     StoredTensor,
     storage_of,
 )
 from avadet.plain_pickle import MAKERS, NotPlain, PickleReader, asks_to_run, operations_of
 
-PACKAGES_THAT_RUN = frozenset(
-    (
-        *("os", "importlib", "ctypes", "urllib", "http", "xmlrpc", "unittest", "asyncio", "concurrent", "pip"),
-        *("setuptools", "ensurepip", "venv"),
-    )
-)
-MODULES_THAT_RUN = frozenset(
-    (
-        *("posix", "nt", "posixpath", "ntpath", "subprocess", "_posixsubprocess", "commands", "popen2", "pty", "sys"),
-        *("imp", "_frozen_importlib", "_imp", "runpy", "pkgutil", "zipimport", "site", "code", "codeop", "pdb", "bdb"),
-        *("_ctypes", "cffi", "socket", "_socket", "ssl", "shutil", "tempfile", "webbrowser", "urllib2", "httplib"),
-        *("ftplib", "smtplib", "pickle", "_pickle", "cPickle", "marshal", "shelve", "timeit", "cProfile", "profile"),
-        *("trace", "doctest", "signal", "_io", "io", "fileinput", "mmap", "pydoc", "gc", "inspect", "linecache"),
-        *("faulthandler", "platform"),
-    )
-)
+_PACKAGES = "os importlib ctypes urllib http xmlrpc unittest asyncio concurrent pip setuptools ensurepip venv"
+_MODULES = """
+    posix nt posixpath ntpath subprocess _posixsubprocess commands popen2 pty sys imp _frozen_importlib _imp runpy
+    pkgutil zipimport site code codeop pdb bdb _ctypes cffi socket _socket ssl shutil tempfile webbrowser urllib2
+    httplib ftplib smtplib pickle _pickle cPickle marshal shelve timeit cProfile profile trace doctest signal _io io
+    fileinput mmap pydoc gc inspect linecache faulthandler platform
+"""
+PACKAGES_THAT_RUN, MODULES_THAT_RUN = frozenset(_PACKAGES.split()), frozenset(_MODULES.split())
 """Whose names stand in no honest checkpoint; a package of a user may be called like one of the modules."""
 
 NAMES_THAT_RUN = frozenset(
@@ -86,9 +80,7 @@ class CheckpointReader(PickleReader):
         called = self.stack[-1]
         if not isinstance(arguments, tuple):
             raise NotPlain(f"it asks to call something with a {type(arguments).__name__}")
-        if isinstance(called, InertClass):
-            self.stack[-1] = InertObject(called.name, arguments)
-        elif isinstance(called, InertObject):
+        if isinstance(called, InertClass | InertObject):
             self.stack[-1] = InertObject(called.kind, arguments)
         else:
             self.stack.append(arguments)
@@ -126,31 +118,29 @@ class CheckpointReader(PickleReader):
 
     def _make(self, made_of: object, arguments: object) -> None:
         """Note an object that was to be made."""
-        if not (isinstance(made_of, InertClass) and isinstance(arguments, tuple)):
-            raise NotPlain(f"it wants an object made of a {type(made_of).__name__}")
-        self.append(InertObject(made_of.name, arguments))
+        if not isinstance(arguments, tuple):
+            raise NotPlain(f"it wants an object made with a {type(arguments).__name__}")
+        self.append(_make_of_class(made_of, *arguments))
 
     def refer_to_storage(self) -> None:
         """Operation BINPERSID: the storage of a tensor, or a module's class, which old files name with its source."""
         named = self.stack.pop()
         if isinstance(named, tuple) and len(named) >= 2 and named[0] == "module" and isinstance(named[1], InertClass):
             self.append(named[1])
-        else:
-            storage = storage_of(named)
-            if isinstance(storage, InertObject):
-                self.append(storage)
-                return
-            self.units[storage.key] = 1 if storage.dtype is None else storage.dtype.itemsize
-            self.append(storage)
+            return
+        storage = storage_of(named)
+        if isinstance(storage, StorageRef):
+            self.units[storage.key] = storage.unit
+        self.append(storage)
 
 
 _MORE = {
-    b"\x81"[0]: "make_object",
-    b"\x92"[0]: "make_object_by_names",
-    b"o"[0]: "make_object_of_mark",
-    b"Q"[0]: "refer_to_storage",
+    pickle.NEWOBJ[0]: "make_object",
+    pickle.NEWOBJ_EX[0]: "make_object_by_names",
+    pickle.OBJ[0]: "make_object_of_mark",
+    pickle.BINPERSID[0]: "refer_to_storage",
 }
-"""Byte of an operation -> method: NEWOBJ, NEWOBJ_EX, OBJ, BINPERSID."""
+"""Byte of an operation -> method."""
 
 
 def _is_type(name: str) -> bool:
@@ -186,17 +176,16 @@ def _make_filled(raw: object, dtype: object, shape: object, order: str) -> objec
 
 
 def _make_of_class(made_of: object, *arguments: object) -> InertObject:
-    """`copyreg._reconstructor` and `__newobj__`: an object without arguments, to be filled later."""
+    """An object that was to be made; of `copyreg._reconstructor` and `__newobj__`, to be filled later."""
     if not isinstance(made_of, InertClass):
         raise NotPlain(f"it wants an object made of a {type(made_of).__name__}")
-    return InertObject(made_of.name, arguments)
+    return InertObject(made_of.kind, arguments)
 
 
 def _make_ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
-    """A dictionary of some kind that has no more to it: Counter, defaultdict less its factory."""
-    made: OrderedDict[Any, Any] = MAKERS["collections", "OrderedDict"](
-        pairs.items() if isinstance(pairs, dict) else pairs
-    )
+    """A dictionary of some kind that has no more to it, as a Counter."""
+    items = pairs.items() if isinstance(pairs, dict) else pairs
+    made: OrderedDict[Any, Any] = MAKERS["collections", "OrderedDict"](items)
     return made
 
 
@@ -220,8 +209,7 @@ CheckpointReader.makers = (
         ("collections", "Counter"): _make_ordered,
         ("collections", "defaultdict"): _make_default,
         ("collections", "deque"): _make_list,
-        ("copyreg", "_reconstructor"): _make_of_class,
-        ("copy_reg", "_reconstructor"): _make_of_class,
+        **{(module, "_reconstructor"): _make_of_class for module in ("copyreg", "copy_reg")},
         ("copyreg", "__newobj__"): _make_of_class,
     }
 )

@@ -11,9 +11,12 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from avadet.errors import AvadetError
+from avadet.errors import AvadetError, first_names
 from avadet.files import whole_file
-from avadet.models.checkpoints.formats import AVADET, Layout, Tensors, has_background, recognise, translate
+from avadet.models.checkpoints.formats import recognise, translate
+from avadet.models.checkpoints.formats.avadet import AVADET
+from avadet.models.checkpoints.formats.format import CheckpointFormat, Tensors
+from avadet.models.checkpoints.formats.mmaction2 import has_background
 from avadet.models.checkpoints.inert import plain
 from avadet.models.checkpoints.state_dicts import choose_weights
 from avadet.models.checkpoints.stored_settings import stored_settings
@@ -28,7 +31,7 @@ class Checkpoint:
 
     Attributes:
         source: the file, for messages.
-        layout: whose it is.
+        format: whose it is.
         tensors: under avadet's names, floating ones as float32, on the CPU.
         settings: the configuration stored with the weights, {} if none.
         card: the model card stored with the weights, as in checkpoints of avadet's own training; None = there is none.
@@ -36,7 +39,7 @@ class Checkpoint:
     """
 
     source: str
-    layout: Layout
+    format: CheckpointFormat
     tensors: Tensors
     settings: dict[str, Any]
     card: dict[str, Any] | None = None
@@ -44,7 +47,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
-    """Read a checkpoint of any known layout; nothing in the file is ever executed.
+    """Read a checkpoint of any known format; nothing in the file is ever executed.
 
     Args:
         path: a `.safetensors` file, a `.pkl` file of caffe2, or one written by `torch.save`.
@@ -52,19 +55,17 @@ def read_checkpoint(path: str | Path, weights: str | None = None) -> Checkpoint:
             `checkpoints.state_dicts`.
 
     Raises:
-        AvadetError: if the file is missing, damaged, asks to run something, or has tensors of no known layout.
+        AvadetError: if the file is missing, damaged, asks to run something, or has tensors of no known format.
     """
     content = open_file(Path(path))
-    chosen = choose_weights(content.root, str(path), weights)
-    layout = recognise(chosen.candidate.tensors, str(path))
-    tensors = content.tensors(chosen.candidate.tensors)
+    chosen, notes = choose_weights(content.root, str(path), weights)
+    form = recognise(chosen.tensors, str(path))
+    tensors = content.tensors(chosen.tensors)
     as_float = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     settings = stored_settings(content.root, str(path))
-    card = plain(content.root["card"]) if isinstance(content.root, dict) and "card" in content.root else None
-    named = translate(as_float, layout, has_background(settings, str(path)))
-    return Checkpoint(
-        str(path), layout, named, settings, card if isinstance(card, dict) and layout == AVADET else None, chosen.notes
-    )
+    card = plain(content.root.get("card")) if isinstance(content.root, dict) and form == AVADET else None
+    named = translate(as_float, form, has_background(settings, str(path)))
+    return Checkpoint(str(path), form, named, settings, card if isinstance(card, dict) else None, notes)
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,9 @@ class LoadReport:
     def __str__(self) -> str:
         """One line: the counts, each with its first names."""
         lists = (("missing", self.missing), ("unexpected", self.unexpected), ("reshaped", self.reshaped))
-        rest = "; ".join(f"{len(names)} {kind}{_first_names(names)}" for kind, names in lists)
+        rest = (f"{len(names)} {kind}{f' ({first_names(names)})' if names else ''}" for kind, names in lists)
         refolded = f" ({len(self.refolded)} refolded: {', '.join(self.refolded[:3])})" if self.refolded else ""
-        return "; ".join((f"{self.source}: {self.loaded} tensors loaded{refolded}", rest, *self.notes))
-
-
-def _first_names(names: tuple[str, ...]) -> str:
-    """The first three names in brackets, nothing if there is none."""
-    if not names:
-        return ""
-    return f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        return "; ".join((f"{self.source}: {self.loaded} tensors loaded{refolded}", *rest, *self.notes))
 
 
 def load_tensors(
@@ -126,14 +120,16 @@ def load_tensors(
     """
     own = model.state_dict()
     shared = [name for name in own if name in tensors]
-    reshaped = [name for name in shared if _without_trailing_ones(own[name]) != _without_trailing_ones(tensors[name])]
-    fitting = {name: tensors[name].reshape(own[name].shape) for name in shared if name not in set(reshaped)}
+    fits = {name for name in shared if _without_trailing_ones(own[name]) == _without_trailing_ones(tensors[name])}
+    fitting = {name: tensors[name].reshape(own[name].shape) for name in shared if name in fits}
     report = LoadReport(
         source=source,
         loaded=len(fitting),
         missing=tuple(name for name in own if name not in tensors and not name.endswith(COUNTER)),
         unexpected=tuple(name for name in tensors if name not in own),
-        reshaped=tuple(f"{name} {_shape(tensors[name])} for {_shape(own[name])}" for name in reshaped),
+        reshaped=tuple(
+            f"{name} {_shape(tensors[name])} for {_shape(own[name])}" for name in shared if name not in fits
+        ),
         refolded=tuple(name for name in fitting if own[name].shape != tensors[name].shape),
         notes=notes,
     )
@@ -143,7 +139,7 @@ def load_tensors(
     return report
 
 
-def carry_classes(
+def remap_classifier(
     model: nn.Module, tensors: Tensors, names: Sequence[str], wanted: Sequence[str]
 ) -> tuple[Tensors, int]:
     """Sort the rows of a classifier by another list of classes.
@@ -159,8 +155,12 @@ def carry_classes(
         equal but for case, underscores and spaces; of several equal ones the first counts. Where no class is shared
         the classifier is left out.
     """
-    place = {_plain(name): row for row, name in reversed(list(enumerate(names)))}
-    pairs = [(row, place[_plain(name)]) for row, name in enumerate(wanted) if _plain(name) in place]
+
+    def plainly(name: str) -> str:
+        return " ".join(name.replace("_", " ").lower().split())
+
+    place = {plainly(name): row for row, name in reversed(list(enumerate(names)))}
+    pairs = [(row, place[plainly(name)]) for row, name in enumerate(wanted) if plainly(name) in place]
     own, changed = model.state_dict(), dict(tensors)
     for name, value in tensors.items():
         module, _, kind = name.rpartition(".")
@@ -174,16 +174,12 @@ def carry_classes(
     return changed, len(pairs)
 
 
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").lower().split())
-
-
-def _without_trailing_ones(tensor: Tensor) -> tuple[int, ...]:
+def _without_trailing_ones(tensor: Tensor) -> list[int]:
     """A shape without the ones at its end; some projects store a linear layer as a convolution of one cell."""
     sizes = list(tensor.shape)
     while sizes and sizes[-1] == 1:
         sizes.pop()
-    return tuple(sizes)
+    return sizes
 
 
 def _shape(tensor: Tensor) -> str:
@@ -209,10 +205,8 @@ def save_model(path: str | Path, model: nn.Module, card: dict[str, Any], half: b
         raise AvadetError(f"{path}: weights are saved as .safetensors, got suffix '{final.suffix}'")
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     if half:
-        tensors = {
-            name: value.half() if value.is_floating_point() and value.ndim > 1 else value
-            for name, value in tensors.items()
-        }
+        large = {name for name, value in tensors.items() if value.is_floating_point() and value.ndim > 1}
+        tensors |= {name: tensors[name].half() for name in large}
     with whole_file(final) as partial:
         partial.write_bytes(save(tensors))  # save_file would leave a file of its own behind where it is killed
     with whole_file(final.with_suffix(".json")) as partial:

@@ -3,7 +3,7 @@
 torch.compile, DistributedDataParallel, FSDP, averaged models, Lightning and other frames put words before or between
 the names that a model gives its tensors. Some stand anywhere (`MARKS`), others only at the beginning: those known by
 name come off together (`WRAPPERS`), and where the model then still has a name of its own inside a larger module, the
-part of it that some layout recognises is looked for.
+part of it that some format recognises is looked for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from avadet.models.checkpoints.formats import is_known
 
@@ -27,7 +26,7 @@ COPIES = (
 """Words before a whole model where a file may hold several."""
 
 WRAPPERS = frozenset(("module", "model", "net", "network", "generator", "learner", "detector", *COPIES))
-"""Words before the names of a whole model; none of them begins a name of a known layout that needs it."""
+"""Words before the names of a whole model; none of them begins a name of a known format that needs it."""
 
 NO_WEIGHT = re.compile(
     r"^(\w+\.)?(n_averaged|steps?|num_updates|updates|initted|decay)$"
@@ -41,29 +40,15 @@ MIN_PART = 0.05
 """Of all tensors, what a model wrapped in a larger module has at least."""
 
 
-@dataclass(frozen=True)
-class Unwrapped:
-    """One model among the tensors of a state dict.
-
-    Attributes:
-        prefix: the words that stood before its names, "" = none.
-        names: name without wrappers -> name in the file.
-        left_out: names in the file that belong to no module of the model.
-    """
-
-    prefix: str
-    names: Mapping[str, str]
-    left_out: tuple[str, ...]
+Model = tuple[str, dict[str, str]]
+"""One model among the tensors of a state dict: the words before its names, name without wrappers -> in the file."""
 
 
-def unwrap(names: Iterable[str]) -> list[Unwrapped]:
-    """The models that some layout recognises among the names of a state dict, the least wrapped ones.
-
-    Args:
-        names: as in the file.
+def unwrap(names: Iterable[str]) -> list[Model]:
+    """The models that some format recognises among the names of a state dict, the least wrapped ones.
 
     Returns:
-        usually one; several where the file holds copies side by side (a teacher and a student); none where no layout
+        usually one; several where the file holds copies side by side (a teacher and a student); none where no format
         knows any part of the names.
     """
     listed = list(names)
@@ -71,16 +56,11 @@ def unwrap(names: Iterable[str]) -> list[Unwrapped]:
         _search({name: _without_marks(name, without_module) for name in listed}) for without_module in (False, True)
     )
     # Parts that were wrapped by themselves have the word in the middle; ACAR-Net's names need it there.
-    return without if _size(without) >= _size(found) else found
-
-
-def _size(models: Iterable[Unwrapped]) -> int:
-    """Tensors of all models."""
-    return sum(len(model.names) for model in models)
+    return max(without, found, key=lambda models: sum(len(inside) for _, inside in models))
 
 
 def stripped(names: Iterable[str]) -> list[str]:
-    """Names without known wrappers, for messages about what no layout recognises."""
+    """Names without known wrappers, for messages about what no format recognises."""
     bare = {name: _without_marks(name, without_module=False) for name in names}
     inside, _ = _common(bare, "")
     return list(inside.values())
@@ -92,22 +72,30 @@ def _without_marks(name: str, without_module: bool) -> str:
     return re.sub(r"(^|\.)module(?=\.)", "", bare).removeprefix(".") if without_module else bare
 
 
-def _search(bare: Mapping[str, str]) -> list[Unwrapped]:
+def _search(bare: Mapping[str, str]) -> list[Model]:
     """As `unwrap`; `bare` has the name in the file -> the name without marks."""
     level = [_common(bare, "")]
     for _ in range(MAX_DEPTH):
-        found = [_as_model(inside, prefix, bare) for inside, prefix in level if _fits(inside.values())]
+        found = [(prefix, weights) for inside, prefix in level if _is_model(weights := _weights(inside))]
         if found:
             return found
         level = [part for inside, prefix in level for part in _parts(inside, prefix, len(bare))]
     return []
 
 
-def _fits(names: Iterable[str]) -> bool:
-    """Whether a layout recognises names that do not all begin with the words of copies."""
-    listed = [name for name in names if not NO_WEIGHT.search(name)]
-    first = {name.partition(".")[0] for name in listed}
-    return bool(listed) and not first <= WRAPPERS and is_known(listed)
+def _weights(inside: Mapping[str, str]) -> dict[str, str]:
+    """Name -> name in the file, of what belongs to a module; of names that are the same without marks the first."""
+    names: dict[str, str] = {}
+    for full, name in inside.items():
+        if not NO_WEIGHT.search(name):
+            names.setdefault(name, full)
+    return names
+
+
+def _is_model(names: Mapping[str, str]) -> bool:
+    """Whether a format recognises names, and they do not all begin with the words of copies."""
+    first = {name.partition(".")[0] for name in names}
+    return not first <= WRAPPERS and is_known(names)
 
 
 def _common(inside: Mapping[str, str], prefix: str) -> tuple[dict[str, str], str]:
@@ -118,26 +106,17 @@ def _common(inside: Mapping[str, str], prefix: str) -> tuple[dict[str, str], str
         word = next(iter(words), "")
         if len(words) != 1 or word not in WRAPPERS:
             return kept, prefix
-        kept = {full: name.removeprefix(f"{word}.") for full, name in kept.items() if name.startswith(f"{word}.")}
-        prefix = f"{prefix}{word}."
+        kept, prefix = _within(kept, word), f"{prefix}{word}."
 
 
 def _parts(inside: Mapping[str, str], prefix: str, total: int) -> list[tuple[dict[str, str], str]]:
     """The modules that names begin with, each by itself, those first that trainers call a model."""
     counts = Counter(name.partition(".")[0] for name in inside.values() if "." in name)
     words = [word for word, count in counts.most_common() if count >= MIN_PART * total]
-    parts = []
-    for word in sorted(words, key=lambda word: word not in WRAPPERS):
-        part = {full: name.removeprefix(f"{word}.") for full, name in inside.items() if name.startswith(f"{word}.")}
-        parts.append(_common(part, f"{prefix}{word}."))
-    return parts
+    words.sort(key=lambda word: word not in WRAPPERS)
+    return [_common(_within(inside, word), f"{prefix}{word}.") for word in words]
 
 
-def _as_model(inside: Mapping[str, str], prefix: str, bare: Mapping[str, str]) -> Unwrapped:
-    """One model: of names that are the same without marks the first counts."""
-    names: dict[str, str] = {}
-    for full, name in inside.items():
-        if not NO_WEIGHT.search(name):
-            names.setdefault(name, full)
-    taken = set(names.values())
-    return Unwrapped(prefix, names, tuple(full for full in bare if full not in taken))
+def _within(inside: Mapping[str, str], word: str) -> dict[str, str]:
+    """The names that begin with a word, without it."""
+    return {full: name.removeprefix(f"{word}.") for full, name in inside.items() if name.startswith(f"{word}.")}

@@ -118,7 +118,7 @@ def _read_entry(entry: Entry) -> tuple[Path, dict[str, Any], Checkpoint]:
 
 def _read_path(path: Path, weights: str | None) -> tuple[Path, dict[str, Any], Checkpoint]:
     """The file of weights that a path stands for, its card and its tensors."""
-    from avadet.models.checkpoints.formats import AVADET
+    from avadet.models.checkpoints.formats.avadet import AVADET
     from avadet.models.checkpoints.weights import read_checkpoint
 
     file = file_of(path)
@@ -126,7 +126,7 @@ def _read_path(path: Path, weights: str | None) -> tuple[Path, dict[str, Any], C
     checkpoint = read_checkpoint(file, weights)
     if file != path:
         checkpoint = replace(checkpoint, notes=(f"of the files in {path}", *checkpoint.notes))
-    if card is None and checkpoint.layout == AVADET and file.suffix == ".safetensors":
+    if card is None and checkpoint.format == AVADET and file.suffix == ".safetensors":
         read_card(file.with_suffix(".json"))  # says that it is missing
     return file, card or checkpoint.card or _foreign_card(file, checkpoint), checkpoint
 
@@ -218,7 +218,7 @@ def _foreign_card(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """The card of another project's checkpoint, its architecture read off its tensors."""
     from avadet.models.checkpoints.formats import recipe_of
 
-    recipe = recipe_of(checkpoint.tensors, checkpoint.layout, checkpoint.settings, str(path))
+    recipe = recipe_of(checkpoint.tensors, checkpoint.format, checkpoint.settings, str(path))
     by_number = "ava_v2.2" if recipe.num_classes == AVA_CLASSES else numbered_labels(recipe.num_classes)
     scores = {} if recipe.scores is None else {"scores": recipe.scores}
     return make_card(

@@ -1,73 +1,71 @@
-"""Hiera checkpoints of the authors: what their tensors are called here, and which model fits them.
+"""Checkpoints of Hiera's authors.
 
-Their files of video models hold either a classifier of Kinetics or the pre-trained encoder beside its decoder. Tensors
+A file of a video model holds either a classifier of Kinetics or the pre-trained encoder beside its decoder. Tensors
 need no reordering, although the authors' tokens are in another order: no weight belongs to one place but for those of
-positions, which are in the order of the picture.
+positions, which are in the order of the image.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
-from avadet.errors import AvadetError
-
-HIERA_MARKER = r"^pos_embed_temporal$"
-"""A regular expression that matches a name of every checkpoint of a video model, and of some MViT: look for these
-first."""
-
-HIERA_RULES = (
-    (r"^head\.projection\.", "head.proj."),
-    (r"^(?=patch_embed\.|pos_embed_|blocks\.|norm\.)", "backbone."),
-    (r"\.patch_embed\.proj\.", ".patches."),
-    (r"\.pos_embed_(spatial|temporal)$", r".positions.\1"),
-    (r"(blocks\.\d+)\.proj\.", r"\1.widen."),
-)
-"""(regular expression, replacement) pairs, applied in order to every name."""
-
-HIERA_NO_WEIGHT = r"^decoder_|^encoder_norm\.|^multi_scale_fusion_heads\.|^mask_token$"
-"""A regular expression of names that stand for nothing here: the half that guesses pixels, and what feeds it."""
+from avadet.models.checkpoints.formats.detector import detector_recipe
+from avadet.models.checkpoints.formats.format import CheckpointFormat, Defaults, Evidence, Recipe
+from avadet.models.checkpoints.formats.vit import num_heads
 
 HEADS = {96: 1, 112: 2, 144: 2, 256: 4}
-"""Of the first stage, by its channels, in the published sizes; others are taken to have 64 channels a head."""
+"""Of the first stage, by its channels, in the published sizes."""
 
 
-def hiera_arguments(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
-    """Arguments of `Hiera`, without those that only training asks for.
-
-    Shapes tell all but the number of heads, which comes from the published sizes, and the maps: the classifier of
-    these files sees the last one.
-
-    Args:
-        tensors: under the names they have here.
-        source: the file, for messages.
+def hiera_arguments(found: Evidence) -> dict[str, Any]:
+    """Arguments of `Hiera`, without those that only training asks for; the classifier of these files sees the last map.
 
     Raises:
-        AvadetError: if this is no Hiera over video of square pictures.
+        AvadetError: if this is no Hiera over video of square images.
     """
+    tensors = found.tensors
     patches = tensors.get("backbone.patches.weight")
     hidden = tensors.get("backbone.blocks.0.mlp.fc1.weight")
-    tables = [tensors.get(f"backbone.positions.{kind}") for kind in ("temporal", "spatial")]
-    if patches is None or patches.ndim != 5 or hidden is None or any(table is None for table in tables):
-        raise AvadetError(f"{source}: not a Hiera over video: no tubelets, blocks or positions among its tensors")
-    frames, places = (table.shape[1] for table in tables if table is not None)
+    temporal, spatial = (tensors.get(f"backbone.positions.{kind}") for kind in ("temporal", "spatial"))
+    if patches is None or patches.ndim != 5 or hidden is None or temporal is None or spatial is None:
+        raise found.error("not a Hiera over video: no tubelets, blocks or positions among its tensors")
+    channels, places = patches.shape[0], spatial.shape[1]
     side = math.isqrt(places)
     if side**2 != places:
-        raise AvadetError(f"{source}: a Hiera of {places} places a frame, expected a square number")
-    channels = patches.shape[0]
-    norms = [name for name in tensors if re.fullmatch(r"backbone\.blocks\.\d+\.norm2\.weight", name)]
-    depth_of = Counter(len(tensors[name]) for name in norms)
-    depths = [depth_of[width] for width in sorted(depth_of)]
+        raise found.error(f"a Hiera of {places} places a frame, expected a square number")
+    depth_of = Counter(len(norm) for norm in found.numbered("backbone.blocks.{}.norm2.weight"))
     return {
         "channels": channels,
-        "heads": HEADS.get(channels, max(channels // 64, 1)),
-        "depths": depths,
+        "heads": num_heads(channels, HEADS),
+        "depths": [depth_of[width] for width in sorted(depth_of)],
         "mlp_ratio": hidden.shape[0] / channels,
-        "grid": [frames, side, side],
-        "maps": [len(depths)],
+        "grid": [temporal.shape[1], side, side],
+        "maps": [len(depth_of)],
     }
+
+
+def _infer(found: Evidence) -> Recipe:
+    arguments = hiera_arguments(found)
+    channels = arguments["channels"] * 2 ** (arguments["maps"][0] - 1)
+    return detector_recipe(found, "hiera", arguments, channels, (16, 4, 256))
+
+
+HIERA = CheckpointFormat(
+    "hiera",
+    r"^pos_embed_temporal$",  # of some MViT too, which are to be looked for first
+    (
+        (r"^head\.projection\.", "head.proj."),
+        (r"^(?=patch_embed\.|pos_embed_|blocks\.|norm\.)", "backbone."),
+        (r"\.patch_embed\.proj\.", ".patches."),
+        (r"\.pos_embed_(spatial|temporal)$", r".positions.\1"),
+        (r"(blocks\.\d+)\.proj\.", r"\1.widen."),
+    ),
+    # The half that guesses pixels, and what feeds it.
+    ignore=r"^decoder_|^encoder_norm\.|^multi_scale_fusion_heads\.|^mask_token$",
+    defaults=Defaults(aligned=True, boxes="exact"),
+    infer=_infer,
+)
+
+FORMATS = (HIERA,)
