@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from avadet.errors import AvadetError
 
@@ -27,3 +28,8 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise AvadetError(f"device '{name}' was asked for, but it is not available here; use cpu") from error
     return device
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights lie; graphs, which have none, take what is on the CPU."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

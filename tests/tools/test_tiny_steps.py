@@ -17,7 +17,7 @@ from tiny_actions.loop import Loop, rate_factor
 from avadet.figures.scene import random_scene
 from avadet.models.checkpoints.torch_file import read_safetensors
 from avadet.models.detectors.person_crops import person_crops
-from avadet.models.scores import to_scores
+from avadet.models.predict import to_scores
 from avadet.models.zoo.cards import calibration_of, labels_of, read_card, scores_of
 from avadet.types import PersonBoxes, UInt8Array
 

@@ -26,7 +26,7 @@ from avadet.models.zoo.cards import make_card
 from avadet.training import setup
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
-from avadet.training.evaluate import given_people, scorer_of
+from avadet.training.evaluate import ClipScorer, given_people
 from avadet.training.loop import Run, train
 from avadet.types import ClipSpec, FrameKey, LabelMap
 
@@ -262,7 +262,7 @@ def test_scoring_a_video_makes_its_bank_first(spec: Path, looker: Path, tmp_path
     )
     annotated, stored = video(1), SquareStore().open("right/1", Path())
     people = given_people(annotated, np.array([0, 3, 6, 7]))
-    scorer = scorer_of(loaded, torch.device("cpu"), batch_size=3)
+    scorer = ClipScorer(loaded, batch_size=3)
     scores = scorer.score(annotated, stored, people)
     rois = [[index, *box * [64, 48, 64, 48]] for index, box in enumerate(people.boxes_norm)]
     batch = torch.from_numpy(stored.frames[[0, 3, 6, 7]]).permute(0, 3, 1, 2)[:, :, None], torch.tensor(rois).float()
@@ -273,7 +273,7 @@ def test_scoring_a_video_makes_its_bank_first(spec: Path, looker: Path, tmp_path
         assert window.owner.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]  # at most 0.105 s away
         expected = loaded.scores(loaded.model(*batch, window)).numpy()
     np.testing.assert_allclose(scores, expected, atol=1e-5)
-    without = replace(scorer, first=None).score(annotated, stored, people)
+    without = ClipScorer(replace(loaded, bank=None), batch_size=3).score(annotated, stored, people)
     assert np.abs(scores - without).max() > 1e-3
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 import avadet
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.devices import device_of
 from avadet.models.engines.export import (
     check_reads_no_bank,
     default_size_hw,
@@ -28,7 +29,7 @@ from avadet.models.engines.export import (
     sample_inputs,
     says_one_size,
 )
-from avadet.models.engines.fast import PROBE_BOXES, PROBES, device_of, fast_model, has_bf16, score_difference
+from avadet.models.engines.fast import PROBE_BOXES, PROBES, fast_model, has_bf16, score_difference
 from avadet.models.engines.graphs import GraphModel, SizedGraphs, open_graph
 from avadet.models.heads.lfb import BankWindow
 from avadet.models.zoo.cards import clip_of, labels_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.export import sample_inputs
 from avadet.models.engines.folding import fold_norms
+from avadet.models.predict import predict
 
 if TYPE_CHECKING:
     from avadet.models.zoo import LoadedModel
@@ -98,12 +100,6 @@ class Recast(nn.Module):
         return maps
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model's weights lie; graphs, which have none, take what is on the CPU."""
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-
-
-@torch.inference_mode()
 def score_difference(
     reference: ActionModel, other: ActionModel, loaded: LoadedModel, size_hw: tuple[int, int], as_float: bool = False
 ) -> float:
@@ -116,11 +112,9 @@ def score_difference(
         size_hw: (height, width) px of the pictures.
         as_float: whether clips are float 0-1 instead of uint8 0-255.
     """
-    device = device_of(reference)
     worst = 0.0
     for seed in range(PROBES):
         inputs = sample_inputs(loaded.spec.num_frames, size_hw, 1, PROBE_BOXES, seed, as_float)
-        clips, rois = (tensor.to(device) for tensor in inputs)
-        both = [loaded.scores(model(clips, rois).float().cpu()) for model in (reference, other)]
-        worst = max(worst, (both[0] - both[1]).abs().max().item())
+        expected, got = (predict(replace(loaded, model=model), *inputs) for model in (reference, other))
+        worst = max(worst, (expected - got).abs().max().item())
     return worst

@@ -61,7 +61,7 @@ class LoadedModel:
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
         """Scores (R, K), 0-1, that logits (R, K) mean."""
-        from avadet.models.scores import to_scores
+        from avadet.models.predict import to_scores
 
         rule, calibration = scores_of(self.card, self.labels), calibration_of(self.card, self.labels)
         return to_scores(logits, self.labels, rule, calibration)
