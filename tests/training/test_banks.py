@@ -166,7 +166,7 @@ def test_a_window_on_disk_is_a_window_in_memory(tmp_path: Path) -> None:
     banks = Banks({"v": file, "n": BankFile(tmp_path / "n.safetensors")}, 6.0)
     window = banks.window([FrameKey("n", 3.0), FrameKey("v", 10.0), FrameKey("v", 19.0)])
     inside = [bank.around(10, 6), bank.around(19, 6)]
-    assert window.owner.tolist() == [1] * len(inside[0]) + [2] * len(inside[1])
+    assert window.batch_index.tolist() == [1] * len(inside[0]) + [2] * len(inside[1])
     np.testing.assert_array_equal(window.features, np.concatenate(inside))
 
 
@@ -270,7 +270,7 @@ def test_scoring_a_video_makes_its_bank_first(spec: Path, looker: Path, tmp_path
         features = loaded.bank.model.box_features(*batch).numpy()
         bank = FeatureBank("right/1", annotated.times_s[people.rows], features)
         window = bank_window([(bank, time_s) for time_s in bank.times_s], 0.21)
-        assert window.owner.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]  # at most 0.105 s away
+        assert window.batch_index.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]  # at most 0.105 s away
         expected = loaded.scores(loaded.model(*batch, window)).numpy()
     np.testing.assert_allclose(scores, expected, atol=1e-5)
     without = ClipScorer(replace(loaded, bank=None), batch_size=3).score(annotated, stored, people)

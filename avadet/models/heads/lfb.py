@@ -1,8 +1,8 @@
-"""What people did before and after: a bank of box features of the whole video, and attention that reads it.
+"""Actions before and after: a bank of the features of all boxes of a video, and attention that reads it.
 
 Wu et al., "Long-Term Feature Banks for Detailed Video Understanding", CVPR 2019: a model without a bank goes over
-a video once, and the features of every person on every keyframe are kept (`FeatureBank`;
-`inference.feature_bank.bank_of_video` makes one). Then a model whose head has `bank` looks, beside each clip, at the
+a video once, and the features of every box on every keyframe are kept (`FeatureBank`;
+`inference.feature_bank.bank_of_video` makes one). Then a model whose head has `bank` attends, beside each clip, to the
 features of the minute around it:
 
     window = bank_window([(bank_of_its_video, time_s) for each clip])
@@ -12,7 +12,7 @@ in training and in inference alike; banks are made beforehand and stay as they a
 makes them, keeps them in files (`BankFile`) and leaves the bank's model beside the one it trains, so that `avadet
 infer` and `avadet test` can go over new videos twice. The weights of a model without a bank fit into one with a bank
 (`load_tensors` with `allow_partial`), whose answers are at first the same. They are the same, whatever is learnt, where
-a window is empty or, in inference, absent: so a live source, which nobody can walk twice, is seen as without a bank.
+a window is empty or, in inference, absent: so a live source, which cannot be read twice, is scored as without a bank.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from avadet.types import Float32Array, Float64Array
 
 FORMAT = "avadet feature bank 1"
 WINDOW_S = 60.0
-"""Seconds of a bank that a clip sees; 60 in the paper's AVA models."""
+"""Length of a bank window, seconds; 60 in the paper's AVA models."""
 
 
 @dataclass(frozen=True)
 class FeatureBank:
-    """Features of the people of one video.
+    """Features of the boxes of one video.
 
     Attributes:
         video_id: whose.
-        times_s: float64 (N,) seconds, the keyframe of each person, not decreasing.
-        features: float32 (N, F), of each person; N may be 0.
+        times_s: float64 (N,) seconds, the keyframe of each box, not decreasing.
+        features: float32 (N, F), of each box; N may be 0.
     """
 
     video_id: str
@@ -67,7 +67,7 @@ class FeatureBank:
             raise AvadetError(f"times of the feature bank of '{self.video_id}' must be finite and in order")
 
     def around(self, time_s: float, window_s: float = WINDOW_S) -> Float32Array:
-        """Features (M, F) of the people of all keyframes at most half a window, seconds, from a moment."""
+        """Features (M, F) of the boxes of all keyframes at most half a window, seconds, from a moment."""
         return self.features[_rows_around(self.times_s, time_s, window_s)]
 
     def save(self, path: str | Path) -> None:
@@ -92,9 +92,9 @@ def _open_bank(path: str | Path) -> Iterator[Any]:
     """An open file that `FeatureBank.save` wrote; errors as `read_bank`."""
     try:
         with safetensors.safe_open(str(path), "numpy") as file:
-            facts, names = file.metadata() or {}, set(file.keys())
-            if facts.get("format") != FORMAT or names != {"times_s", "features"} or "video_id" not in facts:
-                found = facts.get("format", "some other tensors")
+            metadata, names = file.metadata() or {}, set(file.keys())
+            if metadata.get("format") != FORMAT or names != {"times_s", "features"} or "video_id" not in metadata:
+                found = metadata.get("format", "some other tensors")
                 raise AvadetError(f"{path}: not a feature bank of avadet, but {found}")
             yield file
     except FileNotFoundError as error:
@@ -137,14 +137,14 @@ def _rows_around(times_s: Float64Array, time_s: float, window_s: float) -> slice
 
 
 class BankWindow(NamedTuple):
-    """What the people of a batch of clips may look up.
+    """What the clips of a batch may look up.
 
     Attributes:
-        owner: int64 (M,), the clip of each row, in any order.
+        batch_index: int64 (M,), the clip of each row, in any order.
         features: float (M, F).
     """
 
-    owner: Tensor
+    batch_index: Tensor
     features: Tensor
 
     def to(self, device: torch.device) -> BankWindow:
@@ -161,16 +161,33 @@ def bank_window(
 
     Args:
         moments: for each clip of the batch the bank of its video, and its keyframe's time, seconds.
-        window_s: seconds of a bank that each clip sees, half of them before its keyframe.
+        window_s: seconds of a bank around each clip's keyframe, half of them before it.
         device: where the model runs.
     """
-    seen = [bank.around(time_s, window_s) for bank, time_s in moments]
-    owner = np.repeat(np.arange(len(seen)), [len(one) for one in seen])
-    return BankWindow(torch.from_numpy(owner).to(device), torch.from_numpy(np.concatenate(seen)).to(device))
+    rows = [bank.around(time_s, window_s) for bank, time_s in moments]
+    batch_index = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
+    return BankWindow(torch.from_numpy(batch_index).to(device), torch.from_numpy(np.concatenate(rows)).to(device))
+
+
+@dataclass(frozen=True)
+class BankOptions:
+    """Options of `BankReader`.
+
+    Attributes:
+        bank_features: F of the bank's rows; None = that of the boxes that read it.
+        width: D, channels inside.
+        depth: `BankAttention`s upon each other.
+        dropout: share dropped in training of queries and rows at the entrance, and of what each step adds.
+    """
+
+    bank_features: int | None = None
+    width: int = 512
+    depth: int = 2
+    dropout: float = 0.2
 
 
 class BankAttention(nn.Module):
-    """One step of looking things up: attention over the window, layer norm, ReLU, a linear layer, added to the query.
+    """Attention over the window, layer norm, ReLU, a linear layer, added to the query.
 
     It is the paper's non-local block for banks. Keys have no bias, which a softmax over them would not feel.
     """
@@ -185,74 +202,65 @@ class BankAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, people: Tensor, rows: Tensor, visible: Tensor) -> Tensor:
-        """People (R, D) -> the same shape; the others as `attention`."""
-        seen = self.attention(people, rows, visible) @ self.value(rows)
-        added: Tensor = self.dropout(self.out(torch.relu(self.norm(seen))))
-        return people + added
+    def forward(self, boxes: Tensor, rows: Tensor, visible: Tensor) -> Tensor:
+        """Boxes (R, D) -> the same shape; the others as `attention`."""
+        attended = self.attention(boxes, rows, visible) @ self.value(rows)
+        added: Tensor = self.dropout(self.out(torch.relu(self.norm(attended))))
+        return boxes + added
 
-    def attention(self, people: Tensor, rows: Tensor, visible: Tensor) -> Tensor:
-        """How much each person looks at each row of the window.
+    def attention(self, boxes: Tensor, rows: Tensor, visible: Tensor) -> Tensor:
+        """How much each box attends to each row of the window.
 
         Args:
-            people: (R, D).
+            boxes: (R, D).
             rows: (M, D).
-            visible: bool (R, M), whether the row is of the person's clip.
+            visible: bool (R, M), whether the row is of the box's clip.
 
         Returns:
             (R, M), 0-1; the sum of a line is 1, or 0 where nothing is visible.
         """
-        products = self.query(people) @ self.key(rows).T * people.shape[1] ** -0.5
+        products = self.query(boxes) @ self.key(rows).T * boxes.shape[1] ** -0.5
         weights: Tensor = products.masked_fill(~visible, torch.finfo(products.dtype).min).softmax(dim=1)
         return weights * visible  # of a line without anything visible the softmax makes equal parts
 
 
 class BankReader(nn.Module):
-    """What a bank adds to the features of people; at the start nothing, for its last layer is zero.
+    """What a bank adds to the features of boxes; at the start nothing, for its last layer is zero.
 
     Deviation from the paper: its answer is added to the features instead of standing beside them before the
     classifier, which can express the same (a matrix applied to a sum of both) and lets a classifier that was learnt
     without a bank stay.
     """
 
-    def __init__(
-        self,
-        features: int,
-        *,
-        bank_features: int | None = None,
-        width: int = 512,
-        depth: int = 2,
-        dropout: float = 0.2,
-    ) -> None:
+    def __init__(self, features: int, options: BankOptions | None = None) -> None:
         """Build it.
 
         Args:
-            features: F of a person.
-            bank_features: F of the bank's rows, None = the same.
-            width: D, channels inside.
-            depth: `BankAttention`s upon each other.
-            dropout: share dropped in training of people and rows at the entrance, and of what each step adds.
+            features: F of a box.
+            options: see there; None = the defaults.
         """
         super().__init__()
-        self.bank_features = bank_features or features
-        self.people = nn.Linear(features, width)
+        options = options or BankOptions()
+        width = options.width
+        self.bank_features = options.bank_features or features
+        self.people = nn.Linear(features, width)  # of the boxes; its name is that of stored files
         self.rows = nn.Linear(self.bank_features, width)
-        self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(BankAttention(width, dropout) for _ in range(depth))
+        self.dropout = nn.Dropout(options.dropout)
+        self.layers = nn.ModuleList(BankAttention(width, options.dropout) for _ in range(options.depth))
         self.out = nn.Linear(width, features)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, features: Tensor, owner: Tensor, window: BankWindow) -> Tensor:
-        """Look up.
+    def forward(self, features: Tensor, batch_index: Tensor, window: BankWindow) -> Tensor:
+        """Read the window.
 
         Args:
-            features: float (R, F), of people.
-            owner: int64 (R,), the clip of each person.
-            window: what there is to see.
+            features: float (R, F), of boxes.
+            batch_index: int64 (R,), the clip of each box.
+            window: what there is to read.
 
         Returns:
-            (R, F) to add to the features; zeros for people whose clip has no row in the window.
+            (R, F) to add to the features; zeros for boxes whose clip has no row in the window.
 
         Raises:
             AvadetError: if the window's features are not as wide as those that the reader was made for.
@@ -262,10 +270,10 @@ class BankReader(nn.Module):
                 f"this model reads feature banks of {self.bank_features} features a person, got a window of shape "
                 f"{tuple(window.features.shape)}; make the bank with the model it was trained with"
             )
-        visible = owner[:, None] == window.owner[None]
-        people = self.dropout(self.people(features))
+        visible = batch_index[:, None] == window.batch_index[None]
+        boxes = self.dropout(self.people(features))
         rows = self.dropout(self.rows(window.features.to(features.dtype)))
         for layer in self.layers:
-            people = layer(people, rows, visible)
-        added: Tensor = self.out(people) * visible.any(dim=1, keepdim=True)
+            boxes = layer(boxes, rows, visible)
+        added: Tensor = self.out(boxes) * visible.any(dim=1, keepdim=True)
         return added
