@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from avadet import boxes
+from avadet.data.feature_banks import FeatureBank, bank_window
 from avadet.errors import AvadetError
 from avadet.inference.schedule import Gap, Moments, Schedule, Seen, Steps, keyframe_steps, look_ahead
-from avadet.models.heads.lfb import BankWindow, FeatureBank, bank_window
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.predict import predict
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes

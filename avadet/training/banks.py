@@ -1,4 +1,4 @@
-"""The feature banks of a data set (`models.lfb`): made once by a trained model, kept in files, read by the clip."""
+"""The feature banks of a data set (`data.feature_banks`): made once, kept in files, read by the clip."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from avadet.data.batching import ClipLoader, KeyframeBatch
 from avadet.data.clips import ClipDataset
+from avadet.data.feature_banks import BankFile, FeatureBank, bank_window
 from avadet.data.keyframes import Targets
 from avadet.errors import AvadetError
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.lfb import BankFile, BankWindow, FeatureBank, bank_window
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.zoo import LoadedModel
 from avadet.training.distributed import Processes
 from avadet.types import Float32Array, FrameKey, IntArray

@@ -16,6 +16,7 @@ from avadet import boxes as box_math
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.jhmdb import FPS, JhmdbVideo, write_ground_truth
 from avadet.data.dataset import readable_rows
+from avadet.data.feature_banks import FeatureBank, bank_window
 from avadet.data.frame_store import FrameStore, StoredVideo
 from avadet.data.loader import gather_clips
 from avadet.errors import AvadetError, unknown_name
@@ -23,7 +24,7 @@ from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.devices import device_of
-from avadet.models.heads.lfb import BankWindow, FeatureBank, bank_window
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.predict import final_scores, predict
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes

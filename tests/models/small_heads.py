@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from avadet.models.heads.build import build_head
@@ -22,3 +23,8 @@ def consensus_head(in_channels: Sequence[int], num_classes: int, **options: Any)
 def lstm_head(in_channels: Sequence[int], num_classes: int, **options: Any) -> RoIHead:
     """A head with an LSTM over frames."""
     return build_head(in_channels, num_classes, {"kind": "lstm", **options})
+
+
+def crop_otherwise(head: RoIHead, **changes: Any) -> None:
+    """Let a head crop boxes in another way from now on."""
+    head.options = replace(head.options, crop=replace(head.options.crop, **changes))

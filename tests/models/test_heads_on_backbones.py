@@ -26,7 +26,7 @@ OPTIONS = {"roi": {}, "consensus": {}, "lstm": {"units": 8, "norm_input": True}}
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_kind_works_on_every_backbone(backbone: str, kind: str) -> None:
     net = small_model(backbone).model.backbone
-    options = {"kind": kind, "aligned": True, "context": True, **OPTIONS[kind]}
+    options = {"kind": kind, "aligned": True, "context": True, **OPTIONS.get(kind, {})}
     model = ActionDetector(net, build_head(net.out_channels, CLASSES, options)).train()
     for parameter in model.parameters():
         if not parameter.any():  # what starts at zero lets no gradient through

@@ -16,20 +16,13 @@ from test_laws import CLASSES, SMALL, SPEC
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avadet.data.feature_banks import FeatureBank, bank_window, read_bank
 from avadet.errors import AvadetError
 from avadet.models.checkpoints.weights import load_tensors
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.engines.export import export
 from avadet.models.heads.by_frame import window_by_frame
-from avadet.models.heads.lfb import (
-    BankAttention,
-    BankOptions,
-    BankReader,
-    BankWindow,
-    FeatureBank,
-    bank_window,
-    read_bank,
-)
+from avadet.models.heads.lfb import BankAttention, BankOptions, BankReader, BankWindow
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import build
 

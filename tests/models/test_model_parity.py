@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from small_heads import crop_otherwise
 
 from avadet.models import zoo
 from avadet.models.backbones.slowfast import slow_frames
@@ -90,8 +90,7 @@ def test_tiny_checkpoints_give_the_stored_scores(
     found = (loaded.card["architecture"], spec.num_frames, spec.stride, head["aligned"], head["resolution"])
     assert found == (architecture, frames, stride, aligned, resolution)
     if file == CAFFE2:  # the zoo does not align, but this is the copy of a model that does; no tensor could tell
-        options = model.head.options
-        model.head.options = replace(options, crop=replace(options.crop, aligned=True))
+        crop_otherwise(model.head, aligned=True)
     check_scores(model, folder)
 
 

@@ -17,11 +17,11 @@ from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
 from avadet.config import Config, decisive_values
 from avadet.data.clips import ClipDataset
+from avadet.data.feature_banks import BankFile, FeatureBank, bank_window, read_bank
 from avadet.data.keyframes import Targets, training_targets
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.checkpoints.weights import save_model
-from avadet.models.heads.lfb import BankFile, FeatureBank, bank_window, read_bank
 from avadet.models.zoo.cards import make_card
 from avadet.training import setup
 from avadet.training.banks import BankMaker, Banks

@@ -213,5 +213,5 @@ class RoIHead(nn.Module):
         if self.bank is not None and window is None and self.training:
             raise AvadetError(
                 "a model with head.bank learns from windows, model(clips, rois, window), and got none; `avadet train` "
-                "gives them where the config has bank.model, see avadet.models.heads.lfb"
+                "gives them where the config has bank.model, see avadet.data.feature_banks"
             )
