@@ -21,7 +21,6 @@ from avadet.errors import AvadetError
 from avadet.models.checkpoints.weights import load_tensors
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.engines.export import export
-from avadet.models.heads.by_frame import window_by_frame
 from avadet.models.heads.lfb import BankAttention, BankOptions, BankReader, BankWindow
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import build
@@ -303,7 +302,7 @@ def test_windows_and_banks_that_would_be_ignored_are_refused() -> None:
 
 
 def test_each_frame_of_a_consensus_sees_what_its_clip_sees() -> None:
-    window = window_by_frame(BankWindow(torch.tensor([1, 0]), torch.tensor([[7.0], [8.0]])), 3)
+    window = BankWindow(torch.tensor([1, 0]), torch.tensor([[7.0], [8.0]])).by_frame(3)
     assert window.batch_index.tolist() == [3, 4, 5, 0, 1, 2]
     assert window.features.flatten().tolist() == [7, 7, 7, 8, 8, 8]
     head = consensus_head([3, 2], CLASSES, aligned=True, bank={"width": 4}).eval()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.frames import CellLstm
-from avadet.models.heads.by_frame import frame_by_frame
+from avadet.models.heads.pooling import frame_by_frame
 from avadet.models.heads.roi_head import RoIHead
 
 HW = (32, 32)
@@ -24,7 +24,8 @@ def some_map() -> Tensor:
 
 
 def test_every_frame_becomes_a_clip() -> None:
-    maps, boxes = frame_by_frame([some_map()], ROIS)
+    maps, boxes, length = frame_by_frame([some_map()], ROIS, "avg")
+    assert length == 4
     assert maps[0].shape == (8, 3, 1, 2, 2)
     assert torch.equal(maps[0][6, :, 0], some_map()[1, :, 2])  # clip 1, frame 2
     assert boxes[:, 0].tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
@@ -36,10 +37,9 @@ def test_every_frame_becomes_a_clip() -> None:
 def test_longer_maps_are_pooled_to_the_length_of_the_shortest(pool: str, expected: list[float]) -> None:
     # Of five frames the first two, the second to the fourth, and the last two make one each.
     five, three = torch.arange(5.0).view(1, 1, 5, 1, 1), torch.randn(1, 1, 3, 1, 1)
-    head = lstm_head([1, 1], 2, units=1, time_pool=pool)
-    long, short = head.of_one_length([five, three])
-    assert long.flatten().tolist() == expected
-    assert short is three
+    (long, short), _, length = frame_by_frame([five, three], ROIS[1:], pool)
+    assert (long.flatten().tolist(), length) == (expected, 3)
+    assert torch.equal(short.flatten(), three.flatten())
 
 
 @pytest.mark.parametrize("kind", [consensus_head, lstm_head])

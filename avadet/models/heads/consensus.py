@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from avadet.models.heads.by_frame import frame_by_frame, window_by_frame
 from avadet.models.heads.lfb import BankWindow
-from avadet.models.heads.pooling import check_pool, pool_over
+from avadet.models.heads.pooling import check_pool, frame_by_frame, pool_over
 from avadet.models.heads.roi_head import RoIHead, RoIOptions
 
 
@@ -41,10 +40,8 @@ class ConsensusHead(RoIHead):
     def forward(
         self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int], window: BankWindow | None = None
     ) -> Tensor:
-        """Logits (R, K); arguments as `RoIHead.forward`, maps of several lengths as `RoIHead.cropped_by_frame`."""
-        maps = self.of_one_length(maps)
-        length = maps[0].shape[2]
-        frames, boxes = frame_by_frame(maps, rois.float())
-        every = None if window is None else window_by_frame(window, length)
-        logits = super().forward(frames, boxes, clip_hw, every).view(rois.shape[0], length, self.proj.out_features)
+        """Logits (R, K); arguments as `RoIHead.forward`."""
+        frames, boxes, length = frame_by_frame(maps, rois.float(), self.options.time_pool)
+        each = None if window is None else window.by_frame(length)
+        logits = super().forward(frames, boxes, clip_hw, each).view(rois.shape[0], length, self.proj.out_features)
         return pool_over(logits, 1, self.options.consensus)

@@ -32,6 +32,12 @@ class BankWindow(NamedTuple):
         """The same window on `device`; does not wait if it lies in pinned memory."""
         return BankWindow(*(part.to(device, non_blocking=True) for part in self))
 
+    def by_frame(self, length: int) -> BankWindow:
+        """The window of clips of so many frames for `frame_by_frame`: each frame sees what its clip sees."""
+        frames = torch.arange(length, device=self.batch_index.device)
+        batch_index = (self.batch_index[:, None] * length + frames).flatten()
+        return BankWindow(batch_index, self.features.repeat_interleave(length, dim=0))
+
 
 @dataclass(frozen=True)
 class BankOptions:

@@ -39,6 +39,24 @@ def pool_to_length(one_map: Tensor, length: int, pool: str) -> Tensor:
     return torch.stack([pool_over(one_map[:, :, first:end].float(), 2, pool) for first, end in ends], dim=2)
 
 
+def frame_by_frame(maps: Sequence[Tensor], rois: Tensor, pool: str) -> tuple[list[Tensor], Tensor, int]:
+    """Every frame of every map as a clip of its own, and every box in every frame of its clip.
+
+    Args:
+        maps: float (B, C_i, T_i, H_i, W_i); T of the result is the length of the shortest.
+        rois: float (R, 5), batch index + xyxy px.
+        pool: of longer maps, see `pool_to_length`.
+
+    Returns:
+        maps (B * T, C_i, 1, H_i, W_i), boxes (R * T, 5), the frames of one box next to each other, and T.
+    """
+    length = min(one_map.shape[2] for one_map in maps)
+    frames = [pool_to_length(one_map, length, pool).transpose(1, 2).flatten(0, 1)[:, :, None] for one_map in maps]
+    index = rois[:, :1] * length + torch.arange(length, device=rois.device, dtype=rois.dtype)
+    boxes = rois[:, None, 1:].expand(-1, length, -1)
+    return frames, torch.cat([index[..., None], boxes], dim=2).flatten(0, 1), length
+
+
 @dataclass(frozen=True)
 class RoICrop:
     """RoIAlign, then the maximum or mean over the cells of a box.

@@ -13,9 +13,8 @@ from avadet.errors import AvadetError
 from avadet.models.backbones.strides import Strides
 from avadet.models.heads.acar import AcarOptions, ActorContextRelation, side_by_side, smallest
 from avadet.models.heads.acrn import AcrnOptions, ActorCentricRelation
-from avadet.models.heads.by_frame import frame_by_frame
 from avadet.models.heads.lfb import BankOptions, BankReader, BankWindow
-from avadet.models.heads.pooling import Context, RoICrop, check_pool, pool_over, pool_to_length
+from avadet.models.heads.pooling import Context, RoICrop, check_pool, frame_by_frame, pool_over
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ class RoIOptions:
     """The steps of a head in their order.
 
     Attributes:
-        time_pool: "max" or "avg", over the frames of a map.
+        time_pool: "max" or "avg", over the frames of a map; of a kind that reads frame by frame, over those that make
+            one of a longer map, as SlowFast's fast one is.
         reduce: channels to which a 1x1 convolution brings all maps, one behind the other, before boxes are cropped;
             None = they stay apart as they are. Relations read the maps as they are either way.
         crop: each box's own cells.
@@ -174,18 +174,9 @@ class RoIHead(nn.Module):
         return torch.cat(features, dim=1).to(self.proj.weight.dtype)
 
     def cropped_by_frame(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
-        """As `cropped`, of every frame: (R, T, crop_features).
-
-        Maps of several lengths come to that of the shortest by `time_pool`.
-        """
-        maps = self.of_one_length(maps)
-        frames, boxes = frame_by_frame(maps, rois.float())
-        return self.cropped(frames, boxes, clip_hw).view(-1, maps[0].shape[2], self.crop_features)
-
-    def of_one_length(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (B, C_i, T_i, H_i, W_i) -> those of as many frames as the shortest has, see `pool_to_length`."""
-        length = min(one_map.shape[2] for one_map in maps)
-        return [pool_to_length(one_map, length, self.options.time_pool) for one_map in maps]
+        """As `cropped`, of every frame: (R, T, crop_features), T of the shortest map; see `frame_by_frame`."""
+        frames, boxes, length = frame_by_frame(maps, rois.float(), self.options.time_pool)
+        return self.cropped(frames, boxes, clip_hw).view(-1, length, self.crop_features)
 
     def relate(self, features: Tensor, maps: Sequence[Tensor], batch_index: Tensor) -> Tensor:
         """Features of boxes (R, F) -> with what relations make of them, (R, F')."""
