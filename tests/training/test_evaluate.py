@@ -88,6 +88,19 @@ def test_frame_map_by_hand() -> None:
     assert numbers["track_map"] == 100 and numbers["frame_map"] == 100  # .6 of class 1 ranks below the two right 1s
 
 
+def test_a_doubtful_person_ranks_lower_only_if_its_score_counts() -> None:
+    # The wrong box is scored higher, but its person is in doubt: 0.5 * 0.9 over 0.6 * 0.2, or 0.5 under 0.6.
+    annotation, row = video(0), np.array([2])
+    boxes = np.concatenate([annotation.boxes_norm[row], np.array([[0.9, 0.9, 1, 1]], np.float32)])
+    people = People(np.array([2, 2]), boxes, np.array([0.9, 0.2], np.float32), np.array([0, 1]))
+    scored = ScoredVideo(annotation, row, people, np.array([[0.5, 0, 0], [0.6, 0, 0]], np.float32), (48, 64))
+    for times_person, expected in ((True, 100), (False, 50)):
+        numbers = summarise([scored], LABELS, times_person)
+        assert (numbers["frame_map"], numbers["track_map"]) == (expected, expected)
+        (detections,) = action_detections(scored, times_person)
+        assert detections.scores[:, 0].argmax() == (0 if times_person else 1)
+
+
 def test_a_clip_sees_its_own_frames_and_box() -> None:
     annotation, stored = video(1), SquareStore().open("right/1", Path())
     rows = np.array([0, 3, 7])
