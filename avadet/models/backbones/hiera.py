@@ -247,7 +247,7 @@ def hiera(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: options of `build_head`; aligned, unless they say otherwise.
+        head: arguments of `RoIHead`; aligned, unless they say otherwise.
         backbone: arguments of `Hiera`.
     """
     net = Hiera(**backbone)

@@ -164,7 +164,7 @@ def token_learner_vit(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: options of `build_head`; aligned, unless they say otherwise.
+        head: arguments of `RoIHead`; aligned, unless they say otherwise.
         backbone: arguments of `TokenLearnerViT`.
     """
     net = TokenLearnerViT(**backbone)

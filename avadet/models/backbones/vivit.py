@@ -291,7 +291,7 @@ def vivit(
         form: "joint", "factorised_encoder", "factorised_attention" or "factorised_dot_product".
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: options of `build_head`; aligned, unless they say otherwise.
+        head: arguments of `RoIHead`; aligned, unless they say otherwise.
         backbone: `channels` of the tokens; `depth`, the number of blocks; `temporal_depth`, those over frames (the
             factorised encoder only); `heads`; `mlp_ratio`, hidden units of a perceptron as a multiple of its inputs;
             `tubelet`, (frames, rows, columns) px of a token; `grid`, (frames, rows, columns) of tokens of the clips it

@@ -125,7 +125,7 @@ def vjepa2(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale; published weights saw pictures normalised by those of ImageNet.
         std: of RGB on a 0-1 scale.
-        head: options of `build_head`; aligned, unless they say otherwise.
+        head: arguments of `RoIHead`; aligned, unless they say otherwise.
         backbone: arguments of `VJEPA2`.
     """
     net = VJEPA2(**backbone)
