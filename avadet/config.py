@@ -72,7 +72,7 @@ class ClipConfig(Section):
 
 
 class BankConfig(Section):
-    """The long-term feature bank of a model whose head has `bank`, see `avadet.models.heads.lfb`; needs data.spec.
+    """The long-term feature bank of a model whose head has `bank`, see `avadet.data.feature_banks`; needs data.spec.
 
     Attributes:
         model: whose features of people the banks hold: a model trained without a bank, by name or path.

@@ -220,7 +220,7 @@ class Guesses(ActionModel):
 def chance(data: Path, out: Path) -> dict[str, Any]:
     """What guessing reaches on the same frames, mean of ten; decodes the videos on the way."""
     config = config_of(MEMBERS[0], data, out, 0)
-    score = setup.build_score(config, setup.read_data(config.data), torch.device("cpu"), Processes())
+    score = setup.build_score(config, setup.read_data(config.data), Processes())
     torch.manual_seed(0)
     found = [score(Guesses(), False).metrics for _ in range(10)]
     means = {name: statistics.mean(one[name] for one in found) for name in ("frame_map", "accuracy")}

@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every-frame", type=_positive, default=1, metavar="N", help="score every N-th annotated frame"
     )
     parser.add_argument("--flip", action="store_true", help="average with the scores of the mirrored clip")
+    parser.add_argument(
+        "--times-person",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="multiply the score of an action by that of the person, which is 1 for annotated boxes (default: yes)",
+    )
     parser.add_argument("--out", type=Path, metavar="DET.csv", help="write detections there, the truth to DET.gt.csv, "
                         "and detections with scores averaged along tracks to DET.tracks.csv")  # fmt: skip
     parser.add_argument("--per-class", action="store_true", help="print the AP of every class as well")
@@ -61,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from avadet.memory import keep_freed_memory
     from avadet.models import zoo
     from avadet.models.devices import choose_device
-    from avadet.training.evaluate import score_videos, scorer_of
+    from avadet.models.predict import SCORE_NAMES
+    from avadet.training.evaluate import ClipScorer, score_videos
 
     if args.out is not None:
         check_target(args.out.with_suffix(".tracks.csv"))  # the longest of the names
@@ -72,15 +79,18 @@ def run(args: argparse.Namespace) -> int:
     persons = _people(args.boxes, videos, str(device))
     for text in getattr(persons, "notes", ()):
         print(f"avadet: warning: {args.boxes}: {text}", file=sys.stderr)
-    scorer = scorer_of(loaded, device, args.batch_size, args.flip)
+    scorer = ClipScorer(loaded, args.batch_size, args.flip)
     store = FrameStore(args.cache, args.cache_short_side)
     scored = score_videos(
         scorer, videos, store, frame_step=args.every_frame, persons=persons, progress=progress.is_shown()
     )
-    print(f"{loaded.name} on {args.data} split {args.split}, boxes: {args.boxes}, every frame: {args.every_frame}")
-    _report(scored, loaded.labels, args.per_class)
+    print(
+        f"{loaded.name} on {args.data} split {args.split}, boxes: {args.boxes}, every frame: {args.every_frame}, "
+        f"score: {SCORE_NAMES[args.times_person]}"
+    )
+    _report(scored, loaded.labels, args.per_class, args.times_person)
     if args.out is not None:
-        _write(scored, loaded.labels, args.out)
+        _write(scored, loaded.labels, args.out, args.times_person)
     return 0
 
 
@@ -94,15 +104,15 @@ def _people(boxes: str, videos: Sequence[JhmdbVideo], device: str) -> PersonDete
     return read_people(Path(boxes), videos) if Path(boxes).suffix == ".csv" else load_detector(boxes, device)
 
 
-def _report(scored: Sequence[ScoredVideo], labels: LabelMap, per_class: bool) -> None:
+def _report(scored: Sequence[ScoredVideo], labels: LabelMap, per_class: bool, times_person: bool) -> None:
     """Print frame-mAP frame by frame and along tracks."""
     from avadet.training.evaluate import average_tracks, frame_map, summarise
 
     if per_class:
-        print(frame_map(scored, labels).table())
+        print(frame_map(scored, labels, times_person).table())
         print("with scores averaged along tracks:")
-        print(frame_map([average_tracks(one) for one in scored], labels).table())
-    numbers = summarise(scored, labels)
+        print(frame_map([average_tracks(one) for one in scored], labels, times_person).table())
+    numbers = summarise(scored, labels, times_person)
     people = sum(len(one.people.rows) for one in scored)
     print(f"{len(scored)} videos, {sum(len(one.rows) for one in scored)} frames, {people} boxes scored")
     print(f"frame-mAP@0.5, frame by frame:               {numbers['frame_map']:.2f}")
@@ -111,14 +121,15 @@ def _report(scored: Sequence[ScoredVideo], labels: LabelMap, per_class: bool) ->
         print(f"accuracy of the best class:                  {numbers['accuracy']:.2f}")
 
 
-def _write(scored: Sequence[ScoredVideo], labels: LabelMap, out: Path) -> None:
+def _write(scored: Sequence[ScoredVideo], labels: LabelMap, out: Path, times_person: bool) -> None:
     """Write what `avadet eval` reads: two files of detections and one of the truth."""
     from avadet.annotations.ava import write_detections
     from avadet.training.evaluate import action_detections, average_tracks, write_truth
 
     tracks, truth = out.with_suffix(".tracks.csv"), out.with_suffix(".gt.csv")
-    write_detections(out, (keyframe for one in scored for keyframe in action_detections(one)), labels)
-    averaged = (average_tracks(one) for one in scored)
-    write_detections(tracks, (keyframe for one in averaged for keyframe in action_detections(one)), labels)
+    for path, videos in ((out, scored), (tracks, [average_tracks(one) for one in scored])):
+        write_detections(
+            path, (keyframe for one in videos for keyframe in action_detections(one, times_person)), labels
+        )
     write_truth(truth, scored, labels)
     print(f"wrote {out}, {tracks}, {truth}")

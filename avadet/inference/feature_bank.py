@@ -1,4 +1,4 @@
-"""Making a video's feature bank (`models.lfb`): the first of the two passes that a model with a bank wants.
+"""Making a video's feature bank (`data.feature_banks`): the first of the two passes that a model with a bank wants.
 
 A bank takes memory for every person of every keyframe: 9 kB each where the model that makes it has 2304 features.
 """
@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
+from avadet.data.feature_banks import FeatureBank
 from avadet.errors import AvadetError
 from avadet.inference.pipeline import Event, stream
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
-from avadet.models.heads.lfb import FeatureBank
 from avadet.models.loaded import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import ActionDetections, Float32Array, PersonDetector

@@ -24,10 +24,12 @@ import numpy as np
 import torch
 
 from avadet import boxes
+from avadet.data.feature_banks import FeatureBank, bank_window
 from avadet.errors import AvadetError
 from avadet.inference.schedule import Gap, Moments, Schedule, Seen, Steps, keyframe_steps, look_ahead
-from avadet.models.heads.lfb import BankWindow, FeatureBank, bank_window
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.loaded import LoadedModel
+from avadet.models.predict import predict
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tiny import TinyPersons
 from avadet.types import (
@@ -391,32 +393,27 @@ def _detections(key: FrameKey, people: PersonBoxes, scores: Float32Array) -> Act
     return ActionDetections(key, boxes_norm, people.scores, scores, people.size_hw, people.track_ids)
 
 
-@torch.inference_mode()
 def score_clips(
     model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]], window: BankWindow | None = None
 ) -> list[Float32Array]:
     """Run the action model on people in clips.
 
     Args:
-        model: the action model; left in evaluation mode.
+        model: the action model; left in eval mode.
         clips: clips of one video with the people of their keyframe.
         window: what these clips may look up in the video's feature bank, on any device; None = nothing.
 
     Returns:
-        scores float32 (N, K) 0-1 per clip, as the model's card says that they are made of logits.
+        scores float32 (N, K) 0-1 per clip, see `predict`.
     """
     if not clips:
         return []
-    model.model.eval()
     frames = np.stack([clip.frames for clip, _ in clips])
     rois = np.concatenate([_rois(index, clip, people, model.spec.boxes) for index, (clip, people) in enumerate(clips)])
-    device = next((p.device for p in model.model.parameters()), torch.device("cpu"))  # graphs have no parameters
-    batch = torch.from_numpy(frames).to(device).permute(0, 4, 1, 2, 3)
-    more = () if window is None else (window.to(device),)
-    logits = model.model(batch, torch.from_numpy(rois).to(device), *more).float()
-    scores = model.scores(logits)
+    batch = torch.from_numpy(frames).permute(0, 4, 1, 2, 3)
+    scores = predict(model, batch, torch.from_numpy(rois), window).cpu().numpy()
     ends = np.cumsum([len(people) for _, people in clips])
-    return np.split(scores.clamp(0, 1).cpu().numpy(), ends[:-1])
+    return np.split(scores, ends[:-1])
 
 
 def _rois(index: int, clip: Clip, people: PersonBoxes, rule: BoxRule) -> Float32Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from avadet.annotations.box_files import read_boxes
+from avadet.data.feature_banks import FeatureBank
 from avadet.errors import AvadetError
 from avadet.inference.feature_bank import Watch, bank_of_video
 from avadet.inference.pipeline import Event, stream
@@ -18,7 +19,6 @@ from avadet.inference.smoothing import WINDOW_S, Smoothing, smoothed
 from avadet.keyframes import tolerance_s
 from avadet.models import zoo
 from avadet.models.devices import choose_device
-from avadet.models.heads.lfb import FeatureBank
 from avadet.models.loaded import LoadedModel
 from avadet.persons.load import TINY, default_interval_s, load_detector
 from avadet.persons.precomputed import PrecomputedBoxes
@@ -220,7 +220,7 @@ def infer(
         xyxy 0-1, `person_scores` (N,), `scores` (N, K) 0-1, `track_ids` (N,), -1 = on no track. The keyframes of a
         video without people have N = 0. Its `.labels` and `.actions(detections)` give the classes' names. The video
         is read while you iterate, in memory bounded by the model's clip. A model that reads feature banks
-        (`models.lfb`) goes over the video twice: before the first keyframe comes, its bank is made.
+        (`data.feature_banks`) goes over the video twice: before the first keyframe comes, its bank is made.
 
     Raises:
         AvadetError: at once for a missing file, unknown names, bad boxes; while iterating if no frame decodes.

@@ -17,6 +17,7 @@ from avadet.annotations.ava import detection_rows
 from avadet.files import whole_file
 from avadet.inference.pipeline import Event, TrackedPersons
 from avadet.inference.schedule import Gap
+from avadet.models.predict import final_scores
 from avadet.types import ActionDetections, Float32Array, Frame, LabelMap
 
 AVA_CSV_FLOOR = 0.002
@@ -142,20 +143,29 @@ class AvaCsvSink(TextSink):
     """STEM.ava.csv, the AVA detection format: video_id, seconds, x1, y1, x2, y2 (0-1), action_id, score.
 
     Where a person does exactly one of the classes, the class scores of a box sum to 1 whatever is in it, so they are
-    multiplied by the score of the person. Scores of classes that do not exclude each other are written as they are.
+    multiplied by the score of the person unless `times_person` says otherwise.
     """
 
-    def __init__(self, path: str | Path, labels: LabelMap, floor: float = AVA_CSV_FLOOR) -> None:
-        """Write every class of every person that scores at least `floor`, 0-1."""
+    def __init__(
+        self, path: str | Path, labels: LabelMap, floor: float = AVA_CSV_FLOOR, times_person: bool | None = None
+    ) -> None:
+        """Write every class of every person that scores at least `floor`, 0-1.
+
+        Args:
+            path: of the file.
+            labels: the classes.
+            floor: see above; of the score that is written.
+            times_person: whether that is the action's times the person's; None = if the classes exclude each other.
+        """
         super().__init__(path)
         self._labels = labels
         self._floor = floor
+        self._times_person = labels.exclusive if times_person is None else times_person
 
     def keyframe(self, detections: ActionDetections) -> None:
         """Write one row per person and class."""
-        if self._labels.exclusive:
-            weighted = detections.scores * detections.person_scores[:, None]
-            detections = dataclasses.replace(detections, scores=weighted)
+        scores = final_scores(detections.scores, detections.person_scores, self._times_person)
+        detections = dataclasses.replace(detections, scores=scores)
         self._file.writelines(f"{row}\n" for row in detection_rows(detections, self._labels, self._floor))
 
 

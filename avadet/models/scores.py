@@ -1,6 +1,4 @@
-"""From a model's logits to scores 0-1: training's evaluation and inference both come here, so that a model runs as it
-was scored. Which classes of a person compete is a fact of its card, see `cards.scores_of`.
-"""
+"""What logits mean: a model's card says which classes compete and how their scores were calibrated."""
 
 from __future__ import annotations
 
@@ -30,10 +28,10 @@ def to_scores(logits: Tensor, labels: LabelMap, rule: ScoreRule, calibration: Ca
         rule: which of them compete.
         calibration: of the model's card; None = the scores are as the logits say.
     """
-    if calibration is not None:
-        logits = logits / logits.new_tensor(calibration.temperature)
-    scores = _uncalibrated(logits, labels, rule)
-    return scores if calibration is None else aligned(scores, calibration)
+    if calibration is None:
+        return _uncalibrated(logits, labels, rule)
+    logits = logits / logits.new_tensor(calibration.temperature)
+    return _calibrated(_uncalibrated(logits, labels, rule), calibration)
 
 
 def _uncalibrated(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
@@ -53,7 +51,7 @@ def _uncalibrated(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
 _NEVER = 0.99  # of the score that is shown: the most that a class which is never shown can have
 
 
-def aligned(scores: Tensor, calibration: Calibration) -> Tensor:
+def _calibrated(scores: Tensor, calibration: Calibration) -> Tensor:
     """Scores (R, K) whose odds are multiplied, class by class, so that the class's threshold becomes `shown_at`.
 
     The order within a class stays. A class whose threshold is 1 stays below `shown_at`.

@@ -1,4 +1,4 @@
-"""The feature banks of a data set (`models.lfb`): made once by a trained model, kept in files, read by the clip."""
+"""The feature banks of a data set (`data.feature_banks`): made once, kept in files, read by the clip."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from avadet.data.batching import ClipLoader, KeyframeBatch
 from avadet.data.clips import ClipDataset
+from avadet.data.feature_banks import BankFile, FeatureBank, bank_window
 from avadet.data.keyframes import Targets
 from avadet.errors import AvadetError
-from avadet.models.detectors.two_stage import ActionDetector, BoxFeatures
-from avadet.models.heads.lfb import BankFile, BankWindow, FeatureBank, bank_window
+from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.loaded import LoadedModel
 from avadet.training.distributed import Processes
 from avadet.types import Float32Array, FrameKey, IntArray
@@ -97,7 +98,8 @@ class BankMaker:
         chosen = targets.select(peopled)
         spec = self.model.spec
         plan = [part for row in rows for part in _parts(np.flatnonzero(chosen.video_rows == row), self.batch_size)]
-        extract = BoxFeatures(self.model.model.to(self.device)).eval()  # type: ignore[arg-type]
+        assert isinstance(self.model.model, ActionDetector)
+        maker = self.model.model.to(self.device).eval()
         with closing(ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers)) as loader:
             filled = groupby(loader.batches(), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
             ready = next(filled, None)
@@ -106,7 +108,7 @@ class BankMaker:
                 if ready is not None and ready[0] == row:
                     for batch in ready[1]:
                         times.append(chosen.times_s[batch.keyframes.numpy()[batch.rois[:, 0].long().numpy()]])
-                        features.append(_features(extract, batch, self.device))
+                        features.append(_features(maker, batch, self.device))
                     ready = next(filled, None)
                 yield row, FeatureBank(targets.videos[row].video_id, np.concatenate(times), np.concatenate(features))
         self.model.model.to("cpu")
@@ -117,10 +119,10 @@ def _parts(keyframes: IntArray, size: int) -> list[IntArray]:
 
 
 @torch.inference_mode()
-def _features(extract: BoxFeatures, batch: KeyframeBatch, device: torch.device) -> Float32Array:
+def _features(maker: ActionDetector, batch: KeyframeBatch, device: torch.device) -> Float32Array:
     """(R, F) of the people of a batch."""
     moved = batch.to(device)
-    features: Float32Array = extract(moved.clips, moved.rois).float().cpu().numpy()
+    features: Float32Array = maker.box_features(moved.clips, moved.rois).float().cpu().numpy()
     return features
 
 

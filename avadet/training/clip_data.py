@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from avadet.annotations.ava import AvaTable
@@ -25,6 +24,7 @@ from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.keyframes import join_keyframes
 from avadet.models.detectors.two_stage import ActionModel
+from avadet.models.predict import SCORE_NAMES
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
 from avadet.training.evaluate import ClipScorer
@@ -148,7 +148,8 @@ class ClipData:
         """What scores were measured with, for the model's card."""
         knobs = config.evaluate
         people = "annotated boxes" if knobs.person_score is None else f"proposals of {knobs.person_score:g} or more"
-        return {"protocol": knobs.protocol, "keyframe_step": knobs.frame_step, "people": people}
+        facts = {"protocol": knobs.protocol, "keyframe_step": knobs.frame_step, "people": people}
+        return {**facts, "score": SCORE_NAMES[False]}
 
     def feed(self, config: Config, share: Share, pin: bool) -> tuple[Feed, int]:
         """Training batches, and how many steps an epoch has."""
@@ -237,26 +238,22 @@ class ClipScore:
 
     def __call__(self, model: ActionModel, progress: bool = False) -> Outcome:
         """Score a model, in eval mode and on the scorer's device."""
-        scorer = replace(self.scorer, model=model)
-        sides = scorer.short_sides or (scorer.spec.short_side,)
-        by_side = [self._scores(scorer, side, progress) for side in sides]
+        scorer = self.scorer.of(model)
+        by_side = [self._scores(scorer, spec, progress) for spec in scorer.specs]
         scores = np.asarray(np.mean(by_side, axis=0, dtype=np.float32))
         truth, found = self._truth(), self._detections(scores)
         result = evaluate_frame_map(truth, found, self.labels, self.protocol, self.split.excluded)
         return Outcome({"frame_map": round(100 * result.mAP, 3)}, result.table() + "\n")
 
-    def _scores(self, scorer: ClipScorer, side: int, progress: bool) -> Float32Array:
-        """Scores (M, K) of all people, with clips of this shorter side; every process does every n-th batch."""
-        spec = replace(scorer.spec, short_side=side)
+    def _scores(self, scorer: ClipScorer, spec: ClipSpec, progress: bool) -> Float32Array:
+        """Scores (M, K) of all people, with clips as `spec` has them; every process does every n-th batch."""
         peopled = self.targets.select(np.flatnonzero(np.diff(self.targets.starts)))  # the same people, row by row
         plan = batches_by_size(clip_sizes(peopled, spec), scorer.batch_size)(0)
         own = plan[self.processes.rank :: self.processes.count]
         scores = np.zeros((len(self.targets.labels), len(self.labels)), np.float32)
         with closing(ClipLoader(ClipDataset(peopled, spec), lambda epoch: own, workers=self.workers)) as loader:
             for batch in tqdm(loader.batches(), total=len(own), desc="scoring", disable=not progress, leave=False):
-                moved = with_window(batch, peopled, self.banks).to(scorer.device)
-                with torch.inference_mode():
-                    found = scorer.probabilities(moved.clips, moved.rois, moved.window)
+                found = scorer.predict(*with_window(batch, peopled, self.banks).inputs())
                 scores[batch.rows.numpy()] = found.cpu().numpy()
         return np.asarray(np.sum(self.processes.gather(scores), axis=0, dtype=np.float32))
 

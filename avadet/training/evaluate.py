@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,14 +16,17 @@ from avadet import boxes as box_math
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.jhmdb import FPS, JhmdbVideo, write_ground_truth
 from avadet.data.dataset import readable_rows
+from avadet.data.feature_banks import FeatureBank, bank_window
 from avadet.data.frame_store import FrameStore, StoredVideo
 from avadet.data.loader import gather_clips
 from avadet.errors import AvadetError, unknown_name
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
-from avadet.models.detectors.two_stage import ActionDetector, ActionModel, BoxFeatures
-from avadet.models.heads.lfb import WINDOW_S, BankWindow, FeatureBank, bank_window
+from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.devices import device_of
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.loaded import LoadedModel
+from avadet.models.predict import final_scores, predict
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import (
     ActionDetections,
@@ -77,101 +81,89 @@ class ScoredVideo:
 
 @dataclass(frozen=True)
 class ClipScorer:
-    """A model and how it wants to be fed.
+    """A model and how it is asked.
 
     Attributes:
-        model: in eval mode, on `device`.
-        spec: the clips it takes.
-        to_scores: logits (R, K) to scores, 0-1.
-        device: where it runs.
+        loaded: the model, on its device; of one that reads a feature bank, `bank` goes over each video first.
         batch_size: clips at a time.
         flip: average with the scores of the mirrored clip.
         autocast: run under autocast to this type; None = as it is.
         short_sides: px, sizes of the clip whose scores are averaged; empty = the spec's own.
-        first: of a model that reads a feature bank: what goes over a video first, `BoxFeatures` of the bank's model.
-        window_s: seconds of that bank which each clip sees.
     """
 
-    model: ActionModel
-    spec: ClipSpec
-    to_scores: Callable[[Tensor], Tensor]
-    device: torch.device
+    loaded: LoadedModel
     batch_size: int = 32
     flip: bool = False
     autocast: torch.dtype | None = None
     short_sides: tuple[int, ...] = ()
-    first: ClipScorer | None = None
-    window_s: float = WINDOW_S
 
-    @torch.inference_mode()
+    def of(self, model: ActionModel) -> ClipScorer:
+        """The same with another model's weights."""
+        return replace(self, loaded=replace(self.loaded, model=model))
+
+    @property
+    def specs(self) -> list[ClipSpec]:
+        """The clips whose scores are averaged."""
+        spec = self.loaded.spec
+        return [replace(spec, short_side=side) for side in self.short_sides or (spec.short_side,)]
+
+    def predict(self, clips: Tensor, rois: Tensor, window: BankWindow | None = None) -> Tensor:
+        """Scores (R, K) of one batch; arguments as `models.predict`."""
+        return predict(self.loaded, clips, rois, window, flip=self.flip, autocast=self.autocast)
+
     def score(self, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
         """Scores float32 (M, K), 0-1, of the people of one video; a feature bank is made of the same people."""
-        bank = None
-        if self.first is not None:
-            features = self.first.score(video, stored, people)
-            bank = FeatureBank(video.video_id, video.times_s[people.rows], features)
-        sides = self.short_sides or (self.spec.short_side,)
-        scores = [self._score_at(side, video, stored, people, bank) for side in sides]
+        bank = self._bank(video, stored, people)
+        scores = [self._score_at(spec, video, stored, people, bank) for spec in self.specs]
         return np.asarray(np.mean(scores, axis=0, dtype=np.float32))
 
     def _score_at(
-        self, side: int, video: JhmdbVideo, stored: StoredVideo, people: People, bank: FeatureBank | None
+        self, spec: ClipSpec, video: JhmdbVideo, stored: StoredVideo, people: People, bank: FeatureBank | None
     ) -> Float32Array:
-        """Scores (M, K) of clips with this shorter side, px."""
-        frames = np.stack([resize_short(frame, side, self.spec.long_side) for frame in stored.frames])
-        pixels = torch.from_numpy(frames).to(self.device)
-        rows, owner = np.unique(people.rows, return_inverse=True)
-        keys_s = stored.times_s[video.frame_indices[rows]]
-        clips = [torch.from_numpy(clip_indices(stored.times_s, key_s, self.spec)) for key_s in keys_s]
-        stored_hw, clip_hw = (stored.frames.shape[1], stored.frames.shape[2]), (frames.shape[1], frames.shape[2])
-        frame_px = box_math.to_px(people.boxes_norm, stored_hw)
-        boxes_px = box_math.clip_boxes(frame_px, stored_hw, clip_hw, self.spec.boxes)
-        parts = [np.zeros((0, self.model.num_classes), np.float32)]
-        for first in range(0, len(rows), self.batch_size):
-            chosen = (owner >= first) & (owner < first + self.batch_size)
-            rois = np.column_stack([owner[chosen] - first, boxes_px[chosen]]).astype(np.float32)
-            indices = torch.stack(clips[first : first + self.batch_size]).to(self.device)
+        """Scores (M, K) of clips as `spec` has them."""
+        parts = [np.zeros((0, len(self.loaded.labels)), np.float32)]
+        for batch in self._batches(spec, video, stored, people):
             window = None
             if bank is not None:
-                times_s = video.times_s[rows[first : first + self.batch_size]].tolist()
-                window = bank_window([(bank, time_s) for time_s in times_s], self.window_s, self.device)
-            batch = gather_clips(pixels, indices), torch.from_numpy(rois).to(self.device)
-            scores = self.probabilities(*batch, window)
-            parts.append(scores.cpu().numpy())
+                window = bank_window([(bank, time_s) for time_s in batch.times_s], self.loaded.bank_window_s)
+            parts.append(self.predict(batch.clips, batch.rois, window).cpu().numpy())
         return np.concatenate(parts)
 
-    def probabilities(self, clips: Tensor, rois: Tensor, window: BankWindow | None = None) -> Tensor:
-        """Scores (R, K) of one batch, averaged with the mirrored one's if `flip`; arguments as `ActionDetector`'s."""
-        more = () if window is None else (window,)
-        scores = self.to_scores(self._logits(clips, rois, *more))
-        if self.flip:
-            width = clips.shape[-1]
-            mirrored = torch.stack([rois[:, 0], width - rois[:, 3], rois[:, 2], width - rois[:, 1], rois[:, 4]], dim=1)
-            scores = (scores + self.to_scores(self._logits(clips.flip(-1), mirrored, *more))) / 2
-        return scores
+    def _bank(self, video: JhmdbVideo, stored: StoredVideo, people: People) -> FeatureBank | None:
+        """The features of the people, if the model reads a bank."""
+        maker = self.loaded.bank
+        if maker is None:
+            return None
+        assert isinstance(maker.model, ActionDetector)  # as it was loaded
+        parts = [np.zeros((0, maker.model.head.own_features), np.float32)]
+        for batch in self._batches(maker.spec, video, stored, people):
+            with torch.inference_mode():
+                parts.append(maker.model.box_features(batch.clips, batch.rois).float().cpu().numpy())
+        return FeatureBank(video.video_id, video.times_s[people.rows], np.concatenate(parts))
 
-    def _logits(self, *inputs: Tensor | BankWindow) -> Tensor:
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            logits: Tensor = self.model(*inputs)
-        return logits.float()
+    def _batches(self, spec: ClipSpec, video: JhmdbVideo, stored: StoredVideo, people: People) -> Iterator[_Batch]:
+        """The people of a video with their clips, in order."""
+        frames = np.stack([resize_short(frame, spec.short_side, spec.long_side) for frame in stored.frames])
+        pixels = torch.from_numpy(frames).to(device_of(self.loaded.model))
+        rows, batch_index = np.unique(people.rows, return_inverse=True)
+        keys_s = stored.times_s[video.frame_indices[rows]]
+        clips = [torch.from_numpy(clip_indices(stored.times_s, key_s, spec)) for key_s in keys_s]
+        stored_hw, clip_hw = (stored.frames.shape[1], stored.frames.shape[2]), (frames.shape[1], frames.shape[2])
+        boxes_px = box_math.clip_boxes(box_math.to_px(people.boxes_norm, stored_hw), stored_hw, clip_hw, spec.boxes)
+        for first in range(0, len(rows), self.batch_size):
+            chosen = (batch_index >= first) & (batch_index < first + self.batch_size)
+            rois = np.column_stack([batch_index[chosen] - first, boxes_px[chosen]]).astype(np.float32)
+            indices = torch.stack(clips[first : first + self.batch_size]).to(pixels.device)
+            times_s = video.times_s[rows[first : first + self.batch_size]].tolist()
+            yield _Batch(gather_clips(pixels, indices), torch.from_numpy(rois).to(pixels.device), times_s)
 
 
-def scorer_of(loaded: LoadedModel, device: torch.device, batch_size: int = 32, flip: bool = False) -> ClipScorer:
-    """What scores a loaded model, which is on `device`; where it reads a feature bank, its bank's model goes first.
+class _Batch(NamedTuple):
+    """Clips (B, 3, T, H, W), boxes in them (R, 5), and the time of each clip's keyframe, seconds."""
 
-    Args:
-        loaded: the model.
-        device: where it is.
-        batch_size: clips at a time.
-        flip: average with the scores of the mirrored clip.
-    """
-    scorer = ClipScorer(loaded.model, loaded.spec, loaded.scores, device, batch_size, flip)
-    if loaded.bank is None:
-        return scorer
-    assert isinstance(loaded.bank.model, ActionDetector)  # as it was loaded
-    features = BoxFeatures(loaded.bank.model)
-    first = ClipScorer(features, loaded.bank.spec, lambda values: values, device, batch_size)
-    return replace(scorer, first=first, window_s=loaded.bank_window_s)
+    clips: Tensor
+    rois: Tensor
+    times_s: list[float]
 
 
 def given_people(video: JhmdbVideo, rows: IntArray) -> People:
@@ -298,12 +290,12 @@ def average_tracks(scored: ScoredVideo) -> ScoredVideo:
     return replace(scored, scores=means[owner].astype(np.float32))
 
 
-def detections_table(scored: Sequence[ScoredVideo], labels: LabelMap) -> AvaTable:
+def detections_table(scored: Sequence[ScoredVideo], labels: LabelMap, times_person: bool = True) -> AvaTable:
     """One row a person, keyframe and class; the score as `action_detections` has it, to the 6 decimals of a file."""
     num_classes = len(labels)
     counts = [len(one.people.rows) for one in scored]
-    products = [one.people.person_scores[:, None] * one.scores for one in scored]
-    scores = np.concatenate(products).reshape(-1).astype(np.float64).round(6)
+    final = [final_scores(one.scores, one.people.person_scores, times_person) for one in scored]
+    scores = np.concatenate(final).reshape(-1).astype(np.float64).round(6)
     return AvaTable(
         video_ids=np.repeat([one.video.video_id for one in scored], np.multiply(counts, num_classes)),
         times_s=np.repeat(np.concatenate([one.video.times_s[one.people.rows] for one in scored]), num_classes),
@@ -313,20 +305,21 @@ def detections_table(scored: Sequence[ScoredVideo], labels: LabelMap) -> AvaTabl
     )
 
 
-def action_detections(scored: ScoredVideo) -> Iterator[ActionDetections]:
+def action_detections(scored: ScoredVideo, times_person: bool = True) -> Iterator[ActionDetections]:
     """What a file of detections is written from, keyframe by keyframe.
 
-    A class's score is multiplied by the person's, so that people who are none weigh less; given boxes have 1.
+    With `times_person` a class's score is multiplied by the person's, so that people who are none weigh less; given
+    boxes have 1.
     """
     people = scored.people
-    products = people.person_scores[:, None] * scored.scores
+    scores = final_scores(scored.scores, people.person_scores, times_person)
     for row in scored.rows:
         chosen = people.rows == row
         yield ActionDetections(
             FrameKey(scored.video.video_id, float(scored.video.times_s[row])),
             people.boxes_norm[chosen],
             people.person_scores[chosen],
-            products[chosen],
+            scores[chosen],
             scored.size_hw,
             people.tracks[chosen],
         )
@@ -354,12 +347,12 @@ def write_truth(path: Path, scored: Sequence[ScoredVideo], labels: LabelMap) -> 
     write_ground_truth(path, shown, labels)
 
 
-def frame_map(scored: Sequence[ScoredVideo], labels: LabelMap) -> FrameMapResult:
+def frame_map(scored: Sequence[ScoredVideo], labels: LabelMap, times_person: bool = True) -> FrameMapResult:
     """Frame-mAP@0.5 by the evaluator of `avadet eval`."""
-    return evaluate_frame_map(truth_table(scored, labels), detections_table(scored, labels), labels)
+    return evaluate_frame_map(truth_table(scored, labels), detections_table(scored, labels, times_person), labels)
 
 
-def summarise(scored: Sequence[ScoredVideo], labels: LabelMap) -> dict[str, float]:
+def summarise(scored: Sequence[ScoredVideo], labels: LabelMap, times_person: bool = True) -> dict[str, float]:
     """The numbers of one evaluation.
 
     Returns:
@@ -368,8 +361,8 @@ def summarise(scored: Sequence[ScoredVideo], labels: LabelMap) -> dict[str, floa
     """
     averaged = [average_tracks(one) for one in scored]
     numbers = {
-        "frame_map": round(100 * frame_map(scored, labels).mAP, 3),
-        "track_map": round(100 * frame_map(averaged, labels).mAP, 3),
+        "frame_map": round(100 * frame_map(scored, labels, times_person).mAP, 3),
+        "track_map": round(100 * frame_map(averaged, labels, times_person).mAP, 3),
     }
     if all(np.array_equal(one.people.rows, one.rows) for one in scored):
         right = np.concatenate([one.scores.argmax(1) == one.video.class_index for one in scored])

@@ -89,7 +89,7 @@ def _set_up(
     described = data.describe()
     maker = setup.bank_maker(config, device)
     data = setup.add_banks(config, data, maker, processes, progress)
-    score = setup.build_score(config, data, device, processes)
+    score = setup.build_score(config, data, processes)
     trainer, origin = setup.build_trainer(config, data, device, processes)
     torch.empty((), dtype=torch.int64).random_()  # as loaders drew here before they had a generator of their own
     if processes.rank:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from avadet.annotations.jhmdb import JhmdbVideo
 from avadet.data.frame_store import FrameStore
@@ -62,7 +62,7 @@ class JhmdbScore:
         """Score a model, in eval mode and on the scorer's device."""
         rank, count = self.processes.rank, self.processes.count
         own = score_videos(
-            replace(self.scorer, model=model),
+            self.scorer.of(model),
             self.videos[rank::count],
             self.store,
             frame_step=self.frame_step,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -27,10 +26,11 @@ from avadet.models.checkpoints.formats.avadet import AVADET
 from avadet.models.checkpoints.formats.format import IMAGES
 from avadet.models.checkpoints.formats.shufflenetv2 import SHUFFLENET
 from avadet.models.checkpoints.picture_start import start_from_pictures
-from avadet.models.checkpoints.weights import Checkpoint, load_tensors, read_checkpoint, remap_classifier
+from avadet.models.checkpoints.weights import Checkpoint, LoadReport, load_tensors, read_checkpoint, remap_classifier
 from avadet.models.detectors.tiny_actions import ShiftedShuffleNet
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
-from avadet.models.scores import pose_classes, to_scores
+from avadet.models.predict import SCORE_NAMES
+from avadet.models.scores import pose_classes
 from avadet.models.zoo.label_sources import read_labels
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.banks import BankMaker
@@ -86,7 +86,7 @@ class Data:
 
     def scored_how(self, config: Config) -> dict[str, Any]:
         """What scores were measured with, for the model's card."""
-        return {"frame_step": config.evaluate.frame_step}
+        return {"frame_step": config.evaluate.frame_step, "score": SCORE_NAMES[True]}
 
     def feed(self, config: Config, share: Share, pin: bool) -> tuple[Feed, int]:
         """Training batches, and how many steps an epoch has."""
@@ -400,19 +400,13 @@ def score_rule(loss: LossConfig, labels: LabelMap) -> ScoreRule:
     return "pose_softmax" if loss.kind == "pose_softmax" else scores_of({}, labels)
 
 
-def build_score(config: Config, data: RunData, device: torch.device, processes: Processes) -> Score:
+def build_score(config: Config, data: RunData, processes: Processes) -> Score:
     """How the models of a run are scored."""
     knobs = config.evaluate
-    scorer = ClipScorer(
-        ActionModel(),
-        clip_spec(config.clip),
-        partial(to_scores, labels=data.labels, rule=score_rule(config.loss, data.labels)),
-        device,
-        knobs.batch_size,
-        knobs.flip,
-        AUTOCAST[config.train.precision],
-        knobs.short_sides,
-    )
+    card = {"name": config.run_dir.name, "scores": score_rule(config.loss, data.labels)}
+    unread = LoadReport(card["name"], 0, (), (), ())
+    any_model = zoo.LoadedModel(ActionModel(), clip_spec(config.clip), data.labels, card["name"], card, unread)
+    scorer = ClipScorer(any_model, knobs.batch_size, knobs.flip, AUTOCAST[config.train.precision], knobs.short_sides)
     return data.score(config, scorer, processes)
 
 

@@ -87,6 +87,7 @@ def test_a_run_leaves_its_papers(run_dir: Path) -> None:
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2] and "frame_map" in lines[-1]
     card = json.loads((run_dir / "model.json").read_text())
+    assert card["numbers"]["score"] == "action x person"
     assert card["clip"]["num_frames"] == 2 and card["training"]["config"]["schedule"]["epochs"] == 2
 
 
@@ -96,7 +97,7 @@ def test_the_number_of_test_is_the_number_of_eval(
     out = tmp_path / "det.csv"
     assert _test(run_dir, root, "--out", str(out)) == 0
     said = capsys.readouterr().out
-    assert "3 videos, 15 frames, 15 boxes scored" in said
+    assert "boxes: gt, every frame: 1, score: action x person\n3 videos, 15 frames, 15 boxes scored" in said
     for file, line in (("det.csv", "frame by frame"), ("det.tracks.csv", "along tracks")):
         command = ["eval", str(tmp_path / file), "--gt", str(tmp_path / "det.gt.csv"), "--labels", "jhmdb21"]
         assert main(command) == 0
@@ -105,8 +106,9 @@ def test_the_number_of_test_is_the_number_of_eval(
 
 
 def test_every_second_frame_and_per_class(run_dir: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _test(run_dir, root, "--every-frame", "2", "--flip", "--per-class") == 0
+    assert _test(run_dir, root, "--every-frame", "2", "--flip", "--per-class", "--no-times-person") == 0
     said = capsys.readouterr().out
+    assert "score: action\n" in said
     assert "9 boxes scored" in said and "brush_hair" in said
 
 

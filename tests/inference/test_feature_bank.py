@@ -16,6 +16,7 @@ from staged import BrightSquare, StagedPeople, random_model, staged_model, stage
 
 import avadet
 from avadet.annotations.box_files import read_boxes
+from avadet.data.feature_banks import FeatureBank
 from avadet.errors import AvadetError
 from avadet.inference.feature_bank import bank_of_video
 from avadet.inference.pipeline import Event, stream
@@ -24,7 +25,7 @@ from avadet.models import zoo
 from avadet.models.engines import backends
 from avadet.models.engines.fast import fast_model
 from avadet.models.engines.probe import sample_inputs
-from avadet.models.heads.lfb import BankWindow, FeatureBank
+from avadet.models.heads.lfb import BankWindow
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import ActionDetections, Float32Array, Frame, PersonBoxes, UInt8Array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,19 @@ def test_the_ava_csv_reads_back_as_it_was(tmp_path: Path) -> None:
         (2.5, 13, 0.125),
     ]
     np.testing.assert_allclose(table.boxes_norm, [[0.25, 0.5, 0.5, 1.0]] * 4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "asked", "score"),
+    [(False, None, 0.5), (True, None, 0.4375), (True, False, 0.5), (False, True, 0.4375)],
+)
+def test_the_ava_csv_weighs_by_persons_where_classes_exclude_each_other(
+    tmp_path: Path, exclusive: bool, asked: bool | None, score: float
+) -> None:
+    path = tmp_path / "clip.ava.csv"
+    with AvaCsvSink(path, replace(LABELS, exclusive=exclusive), times_person=asked) as sink:
+        sink.keyframe(found(1.0, (1, [0.5, 0.0, 0.0])))
+    assert read_detections(path).scores.tolist() == [score]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from small_heads import roi_head
 from test_laws import CLASSES, SMALL, SPEC
 from torch import Tensor, nn
 from torch.nn import functional
 
 from avadet.config import ClipConfig, ModelConfig
 from avadet.errors import AvadetError
-from avadet.models.heads.acar import ActorContextRelation, HighOrderRelation, one_scene
-from avadet.models.heads.over_time import LstmHead
+from avadet.models.heads.acar import AcarOptions, ActorContextRelation, HighOrderRelation, one_scene
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS, build
 from avadet.training.setup import model_arguments
@@ -26,7 +26,7 @@ TOGETHER = torch.ones(2, 2, dtype=torch.bool)
 
 def layer_of_numbers(query: float, key: float, value: float, out: float) -> HighOrderRelation:
     """One channel, one cell, no norm: everything a multiplication."""
-    layer = HighOrderRelation(1, kernel=1).eval()
+    layer = HighOrderRelation(AcarOptions(1, kernel=1)).eval()
     layer.norm = nn.Identity()
     with torch.no_grad():
         for conv, number in ((layer.query, query), (layer.key, key), (layer.value, value), (layer.out, out)):
@@ -59,7 +59,7 @@ def test_each_place_is_a_matter_of_its_own() -> None:
 
 
 def test_products_are_divided_by_the_root_of_the_channels() -> None:
-    layer = HighOrderRelation(4, kernel=1)
+    layer = HighOrderRelation(AcarOptions(4, kernel=1))
     with torch.no_grad():
         for conv in (layer.query, layer.key):
             conv.weight.copy_(torch.eye(4)[:, :, None, None])
@@ -80,7 +80,7 @@ def test_attention_sums_to_one() -> None:
     torch.manual_seed(0)
     owner = torch.tensor([1, 0, 1, 1, 2])
     together = owner[:, None] == owner
-    weights = HighOrderRelation(6).attention(torch.randn(5, 6, 3, 4), together)
+    weights = HighOrderRelation(AcarOptions(6)).attention(torch.randn(5, 6, 3, 4), together)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(5, 3, 4))
     assert weights.min() >= 0
     assert (weights[~together] == 0).all()
@@ -88,7 +88,7 @@ def test_attention_sums_to_one() -> None:
 
 
 def test_a_first_order_relation_by_hand() -> None:
-    relation = ActorContextRelation(1, 1, width=1, depth=0, kernel=1, shrink=False)
+    relation = ActorContextRelation(1, 1, AcarOptions(width=1, depth=0, kernel=1, shrink=False))
     with torch.no_grad():
         for parameter, number in (
             (relation.scene.weight, 2), (relation.actor.weight, 3), (relation.actor.bias, 1),
@@ -105,7 +105,7 @@ def test_a_first_order_relation_by_hand() -> None:
 
 def test_the_split_convolution_is_one_over_the_tiled_actor_beside_the_map() -> None:
     torch.manual_seed(0)
-    relation = ActorContextRelation(5, 3, width=4)
+    relation = ActorContextRelation(5, 3, AcarOptions(width=4))
     maps, actors, owner = torch.randn(2, 3, 2, 6, 8), torch.randn(3, 5), torch.tensor([1, 0, 1])
     tiled = actors[:, :, None, None].expand(-1, -1, 6, 8)
     joined = torch.cat([tiled, maps.mean(dim=2)[owner]], dim=1)
@@ -117,7 +117,7 @@ def test_the_split_convolution_is_one_over_the_tiled_actor_beside_the_map() -> N
 
 
 def test_without_padding_the_edge_is_lost() -> None:
-    relation = ActorContextRelation(1, 1, width=1, depth=0, pad=False, shrink=False)
+    relation = ActorContextRelation(1, 1, AcarOptions(width=1, depth=0, pad=False, shrink=False))
     with torch.no_grad():
         for parameter in relation.parameters():
             parameter.fill_(0)
@@ -131,14 +131,14 @@ def test_without_padding_the_edge_is_lost() -> None:
 
 
 def test_the_last_convolution_may_be_of_another_size() -> None:
-    layer = HighOrderRelation(4, kernel=3, out_kernel=1)
+    layer = HighOrderRelation(AcarOptions(4, out_kernel=1))
     assert [conv.kernel_size for conv in (layer.query, layer.key, layer.value, layer.out)] == [(3, 3)] * 3 + [(1, 1)]
     assert layer(torch.randn(2, 4, 5, 6), TOGETHER).shape == (2, 4, 5, 6)
 
 
 def test_own_features_may_be_brought_to_another_width() -> None:
     torch.manual_seed(1)
-    head = RoIHead([3, 2], CLASSES, aligned=True, acar={"width": 6}, own_width=4).eval()
+    head = roi_head([3, 2], CLASSES, aligned=True, acar={"width": 6}, own_width=4).eval()
     maps = [torch.randn(2, 3, 2, 8, 8), torch.randn(2, 2, 4, 8, 8)]
     features = head.box_features(maps, ROIS, HW)
     joined = torch.cat([head.own(features).relu(), head.acar(features, maps, ROIS[:, 0].long())], dim=1)
@@ -159,7 +159,7 @@ def test_maps_meet_at_the_size_of_the_smallest() -> None:
 def head_and_maps(**relation: Any) -> tuple[RoIHead, list[Tensor]]:
     """A head with relations on two maps of two clips."""
     torch.manual_seed(1)
-    head = RoIHead([3, 2], CLASSES, aligned=True, context=True, acar={"width": 6, **relation}).eval()
+    head = roi_head([3, 2], CLASSES, aligned=True, context=True, acar={"width": 6, **relation}).eval()
     nn.init.normal_(head.proj.weight)
     return head, [torch.randn(2, 3, 2, 8, 8), torch.randn(2, 2, 4, 8, 8)]
 
@@ -170,7 +170,7 @@ def test_relations_stand_beside_the_actors_own_features() -> None:
     assert own.shape == (4, head.own_features) == (4, 10)
     related = head.acar(own, maps, owner)
     torch.testing.assert_close(head(maps, ROIS, HW), head.proj(torch.cat([own, related], dim=1)))
-    plain = RoIHead([3, 2], CLASSES, aligned=True, context=True).eval()
+    plain = roi_head([3, 2], CLASSES, aligned=True, context=True).eval()
     with torch.no_grad():
         plain.proj.weight.copy_(head.proj.weight[:, :10])
         plain.proj.bias.copy_(head.proj.bias)
@@ -237,7 +237,7 @@ def test_gradient_reaches_every_parameter_and_every_map() -> None:
 def test_what_only_the_other_tells_is_learnt_by_the_high_order(depth: int, least: float, most: float) -> None:
     # Two people a clip; what each does is written on the other. By the first order alone the loss stays near ln 2.
     torch.manual_seed(0)
-    relation = ActorContextRelation(1, 1, width=8, depth=depth, kernel=1, shrink=False, dropout=0)
+    relation = ActorContextRelation(1, 1, AcarOptions(width=8, depth=depth, kernel=1, shrink=False, dropout=0))
     classifier = nn.Linear(9, 1)
     optimizer = torch.optim.Adam([*relation.parameters(), *classifier.parameters()], lr=0.03)
     maps, owner = [torch.zeros(16, 1, 1, 2, 2)], torch.arange(16).repeat(2)
@@ -264,7 +264,7 @@ def test_sizes_of_the_published_head() -> None:
 WITHOUT_HEAD = ("tiny_actions", "tiny_two_views", "person_crops")
 
 
-@pytest.mark.parametrize("architecture", sorted(set(BUILDERS) - {*WITHOUT_HEAD, "box_lstm_r50", "two_streams_r50"}))
+@pytest.mark.parametrize("architecture", sorted(set(BUILDERS) - {*WITHOUT_HEAD, "two_streams_r50"}))
 def test_any_backbone_can_have_relations_and_a_bank(architecture: str) -> None:
     sizes = SMALL[architecture]
     head = {**sizes.get("head", {}), "acrn": {"width": 6}, "acar": {"width": 8}, "bank": {"width": 4}}
@@ -277,14 +277,8 @@ def test_any_backbone_can_have_relations_and_a_bank(architecture: str) -> None:
     assert model.head.bank.out.weight.shape == (own, 4)
 
 
-def test_an_lstm_over_boxes_has_no_relations() -> None:
-    for name in ("acrn", "acar"):
-        with pytest.raises(AvadetError, match=rf"head\.{name} reads maps that an LSTM over boxes does not have"):
-            LstmHead([3], 2, **{name: {}})
-
-
 def test_an_option_that_means_nothing_is_refused() -> None:
-    with pytest.raises(AvadetError, match=r"cannot be built with .*'widht'"):
+    with pytest.raises(AvadetError, match=r"unknown option of head\.relation\.acar 'widht'; did you mean width"):
         build("slow_r50", CLASSES, SPEC, {**SMALL["slow_r50"], "head": {"acar": {"widht": 8}}})
 
 

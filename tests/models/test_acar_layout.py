@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_heads import crop_otherwise
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import roi_align
@@ -207,9 +208,10 @@ def test_each_of_their_ways_matters(tmp_path: Path) -> None:
     assert head["stretch"] and head["acar"]["pad"] is False and recipe.arguments["slow_sampling"] == "linspace"
     with torch.no_grad():
         right = model(CLIPS, ROIS)
-        model.head.stretch = False
+        crop_otherwise(model.head, stretch=False)
         assert (model(CLIPS, ROIS) - right).abs().max() > 1e-2
-        model.head.stretch, model.head.acar.join.padding = True, (1, 1)
+        crop_otherwise(model.head, stretch=True)
+        model.head.acar.join.padding = (1, 1)
         assert (model(CLIPS, ROIS) - right).abs().max() > 1e-2
 
 

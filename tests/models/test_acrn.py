@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from small_heads import roi_head
 from test_laws import CLASSES, SPEC
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv3d
 
 from avadet.models.engines.folding import fold_norms
-from avadet.models.heads.acrn import ActorCentricRelation
+from avadet.models.heads.acrn import AcrnOptions, ActorCentricRelation
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import build
 
@@ -23,7 +24,7 @@ ROIS = torch.tensor([[1.0, 4, 8, 40, 60], [0, 0, 0, 64, 64], [1, 30, 2, 62, 62],
 def some_relation(features: int = 4, channels: int = 3, width: int = 5) -> ActorCentricRelation:
     """Norms that matter, in eval mode."""
     torch.manual_seed(0)
-    relation = ActorCentricRelation(features, channels, width=width).eval()
+    relation = ActorCentricRelation(features, channels, AcrnOptions(width)).eval()
     for norm in (relation.join_norm, relation.conv_norm):
         for tensor in (norm.weight, norm.running_var):
             nn.init.uniform_(tensor, 0.5, 1.5)
@@ -38,7 +39,7 @@ def some_maps() -> list[Tensor]:
 
 
 def test_one_channel_by_hand() -> None:
-    relation = ActorCentricRelation(1, 1, width=1).eval()
+    relation = ActorCentricRelation(1, 1, AcrnOptions(1)).eval()
     for norm in (relation.join_norm, relation.conv_norm):
         norm.eps = 0.0
     with torch.no_grad():
@@ -79,7 +80,7 @@ def test_norms_may_be_folded_into_the_convolutions() -> None:
 def some_head() -> RoIHead:
     """A head whose relation has learnt norms."""
     torch.manual_seed(1)
-    head = RoIHead([2, 1], CLASSES, aligned=True, acrn={"width": 5}).eval()
+    head = roi_head([2, 1], CLASSES, aligned=True, acrn={"width": 5}).eval()
     head.acrn.load_state_dict(some_relation(3).state_dict())
     nn.init.normal_(head.proj.weight)
     return head
@@ -92,7 +93,7 @@ def test_the_relation_takes_the_place_of_the_actors_own_features() -> None:
     related = head.acrn(head.box_features(some_maps(), ROIS, HW), some_maps(), ROIS[:, 0].long())
     torch.testing.assert_close(head(some_maps(), ROIS, HW), head.proj(related))
     with torch.device("meta"):
-        assert RoIHead([2, 1], CLASSES, acrn={}).proj.in_features == 3
+        assert roi_head([2, 1], CLASSES, acrn={}).proj.in_features == 3
 
 
 def test_people_do_not_see_each_other_nor_other_clips() -> None:

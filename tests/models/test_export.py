@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_heads import roi_head
 from small_models import CLASSES, SPEC, small_model
 from torch import Tensor, nn
 
@@ -19,7 +20,6 @@ from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.export import export
 from avadet.models.engines.graphs import GraphModel, open_graph, read_graph
 from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
-from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import BUILDERS, LoadedModel
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -191,7 +191,7 @@ class Bound(nn.Module):
 def bound_model() -> LoadedModel:
     torch.manual_seed(0)
     net = Bound()
-    return small_model("slow_r50", model=ActionDetector(net, RoIHead(net.out_channels, CLASSES, aligned=True)))
+    return small_model("slow_r50", model=ActionDetector(net, roi_head(net.out_channels, CLASSES, aligned=True)))
 
 
 def test_a_net_that_says_nothing_is_written_for_one_size_if_need_be(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from avadet.models.backbones.slow import resnet3d
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.detectors.two_views import TwoViewDetector, tiny_two_views
 from avadet.models.engines.probe import sample_inputs
-from avadet.models.heads import acar, acrn, roi_head
+from avadet.models.heads import acar, acrn, pooling
 from avadet.models.heads.in_parts import in_parts
 
 SHALLOW: dict[str, Any] = {"width": 8, "depths": (1, 1, 1, 1)}
@@ -54,7 +54,7 @@ def test_a_crowd_scores_as_it_did_at_once(name: str, monkeypatch: pytest.MonkeyP
     clips, rois = sample_inputs(4, (64, 96), 2, 23)
     with torch.inference_mode():
         at_once = model(clips, rois)
-        monkeypatch.setattr(roi_head, "CUT_OUT_AT_ONCE", 4)
+        monkeypatch.setattr(pooling, "BOXES_AT_ONCE", 4)
         monkeypatch.setattr(acar, "ACTORS_AT_ONCE", 4)
         monkeypatch.setattr(acar, "QUERIES_AT_ONCE", 4)
         monkeypatch.setattr(acrn, "ACTORS_AT_ONCE", 4)

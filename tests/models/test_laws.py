@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_heads import roi_head
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
@@ -252,7 +253,7 @@ def test_box_of_the_whole_frame_is_the_mean_of_the_map(model: ActionModel, clips
         maps = model.backbone(model.normalise(clips))
         assert [one_map.shape[1] for one_map in maps] == list(model.backbone.out_channels)  # type: ignore[arg-type]
         for one_map in maps:
-            head = RoIHead(
+            head = roi_head(
                 [one_map.shape[1]], 1, resolution=one_map.shape[-1], aligned=True, sampling_ratio=1, pool="avg"
             )
             features = head.box_features([one_map], whole, (SIZE, SIZE))
@@ -292,7 +293,7 @@ def test_a_box_over_a_cell_reads_that_cell(model: ActionModel) -> None:
         )
         corners = torch.stack([left, top, left + 1, top + 1], dim=1) / torch.tensor([columns, rows, columns, rows])
         boxes_px = corners * torch.tensor([clip_hw[1], clip_hw[0]]).repeat(2)
-        head = RoIHead([1], 1, resolution=1, aligned=True, sampling_ratio=1)
+        head = roi_head([1], 1, resolution=1, aligned=True, sampling_ratio=1)
         found = head.box_features([numbered], nn.functional.pad(boxes_px, (1, 0)), clip_hw)
         torch.testing.assert_close(found[:, 0], numbered.flatten())
 
@@ -310,7 +311,7 @@ def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
     with torch.no_grad():
         maps = model.backbone(model.normalise(clips))
         # The mean over the box, not the maximum, which one cell at its edge decides.
-        head = RoIHead([one_map.shape[1] for one_map in maps], 1, aligned=True, pool="avg")
+        head = roi_head([one_map.shape[1] for one_map in maps], 1, aligned=True, pool="avg")
         head.strides = model.head.strides
         features = head.box_features(maps, rois, (height, width))
     change = (features.reshape(5, 4, -1) - features[:4]).norm(dim=2)

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from small_heads import consensus_head, lstm_head, roi_head
 from small_models import small_model
 from test_laws import CLASSES, SMALL, SPEC
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avadet.data.feature_banks import FeatureBank, bank_window, read_bank
 from avadet.errors import AvadetError
 from avadet.models.checkpoints.weights import load_tensors
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.engines.export import export
-from avadet.models.heads.lfb import BankAttention, BankReader, BankWindow, FeatureBank, bank_window, read_bank
-from avadet.models.heads.over_time import ConsensusHead, LstmHead, window_of_frames
+from avadet.models.heads.lfb import BankAttention, BankOptions, BankReader, BankWindow
 from avadet.models.heads.roi_head import RoIHead
 from avadet.models.zoo import build
 
@@ -54,7 +55,7 @@ def test_a_window_reaches_half_its_length_either_way() -> None:
 def test_the_window_of_a_batch_names_the_clip_of_each_row() -> None:
     first, second = bank([0, 1, 2, 3]), bank([10, 11], "w")
     window = bank_window([(second, 10.0), (first, 50.0), (first, 2.5)], window_s=2.0)
-    assert window.owner.tolist() == [0, 0, 2, 2]
+    assert window.batch_index.tolist() == [0, 0, 2, 2]
     assert numbers_of(window.features) == [0, 1, 2, 3]
     assert bank_window([(bank([]), 1.0)]).features.shape == (0, 2)
 
@@ -145,7 +146,7 @@ def test_attention_sums_to_one(dtype: torch.dtype) -> None:
 
 
 def test_a_reader_by_hand() -> None:
-    reader = BankReader(1, bank_features=2, width=1, depth=1).eval()
+    reader = BankReader(1, BankOptions(2, width=1, depth=1)).eval()
     reader.layers[0] = attention_of_numbers()
     with torch.no_grad():
         reader.people.weight.fill_(0.5)
@@ -175,7 +176,7 @@ def test_sizes_of_the_published_reader() -> None:
 def test_what_only_the_bank_tells_is_learnt_from_it(rows: int, least: float, most: float) -> None:
     # People look like noise; what they do stands in their clip's rows. Without rows the loss stays near ln 2.
     torch.manual_seed(0)
-    reader, classifier = BankReader(3, bank_features=1, width=8, depth=1, dropout=0), nn.Linear(3, 1)
+    reader, classifier = BankReader(3, BankOptions(1, width=8, depth=1, dropout=0)), nn.Linear(3, 1)
     optimizer = torch.optim.Adam([*reader.parameters(), *classifier.parameters()], lr=0.03)
     owner = torch.arange(16)
     for _ in range(60):
@@ -192,9 +193,9 @@ def test_what_only_the_bank_tells_is_learnt_from_it(rows: int, least: float, mos
 def heads() -> tuple[RoIHead, RoIHead]:
     """A head with a bank as it is built, and one without that has the same weights besides."""
     torch.manual_seed(2)
-    read = RoIHead([3, 2], CLASSES, aligned=True, bank={"width": 4}).eval()
+    read = roi_head([3, 2], CLASSES, aligned=True, bank={"width": 4}).eval()
     nn.init.normal_(read.proj.weight)
-    plain = RoIHead([3, 2], CLASSES, aligned=True).eval()
+    plain = roi_head([3, 2], CLASSES, aligned=True).eval()
     plain.load_state_dict({name: tensor for name, tensor in read.state_dict().items() if "bank" not in name})
     return read, plain
 
@@ -245,7 +246,7 @@ def test_rows_and_people_in_any_order() -> None:
     with torch.no_grad():
         logits = head(some_maps(), ROIS, HW, window)
         rows, people = torch.tensor([6, 2, 0, 1, 5, 4, 3]), torch.tensor([2, 0, 3, 1])
-        mixed = BankWindow(window.owner[rows], window.features[rows])
+        mixed = BankWindow(window.batch_index[rows], window.features[rows])
         torch.testing.assert_close(head(some_maps(), ROIS, HW, mixed), logits)
         torch.testing.assert_close(head(some_maps(), ROIS[people], HW, window), logits[people])
         alone = torch.cat([head(some_maps(), ROIS[index : index + 1], HW, window) for index in range(4)])
@@ -259,7 +260,7 @@ def test_a_batch_of_two_is_two_batches_of_one() -> None:
         for clip, rows in ((0, [1, 3]), (1, [0, 2])):
             rois = ROIS[rows].clone()
             rois[:, 0] = 0
-            seen = window.features[window.owner == clip]
+            seen = window.features[window.batch_index == clip]
             one = head([m[clip : clip + 1] for m in some_maps()], rois, HW, BankWindow(torch.zeros(len(seen)), seen))
             torch.testing.assert_close(one, both[rows])
 
@@ -295,18 +296,18 @@ def test_windows_and_banks_that_would_be_ignored_are_refused() -> None:
         plain(some_maps(), ROIS, HW, some_window())
     with pytest.raises(AvadetError, match=r"learns from windows, model\(clips, rois, window\), and got none"):
         read.train()(some_maps(), ROIS, HW)
-    narrow = BankWindow(some_window().owner, some_window().features[:, :4])
+    narrow = BankWindow(some_window().batch_index, some_window().features[:, :4])
     with pytest.raises(AvadetError, match=r"banks of 5 features a person, got a window of shape \(7, 4\); make"):
         read(some_maps(), ROIS, HW, narrow)
 
 
 def test_each_frame_of_a_consensus_sees_what_its_clip_sees() -> None:
-    window = window_of_frames(BankWindow(torch.tensor([1, 0]), torch.tensor([[7.0], [8.0]])), 3)
-    assert window.owner.tolist() == [3, 4, 5, 0, 1, 2]
+    window = BankWindow(torch.tensor([1, 0]), torch.tensor([[7.0], [8.0]])).by_frame(3)
+    assert window.batch_index.tolist() == [3, 4, 5, 0, 1, 2]
     assert window.features.flatten().tolist() == [7, 7, 7, 8, 8, 8]
-    head = ConsensusHead([3, 2], CLASSES, aligned=True, bank={"width": 4}).eval()
+    head = consensus_head([3, 2], CLASSES, aligned=True, bank={"width": 4}).eval()
     nn.init.normal_(head.proj.weight)
-    plain = RoIHead([3, 2], CLASSES, aligned=True, bank={"width": 4}).eval()
+    plain = roi_head([3, 2], CLASSES, aligned=True, bank={"width": 4}).eval()
     learnt(plain)
     head.load_state_dict(plain.state_dict())
     with torch.no_grad():
@@ -317,7 +318,7 @@ def test_each_frame_of_a_consensus_sees_what_its_clip_sees() -> None:
 
 def test_what_an_lstm_has_read_may_look_into_a_bank() -> None:
     torch.manual_seed(0)
-    head = LstmHead([3, 2], CLASSES, units=6, bank={"bank_features": OWN, "width": 4}).eval()
+    head = lstm_head([3, 2], CLASSES, units=6, bank={"bank_features": OWN, "width": 4}).eval()
     plain = head(some_maps(), ROIS, HW)
     assert torch.equal(head(some_maps(), ROIS, HW, some_window()), plain)
     assert (learnt(head)(some_maps(), ROIS, HW, some_window()) - plain).abs().min() > 1e-4
@@ -325,7 +326,7 @@ def test_what_an_lstm_has_read_may_look_into_a_bank() -> None:
 
 def test_relations_are_those_of_people_with_what_the_bank_says_of_them() -> None:
     torch.manual_seed(0)
-    head = learnt(RoIHead([3, 2], CLASSES, bank={"width": 4}, acar={"width": 6}).eval())
+    head = learnt(roi_head([3, 2], CLASSES, bank={"width": 4}, acar={"width": 6}).eval())
     own, owner, window = head.box_features(some_maps(), ROIS, HW), ROIS[:, 0].long(), some_window()
     told = own + head.bank(own, owner, window)
     joined = torch.cat([told, head.acar(told, some_maps(), owner)], dim=1)

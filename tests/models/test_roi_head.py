@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_heads import roi_head
 
 from avadet.errors import AvadetError
 from avadet.models.engines.folding import fold_norms
@@ -12,7 +13,7 @@ from avadet.models.heads.roi_head import RoIHead
 
 def head_that_shows_features(channels: int, **options: object) -> RoIHead:
     """A head of one logit a feature: the identity in place of the projection."""
-    head = RoIHead([channels], channels, **options).eval()  # type: ignore[arg-type]
+    head = roi_head([channels], channels, **options).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         head.proj.weight.copy_(torch.eye(channels))
     return head
@@ -58,7 +59,7 @@ def test_each_axis_has_its_own_stride() -> None:
 
 
 def test_narrowed_maps_have_the_stride_of_the_smallest() -> None:
-    head = RoIHead([1, 1], 1, resolution=1, sampling_ratio=1, aligned=True, map_width=1).eval()
+    head = roi_head([1, 1], 1, resolution=1, sampling_ratio=1, aligned=True, map_width=1).eval()
     head.strides = ((14, 14), (28, 28))
     with torch.no_grad():
         head.narrow.weight.copy_(torch.tensor([0.0, 1]).view(1, 2, 1, 1))
@@ -76,7 +77,7 @@ def test_strides_that_nobody_said_are_not_guessed() -> None:
 
 
 def test_maps_may_be_narrowed_before_people_are_cut_out() -> None:
-    head = RoIHead([1, 1], 1, resolution=2, sampling_ratio=1, aligned=True, map_width=1).eval()
+    head = roi_head([1, 1], 1, resolution=2, sampling_ratio=1, aligned=True, map_width=1).eval()
     with torch.no_grad():
         head.narrow.weight.copy_(torch.tensor([1.0, -1]).view(1, 2, 1, 1))
         head.proj.weight.fill_(1)
@@ -88,7 +89,7 @@ def test_maps_may_be_narrowed_before_people_are_cut_out() -> None:
 
 def test_a_norm_behind_narrowed_maps_is_not_taken_for_theirs() -> None:
     torch.manual_seed(0)
-    head = RoIHead([2, 1], 3, map_width=4, norm=True).eval()
+    head = roi_head([2, 1], 3, map_width=4, norm=True).eval()
     head.norm.running_mean.uniform_(-1, 1)
     maps, rois = [torch.randn(1, 2, 1, 4, 4), torch.randn(1, 1, 1, 4, 4)], torch.tensor([[0.0, 0, 0, 64, 64]])
     before = head(maps, rois, (64, 64))
@@ -106,8 +107,8 @@ def test_time_may_be_pooled_by_its_maximum() -> None:
     clip = torch.tensor([1.0, 6.0, 2.0]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 4, 4)
     head = head_that_shows_features(1, time_pool="max")
     assert head([clip], torch.tensor([[0.0, 0, 0, 64, 64]]), (64, 64)).item() == pytest.approx(6.0)
-    with pytest.raises(AvadetError, match="time_pool of a RoI head must be 'max' or 'avg', got 'sum'"):
-        RoIHead([1], 1, time_pool="sum")
+    with pytest.raises(AvadetError, match="time_pool of a head must be 'max' or 'avg', got 'sum'"):
+        roi_head([1], 1, time_pool="sum")
 
 
 def test_context_may_be_the_largest_of_a_grid_of_means() -> None:
@@ -116,7 +117,7 @@ def test_context_may_be_the_largest_of_a_grid_of_means() -> None:
     one_map[0, 0, 0, 0, 0] = 16.0
     box = torch.tensor([[0.0, 48, 48, 64, 64]])
     for cells, expected in ((1, 1.0), (2, 4.0), (4, 16.0)):
-        head = RoIHead([1], 3, context=True, context_cells=cells, resolution=1, aligned=True).eval()
+        head = roi_head([1], 3, context=True, context_cells=cells, resolution=1, aligned=True).eval()
         assert head.box_features([one_map], box, (64, 64)).tolist() == [[0, expected]]
 
 
@@ -130,14 +131,14 @@ def test_unsorted_batch_indices_reach_their_clips() -> None:
 def test_context_is_the_mean_of_the_whole_map() -> None:
     one_map = torch.zeros(2, 1, 2, 4, 4)
     one_map[1, 0, :, 0, 0] = 16.0
-    head = RoIHead([1], 3, context=True, pool="avg", resolution=1, aligned=True).eval()
+    head = roi_head([1], 3, context=True, pool="avg", resolution=1, aligned=True).eval()
     corner_away = torch.tensor([[1.0, 48, 48, 64, 64], [0, 48, 48, 64, 64]])
     features = head.box_features([one_map], corner_away, (64, 64))
     assert features.tolist() == [[0, 1], [0, 0]]
 
 
 def test_no_boxes_give_no_logits_even_with_norm() -> None:
-    head = RoIHead([3, 2], 4, context=True, norm=True).train()
+    head = roi_head([3, 2], 4, context=True, norm=True).train()
     maps = [torch.rand(2, 3, 2, 4, 4), torch.rand(2, 2, 8, 4, 4)]
     assert head(maps, torch.zeros(0, 5), (64, 64)).shape == (0, 4)
 
@@ -154,4 +155,4 @@ def test_boxes_keep_their_precision_when_maps_are_half() -> None:
 
 def test_unknown_pool_is_refused() -> None:
     with pytest.raises(AvadetError, match="must be 'max' or 'avg', got 'sum'"):
-        RoIHead([1], 1, pool="sum")
+        roi_head([1], 1, pool="sum")

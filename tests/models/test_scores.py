@@ -19,6 +19,7 @@ from avadet.models.cards import calibration_of, scores_of
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.engines.export import export
 from avadet.models.engines.probe import sample_inputs
+from avadet.models.predict import final_scores, predict
 from avadet.models.scores import pose_classes, to_scores
 from avadet.models.zoo import LoadedModel
 from avadet.training.evaluate import ClipScorer
@@ -108,16 +109,14 @@ def test_inference_scores_as_training_s_evaluation_does(tmp_path: Path) -> None:
     save_model(tmp_path / "model.safetensors", posed().model, posed().card)
     loaded = zoo.load(tmp_path / "model.safetensors")
     clips, rois = sample_inputs(SPEC.num_frames, (64, 80), 1, 3)
-    labels = loaded.labels
-    scorer = ClipScorer(
-        loaded.model, SPEC, lambda logits: to_scores(logits, labels, "pose_softmax"), torch.device("cpu")
-    )
+    expected = ClipScorer(loaded).predict(clips, rois).numpy()
     with torch.inference_mode():
-        expected = scorer.probabilities(clips, rois).numpy()
+        by_hand = to_scores(loaded.model(clips, rois), loaded.labels, "pose_softmax").numpy()
+    np.testing.assert_array_equal(expected, by_hand)
     people = PersonBoxes(rois[:, 1:].numpy(), np.ones(3, np.float32), (64, 80))
     clip = Clip(clips[0].permute(1, 2, 3, 0).numpy(), np.arange(SPEC.num_frames, dtype=np.float64), 0)
     (scores,) = score_clips(loaded, [(clip, people)])
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    np.testing.assert_array_equal(scores, expected)
     np.testing.assert_allclose(scores[:, : CLASSES // 2].sum(axis=1), 1, atol=1e-6)
     assert (abs(scores.sum(axis=1) - 1) > 0.1).all()
 
@@ -140,3 +139,19 @@ def test_a_graph_keeps_the_rule(tmp_path: Path) -> None:
         expected = loaded.scores(loaded.model(clips, rois))
         torch.testing.assert_close(graph.scores(graph.model(clips, rois)), expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(expected[:, : CLASSES // 2].sum(dim=1), torch.ones(2))
+
+
+def test_the_mirrored_clip_is_asked_for_mirrored_boxes() -> None:
+    loaded = posed()
+    clips, rois = sample_inputs(SPEC.num_frames, (64, 80), 1, 3)
+    mirrored = rois.clone()
+    mirrored[:, [1, 3]] = 80 - rois[:, [3, 1]]
+    mean = (predict(loaded, clips, rois) + predict(loaded, clips.flip(-1), mirrored)) / 2
+    torch.testing.assert_close(predict(loaded, clips, rois, flip=True), mean)
+    assert (predict(loaded, clips, rois) - mean).abs().max() > 1e-4
+
+
+def test_persons_weigh_in_only_when_asked() -> None:
+    scores, persons = np.array([[0.5, 1.0], [0.5, 0.25]], np.float32), np.array([0.5, 1], np.float32)
+    assert final_scores(scores, persons, times_person=False) is scores
+    assert final_scores(scores, persons, times_person=True).tolist() == [[0.25, 0.5], [0.5, 0.25]]

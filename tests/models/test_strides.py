@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_heads import roi_head
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,7 +12,6 @@ from avadet.errors import AvadetError
 from avadet.models.backbones.strides import declared_strides, evident_stride, measured_strides
 from avadet.models.backbones.videomae import videomae
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.roi_head import RoIHead
 
 
 class Patches(nn.Module):
@@ -43,7 +43,7 @@ def test_measured_and_then_used(patch_hw: tuple[int, int], pad: bool) -> None:
     top, left = 2 * patch_hw[0], 3 * patch_hw[1]
     clip = torch.zeros(1, 3, 2, *clip_hw)
     clip[..., top : top + patch_hw[0], left : left + patch_hw[1]] = 1
-    head = RoIHead(net.out_channels, 1, resolution=1, sampling_ratio=1, aligned=True)
+    head = roi_head(net.out_channels, 1, resolution=1, sampling_ratio=1, aligned=True)
     model = ActionDetector(net, head, mean=(0,) * 3, std=(1,) * 3).eval()
     box = torch.tensor([left, top, left + patch_hw[1], top + patch_hw[0]]).float()
     steps = torch.tensor([[0, 0], [-1, 0], [0, -1], [-1, -1]]) * torch.tensor(patch_hw[::-1])

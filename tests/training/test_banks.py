@@ -17,16 +17,16 @@ from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
 from avadet.config import Config, decisive_values
 from avadet.data.clips import ClipDataset
+from avadet.data.feature_banks import BankFile, FeatureBank, bank_window, read_bank
 from avadet.data.keyframes import Targets, training_targets
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
-from avadet.models.heads.lfb import BankFile, FeatureBank, bank_window, read_bank
 from avadet.training import setup
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
-from avadet.training.evaluate import given_people, scorer_of
+from avadet.training.evaluate import ClipScorer, given_people
 from avadet.training.loop import Run, train
 from avadet.types import ClipSpec, FrameKey, LabelMap
 
@@ -166,7 +166,7 @@ def test_a_window_on_disk_is_a_window_in_memory(tmp_path: Path) -> None:
     banks = Banks({"v": file, "n": BankFile(tmp_path / "n.safetensors")}, 6.0)
     window = banks.window([FrameKey("n", 3.0), FrameKey("v", 10.0), FrameKey("v", 19.0)])
     inside = [bank.around(10, 6), bank.around(19, 6)]
-    assert window.owner.tolist() == [1] * len(inside[0]) + [2] * len(inside[1])
+    assert window.batch_index.tolist() == [1] * len(inside[0]) + [2] * len(inside[1])
     np.testing.assert_array_equal(window.features, np.concatenate(inside))
 
 
@@ -262,7 +262,7 @@ def test_scoring_a_video_makes_its_bank_first(spec: Path, looker: Path, tmp_path
     )
     annotated, stored = video(1), SquareStore().open("right/1", Path())
     people = given_people(annotated, np.array([0, 3, 6, 7]))
-    scorer = scorer_of(loaded, torch.device("cpu"), batch_size=3)
+    scorer = ClipScorer(loaded, batch_size=3)
     scores = scorer.score(annotated, stored, people)
     rois = [[index, *box * [64, 48, 64, 48]] for index, box in enumerate(people.boxes_norm)]
     batch = torch.from_numpy(stored.frames[[0, 3, 6, 7]]).permute(0, 3, 1, 2)[:, :, None], torch.tensor(rois).float()
@@ -270,10 +270,10 @@ def test_scoring_a_video_makes_its_bank_first(spec: Path, looker: Path, tmp_path
         features = loaded.bank.model.box_features(*batch).numpy()
         bank = FeatureBank("right/1", annotated.times_s[people.rows], features)
         window = bank_window([(bank, time_s) for time_s in bank.times_s], 0.21)
-        assert window.owner.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]  # at most 0.105 s away
+        assert window.batch_index.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]  # at most 0.105 s away
         expected = loaded.scores(loaded.model(*batch, window)).numpy()
     np.testing.assert_allclose(scores, expected, atol=1e-5)
-    without = replace(scorer, first=None).score(annotated, stored, people)
+    without = ClipScorer(replace(loaded, bank=None), batch_size=3).score(annotated, stored, people)
     assert np.abs(scores - without).max() > 1e-3
 
 

@@ -120,7 +120,7 @@ class Oracle(ActionModel):
 def test_who_knows_everything_scores_100(score: float | None, people: int, spec: Path, tmp_path: Path) -> None:
     wanted = config(spec, tmp_path, evaluate={"person_score": score, "flip": True, "short_sides": (48, 64)})
     data = setup.read_run_data(wanted)
-    evaluate = setup.build_score(wanted, data, torch.device("cpu"), Processes())
+    evaluate = setup.build_score(wanted, data, Processes())
     assert len(data.targets.labels) == people
     outcome = evaluate(Oracle(), False)
     assert outcome.metrics == {"frame_map": 100.0}
@@ -130,7 +130,7 @@ def test_who_knows_everything_scores_100(score: float | None, people: int, spec:
 def test_missed_people_cost_recall(spec: Path, tmp_path: Path) -> None:
     """With a threshold between the scores of left and right, half of each colour is never found."""
     wanted = config(spec, tmp_path, evaluate={"person_score": 0.92})
-    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), torch.device("cpu"), Processes())
+    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), Processes())
     assert evaluate(Oracle(), False).metrics == {"frame_map": 50.0}
 
 
@@ -140,7 +140,7 @@ def test_shares_of_processes_make_the_whole(spec: Path, tmp_path: Path, monkeypa
     whole: list[np.ndarray] = []
     monkeypatch.setattr(Processes, "gather", lambda self, item: whole.append(item) or [item])
     for processes in (Processes(), Processes(0, 2), Processes(1, 2)):
-        setup.build_score(wanted, data, torch.device("cpu"), processes)(Oracle(), False)
+        setup.build_score(wanted, data, processes)(Oracle(), False)
     np.testing.assert_array_equal(whole[0], whole[1] + whole[2])
     assert (whole[1] == 0).all(axis=1).any() and (whole[0] > 0).all()
 
@@ -205,9 +205,9 @@ def test_inference_scores_as_the_loss_means_it(kind: str, rule: str, spec: Path,
     )
     loaded = zoo.load(train(wanted).model)
     assert loaded.card["scores"] == rule
-    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), torch.device("cpu"), Processes())
+    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), Processes())
     logits = torch.tensor([[1.0, 3.0, 0.5, -4.0]])
-    torch.testing.assert_close(loaded.scores(logits), evaluate.scorer.to_scores(logits))
+    torch.testing.assert_close(loaded.scores(logits), evaluate.scorer.loaded.scores(logits))
     if kind == "pose_softmax":
         assert float(loaded.scores(logits)[0, :2].sum()) == pytest.approx(1)
     assert (float(loaded.scores(logits).sum()) == pytest.approx(1)) == (kind == "cross_entropy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,10 @@ from staged_squares import LABELS, SquareStore, video
 from avadet.annotations.ava import AvaTable, read_detections, read_ground_truth, write_detections
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
+from avadet.models.checkpoints.weights import LoadReport
 from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.models.detectors.two_stage import ActionModel
+from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.evaluate import (
     ClipScorer,
@@ -34,6 +35,7 @@ from avadet.training.evaluate import (
 )
 from avadet.types import ClipSpec, PersonBoxes
 
+NOT_READ = LoadReport("nowhere", 0, (), (), ())
 SPEC = ClipSpec(num_frames=4, stride=1, fps=30.0, short_side=48, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
@@ -49,9 +51,8 @@ class BoxCentre(ActionModel):
 
 
 def _scorer(model: ActionModel | None = None, **options: object) -> ClipScorer:
-    return ClipScorer(
-        (model or BoxCentre()).eval(), SPEC, partial(torch.softmax, dim=1), torch.device("cpu"), **options
-    )
+    loaded = LoadedModel(model or BoxCentre(), SPEC, LABELS, "staged", {"scores": "softmax"}, NOT_READ)
+    return ClipScorer(loaded, **options)
 
 
 def _scored(index: int, scores: list[list[float]], tracks: list[int], rows: list[int]) -> ScoredVideo:
@@ -87,6 +88,19 @@ def test_frame_map_by_hand() -> None:
     assert numbers["track_map"] == 100 and numbers["frame_map"] == 100  # .6 of class 1 ranks below the two right 1s
 
 
+def test_a_doubtful_person_ranks_lower_only_if_its_score_counts() -> None:
+    # The wrong box is scored higher, but its person is in doubt: 0.5 * 0.9 over 0.6 * 0.2, or 0.5 under 0.6.
+    annotation, row = video(0), np.array([2])
+    boxes = np.concatenate([annotation.boxes_norm[row], np.array([[0.9, 0.9, 1, 1]], np.float32)])
+    people = People(np.array([2, 2]), boxes, np.array([0.9, 0.2], np.float32), np.array([0, 1]))
+    scored = ScoredVideo(annotation, row, people, np.array([[0.5, 0, 0], [0.6, 0, 0]], np.float32), (48, 64))
+    for times_person, expected in ((True, 100), (False, 50)):
+        numbers = summarise([scored], LABELS, times_person)
+        assert (numbers["frame_map"], numbers["track_map"]) == (expected, expected)
+        (detections,) = action_detections(scored, times_person)
+        assert detections.scores[:, 0].argmax() == (0 if times_person else 1)
+
+
 def test_a_clip_sees_its_own_frames_and_box() -> None:
     annotation, stored = video(1), SquareStore().open("right/1", Path())
     rows = np.array([0, 3, 7])
@@ -103,7 +117,8 @@ def test_boxes_are_shown_as_the_model_knows_them() -> None:
     annotation, stored = video(0), SquareStore().open("left/0", Path())
     whole = People(np.array([2]), np.array([[0, 0, 1, 1]], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
     for rule, centre in (("exact", 0.5), ("pyslowfast", 31.5 / 64)):
-        scorer = replace(_scorer(), spec=replace(SPEC, boxes=rule))
+        loaded = replace(_scorer().loaded, spec=replace(SPEC, boxes=rule))
+        scorer = ClipScorer(loaded)
         logits = torch.from_numpy(scorer.score(annotation, stored, whole)).log()
         assert (logits[0, 0] - logits[0, 2]).item() == pytest.approx(centre, abs=1e-5)
 
@@ -146,6 +161,7 @@ def test_found_people_are_scored_linked_and_weighed(tmp_path: Path) -> None:
     assert len(table) == 3 * (len(left.people.rows) + 16)
     assert table.scores[-6:-3] == pytest.approx(0.9 * still.scores[-2], abs=1e-6)
     assert table.scores[-3:] == pytest.approx(0.2 * still.scores[-1], abs=1e-6)
+    assert detections_table(scored, LABELS, times_person=False).scores[-3:] == pytest.approx(still.scores[-1], abs=1e-6)
     assert "accuracy" not in summarise(scored, LABELS)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 LAYERS = (("1a",), ("2a",), ("3a", "3b"), ("4a", "4b"), ("5a", "5b"))
 WIDTHS = (1, 2, 4, 8, 8)
@@ -83,8 +83,8 @@ def c3d(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `C3d`.
     """
     net = C3d(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)

@@ -23,9 +23,10 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.dilation import without_stride
+from avadet.models.backbones.lstm import new_lstm
+from avadet.models.backbones.strides import declared_strides
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.over_time import CellLstm, ConsensusHead, LstmHead
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -217,11 +218,11 @@ def frame_resnet(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `FrameResNet`.
     """
     net = FrameResNet(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
 
 
 def single_frame_r50(num_classes: int, **options: Any) -> ActionDetector:
@@ -256,7 +257,7 @@ def conv_pooling_r50(num_classes: int, *, head: dict[str, Any] | None = None, **
 
     Args:
         num_classes: K, logits a box.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         options: of `frame_resnet`.
     """
     return frame_resnet(num_classes, head={"time_pool": "max", **(head or {})}, **options)
@@ -278,11 +279,13 @@ def tsn_r50(
         segments: 3 in the paper.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `ConsensusHead`.
+        head: options of `build_head`.
         backbone: arguments of `FrameResNet`.
     """
     net = FrameResNet(frames=segments, **backbone)
-    return ActionDetector(net, ConsensusHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(
+        net, build_head(net.out_channels, num_classes, {"kind": "consensus", **(head or {})}), mean, std
+    )
 
 
 def box_lstm_r50(
@@ -299,11 +302,47 @@ def box_lstm_r50(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `LstmHead`.
+        head: options of `build_head`.
         backbone: arguments of `FrameResNet`.
     """
     net = FrameResNet(**backbone)
-    return ActionDetector(net, LstmHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, {"kind": "lstm", **(head or {})}), mean, std)
+
+
+class CellLstm(nn.Module):
+    """A backbone with an LSTM behind each of its maps that reads every cell frame by frame.
+
+    Attributes:
+        out_channels: `units` for each map.
+        strides: those of the backbone.
+    """
+
+    def __init__(self, backbone: nn.Module, units: int = 512, layers: int = 1) -> None:
+        """Join them.
+
+        Args:
+            backbone: clip -> maps.
+            units: size of the LSTMs' states.
+            layers: LSTMs upon each other.
+        """
+        super().__init__()
+        channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
+        self.backbone = backbone
+        self.lstms = nn.ModuleList(new_lstm(count, units, layers) for count in channels)
+        self.out_channels = (units,) * len(channels)
+        self.strides = declared_strides(backbone)
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """Normalised clip (B, 3, T, H, W) -> maps (B, units, 1, H_i, W_i)."""
+        return [_last_states(lstm, one_map) for lstm, one_map in zip(self.lstms, self.backbone(clip))]
+
+
+def _last_states(lstm: nn.Module, one_map: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B, units, 1, H, W)."""
+    batch, _, _, height, width = one_map.shape
+    cells = one_map.permute(0, 3, 4, 2, 1).flatten(0, 2)
+    states: Tensor = lstm(cells)[0][:, -1]
+    return states.view(batch, height, width, -1).permute(0, 3, 1, 2)[:, :, None]
 
 
 def cell_lstm_r50(
@@ -324,8 +363,8 @@ def cell_lstm_r50(
         layers: LSTMs upon each other.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `FrameResNet`.
     """
     net = CellLstm(FrameResNet(**backbone), units, layers)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)

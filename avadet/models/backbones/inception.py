@@ -21,7 +21,7 @@ from avadet.models.backbones.dilation import dilate
 from avadet.models.backbones.inflate import inflated
 from avadet.models.backbones.r3d import MEAN, STD
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 STEM = (64, 64, 192)
 """Channels of the three convolutions before the first block."""
@@ -178,10 +178,10 @@ def i3d_inception(
         fine: see `InceptionNet`.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
     """
     net = InceptionNet(*i3d_trunk(width, depths), fine, depths[2])
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
 
 
 def s3d(
@@ -205,7 +205,7 @@ def s3d(
         momentum: share of each batch in what norms remember of all; short runs need more, such as 0.1.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
     """
     net = InceptionNet(*s3d_trunk(width, depths, momentum), fine, depths[2])
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)

@@ -25,7 +25,7 @@ from torchvision.ops import MLP, StochasticDepth
 from avadet.errors import AvadetError
 from avadet.models.backbones.grid_positions import Grid, one_hot_places, positions_of
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 ONE: Grid = (1, 1, 1)
 EPS = 1e-6
@@ -422,11 +422,11 @@ def mvit(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
+        head: options of `build_head`; aligned, unless they say otherwise.
         backbone: arguments of `MViT`.
     """
     net = MViT(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **{"aligned": True, **(head or {})}), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, {"aligned": True, **(head or {})}), mean, std)
 
 
 def mvitv1_b_16x4(num_classes: int, **options: Any) -> ActionDetector:

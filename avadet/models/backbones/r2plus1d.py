@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from avadet.models.backbones.dilation import without_stride
 from avadet.models.backbones.slow import R50, STAGES, random_weights
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
@@ -97,8 +97,8 @@ def r2plus1d_r50(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `SplitBottleneckNet`.
     """
     net = SplitBottleneckNet(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)

@@ -15,7 +15,7 @@ from torchvision.models.video import resnet as blocks
 
 from avadet.errors import unknown_name
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 MEAN = (0.43216, 0.394666, 0.37645)
 STD = (0.22803, 0.22145, 0.216989)
@@ -134,11 +134,11 @@ def video_resnet(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `VideoResNet`.
     """
     net = VideoResNet(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
 
 
 def r3d_18(num_classes: int, **options: Any) -> ActionDetector:

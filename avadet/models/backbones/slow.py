@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from avadet.models.backbones.nonlocal_block import with_nonlocal_blocks
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 with warnings.catch_warnings():
     # pytorchvideo decorates functions with torch.jit.script, which torch announces to be going; not the user's concern.
@@ -137,11 +137,11 @@ def resnet3d(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `ResNet3d`.
     """
     net = ResNet3d(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
 
 
 def slow_r50(num_classes: int, **options: Any) -> ActionDetector:

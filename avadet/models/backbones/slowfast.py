@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.backbones.slow import R50, STAGES, ResNet3d, TemporalKernels, random_weights
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 SAMPLINGS = ("linspace", "nearest")
 
@@ -159,11 +159,11 @@ def slowfast(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `SlowFast`.
     """
     net = SlowFast(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
 
 
 def slowfast_r50(num_classes: int, **options: Any) -> ActionDetector:

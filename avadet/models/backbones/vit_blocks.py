@@ -19,7 +19,7 @@ from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 Grid = tuple[int, int, int]
 """Frames, rows and columns of tokens."""
@@ -230,5 +230,5 @@ def vit_detector(
     std: Sequence[float],
     head: dict[str, Any] | None,
 ) -> ActionDetector:
-    """A backbone with a head for K classes; `head` are arguments of `RoIHead`, aligned unless they say otherwise."""
-    return ActionDetector(net, RoIHead(out_channels, num_classes, **{"aligned": True, **(head or {})}), mean, std)
+    """A backbone with a head for K classes; `head` are options of `build_head`, aligned unless they say otherwise."""
+    return ActionDetector(net, build_head(out_channels, num_classes, {"aligned": True, **(head or {})}), mean, std)

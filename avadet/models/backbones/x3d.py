@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from avadet.models.backbones.dilation import without_stride
 from avadet.models.backbones.slow import STAGES, random_weights
 from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
@@ -84,11 +84,11 @@ def x3d(
         num_classes: K, logits a box.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`.
+        head: options of `build_head`.
         backbone: arguments of `X3d`.
     """
     net = X3d(**backbone)
-    return ActionDetector(net, RoIHead(net.out_channels, num_classes, **(head or {})), mean, std)
+    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
 
 
 def x3d_xs(num_classes: int, **options: Any) -> ActionDetector:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from avadet.errors import AvadetError
 from avadet.models.backbones.shufflenet import ShuffleBlock, ShuffleNetV2
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.roi_head import RoIHead
+from avadet.models.heads.build import build_head
 
 
 class TemporalShift(nn.Module):
@@ -127,15 +127,6 @@ def tiny_actions(
         std: of RGB on a 0-1 scale.
     """
     backbone = ShiftedShuffleNet(num_frames, stages, shift_divisor)
-    head = RoIHead(
-        backbone.out_channels,
-        num_classes,
-        resolution=resolution,
-        aligned=True,
-        sampling_ratio=2,
-        pool=pool,
-        context=context,
-        norm=True,
-        dropout=dropout,
-    )
-    return ActionDetector(backbone, head, mean, std)
+    crop = {"resolution": resolution, "aligned": True, "sampling_ratio": 2, "pool": pool}
+    options = {"crop": crop, "context": context, "norm": True, "dropout": dropout}
+    return ActionDetector(backbone, build_head(backbone.out_channels, num_classes, options), mean, std)

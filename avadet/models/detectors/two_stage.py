@@ -111,20 +111,6 @@ class ActionDetector(ActionModel):
         return (unit - self.mean) / self.std
 
 
-class BoxFeatures(ActionModel):
-    """An action detector that answers with what its head sees of each box, (R, F), instead of logits."""
-
-    def __init__(self, detector: ActionDetector) -> None:
-        """Wrap it; its parameters stay its own."""
-        super().__init__()
-        self.detector = detector
-        self.num_classes = detector.head.own_features
-
-    def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
-        """As `ActionDetector.box_features`."""
-        return self.detector.box_features(clips, rois)
-
-
 def check_input(clips: Tensor, rois: Tensor) -> None:
     """Raise unless the shapes fit and every box belongs to a clip (RoIAlign would read foreign memory)."""
     if clips.ndim != 5 or clips.shape[1] != 3:

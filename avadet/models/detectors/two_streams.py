@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.backbones.frames import MEAN, STD, FrameResNet, single_frame_r50
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.heads.build import build_head
 from avadet.models.heads.roi_head import RoIHead
 
 BOUND_PX = 20.0
@@ -194,7 +195,7 @@ def two_streams_r50(
         flow_weight: see `TwoStreamDetector`.
         mean: of RGB on a 0-1 scale.
         std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`, for both; no `bank`, of which each would need its own.
+        head: options of `build_head`, for both; no `bank`, of which each would need its own.
         trunk: arguments of `FrameResNet`, for both.
 
     Raises:
@@ -204,4 +205,4 @@ def two_streams_r50(
         raise AvadetError("two streams read no feature bank; take head.bank off, or a model of one stream")
     rgb = single_frame_r50(num_classes, mean=mean, std=std, head=head, **trunk)
     flow = FlowNet(fields, **trunk)
-    return TwoStreamDetector(rgb, flow, RoIHead(flow.out_channels, num_classes, **(head or {})), method, flow_weight)
+    return TwoStreamDetector(rgb, flow, build_head(flow.out_channels, num_classes, head), method, flow_weight)

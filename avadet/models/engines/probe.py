@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avadet.models.devices import device_of
 from avadet.models.heads.lfb import BankWindow
 from avadet.models.loaded import LoadedModel
+from avadet.models.predict import predict
 
 PROBES, PROBE_BOXES = 2, 4
 
@@ -62,10 +62,9 @@ def score_difference(
         window: of a feature bank, for models that read one; they take one clip at a time here.
         as_float: whether clips are float 0-1 instead of uint8 0-255.
     """
-    device, worst, more = device_of(loaded.model), 0.0, () if window is None else (window,)
+    worst = 0.0
     for seed in range(PROBES):
         inputs = sample_inputs(loaded.spec.num_frames, size_hw, 1, PROBE_BOXES, seed, as_float)
-        clips, rois = (tensor.to(device) for tensor in inputs)
-        first, second = (one.scores(one.model(clips, rois, *more).float().cpu()) for one in (loaded, other))
+        first, second = (predict(one, *inputs, window).cpu() for one in (loaded, other))
         worst = max(worst, (first - second).abs().max().item())
     return worst

@@ -1,4 +1,4 @@
-"""What is done for each box by itself, done for some at a time, so that a crowd takes no more memory than a few."""
+"""Box by box, some at a time, so that the boxes of a crowd take no more memory than a few."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 def in_parts(function: Callable[..., Tensor], at_once: int, is_training: bool, *rows: Tensor) -> Tensor:
     """What `function` gives for rows, the same as for all of them at once.
 
-    All at once it is nevertheless while a model learns, when gradients need everything and norms see the whole batch,
-    and while a graph is written, which has no loops.
+    All go at once nevertheless in training, when gradients need everything and norms see the whole batch, and while a
+    graph is traced, which has no loops.
 
     Args:
         function: rows (N, ...) of each tensor -> (N, ...), each from its own rows.
@@ -20,11 +20,11 @@ def in_parts(function: Callable[..., Tensor], at_once: int, is_training: bool, *
         is_training: whether the module that asks is in training mode.
         rows: tensors of N rows each; N may be 0.
     """
-    if is_training or is_written() or torch.is_grad_enabled() or len(rows[0]) <= at_once:
+    if is_training or is_tracing() or torch.is_grad_enabled() or len(rows[0]) <= at_once:
         return function(*rows)
     return torch.cat([function(*part) for part in zip(*(torch.split(one, at_once) for one in rows))])
 
 
-def is_written() -> bool:
-    """Whether a graph of what runs now is being written."""
+def is_tracing() -> bool:
+    """Whether a graph of what runs now is being traced."""
     return bool(torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined, no-untyped-call]

@@ -1,119 +1,131 @@
-"""From feature maps and boxes to logits: one head for every backbone."""
+"""From feature maps and boxes to logits: the steps of every head, in their one order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
-from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.strides import Strides, evident_stride
-from avadet.models.heads.acar import ActorContextRelation, side_by_side, smallest
-from avadet.models.heads.acrn import ActorCentricRelation
-from avadet.models.heads.in_parts import in_parts
-from avadet.models.heads.lfb import BankReader, BankWindow
+from avadet.models.backbones.strides import Strides
+from avadet.models.heads.acar import AcarOptions, ActorContextRelation, side_by_side, smallest
+from avadet.models.heads.acrn import AcrnOptions, ActorCentricRelation
+from avadet.models.heads.lfb import BankOptions, BankReader, BankWindow
+from avadet.models.heads.pooling import Context, RoICrop, check_pool, frame_by_frame, pool_over
 
-CUT_OUT_AT_ONCE = 64
-"""Boxes whose cells are held at a time, of 7x7 and 2048 channels 0.4 MB each."""
+
+@dataclass(frozen=True)
+class RelationOptions:
+    """How an actor stands to what is around him.
+
+    Attributes:
+        acrn: to each place of the map, in the place of his own features; None = not at all.
+        acar: through each place to the other actors, beside his own features; None = not at all.
+        actor_width: channels to which a linear layer and a ReLU bring his own features before `acar`'s join them; None
+            = they stay as they are.
+    """
+
+    acrn: AcrnOptions | None = None
+    acar: AcarOptions | None = None
+    actor_width: int | None = None
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """From features to logits.
+
+    Attributes:
+        norm: whether features pass a BatchNorm1d.
+        hidden: whether they pass a linear layer of as many outputs and a ReLU before the last one.
+        dropout: share of features dropped in training.
+    """
+
+    norm: bool = False
+    hidden: bool = False
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class RoIOptions:
+    """The steps of a head in their order.
+
+    Attributes:
+        time_pool: "max" or "avg", over the frames of a map; of a kind that reads frame by frame, over those that make
+            one of a longer map, as SlowFast's fast one is.
+        reduce: channels to which a 1x1 convolution brings all maps, one behind the other, before boxes are cropped;
+            None = they stay apart as they are. Relations read the maps as they are either way.
+        crop: each box's own cells.
+        context: the whole map beside them; None = not.
+        bank: what was seen before and after, added to the features; None = not.
+        relation: see there.
+        classifier: see there.
+    """
+
+    time_pool: str = "avg"
+    reduce: int | None = None
+    crop: RoICrop = field(default_factory=RoICrop)
+    context: Context | None = None
+    bank: BankOptions | None = None
+    relation: RelationOptions = RelationOptions()
+    classifier: ClassifierOptions = ClassifierOptions()
+
+    def __post_init__(self) -> None:
+        check_pool("time_pool", self.time_pool)
 
 
 class RoIHead(nn.Module):
-    """Pool each map over time, cut out each person, pool over space, join the maps, project to logits.
-
-    What a person is beyond his own box may come in by four ways: the mean of the map (`context`), what was seen before
-    and after (`bank`), how he stands to each place of the map (`acrn`), and through it to the others (`acar`).
+    """Pool each map over time, crop each box, pool over space, join the maps, project to logits.
 
     The order is that of the AVA baseline of SlowFast (Feichtenhofer et al., 2019, section 5). Deviations: any number of
     frames and of boxes (zero too) is welcome, and logits come out in training and testing alike.
 
     Attributes:
-        own_features: F, features of a box before anything joins them but `context`.
-        strides: (rows, columns) px of a cell of each map, which the detector reads off its backbone; while it is None,
+        Options: what a head of this kind is told.
+        own_features: F, features of a box before bank and relations join them.
+        strides: (height, width) px of a cell of each map, which the detector reads off its backbone; while it is None,
             only clips whose sides are multiples of those of the map can be scored.
     """
+
+    Options: ClassVar[type[RoIOptions]] = RoIOptions
 
     def __init__(
         self,
         in_channels: Sequence[int],
         num_classes: int,
-        *,
-        resolution: int = 7,
-        aligned: bool = False,
-        sampling_ratio: int = 0,
-        stretch: bool = False,
-        pool: str = "max",
-        time_pool: str = "avg",
-        map_width: int | None = None,
-        context: bool = False,
-        context_cells: int = 1,
-        norm: bool = False,
-        hidden: bool = False,
-        dropout: float = 0.5,
-        bank: dict[str, Any] | None = None,
-        acrn: dict[str, Any] | None = None,
-        acar: dict[str, Any] | None = None,
-        own_width: int | None = None,
+        options: RoIOptions | None = None,
+        own_features: int | None = None,
     ) -> None:
-        """Build the head.
+        """Build the head with random weights.
 
         Args:
             in_channels: channels of each map of the backbone.
             num_classes: K, logits a box.
-            resolution: cells of a cut-out along each side.
-            aligned: RoIAlign's half-pixel shift; True is the geometrically right one, older checkpoints were trained
-                with False.
-            sampling_ratio: RoIAlign's points a cell along each side; 0 = as many as the box needs.
-            stretch: whether each axis of a box is scaled by the ratio of the map's size to the clip's, instead of both
-                by the stride; they differ where the clip's sides are no multiples of it.
-            pool: "max" or "avg", over the cells of a cut-out.
-            time_pool: "max" or "avg", over the frames of a map.
-            map_width: channels to which a 1x1 convolution brings all maps, one behind the other, before people are cut
-                out; None = they stay apart as they are. Relations read the maps as they are either way.
-            context: whether each whole map joins the features of every box of its clip.
-            context_cells: the whole map is averaged into so many cells along each side, and of those the maximum
-                taken; 1 = the mean of the map.
-            norm: whether the joined features pass a BatchNorm1d.
-            hidden: whether they pass a linear layer of as many outputs and a ReLU before the classifier.
-            dropout: share of features dropped in training.
-            bank: arguments of `BankReader`, whose answer is added to the features; None = none.
-            acrn: arguments of `ActorCentricRelation`, whose vector takes the features' place; None = none.
-            acar: arguments of `ActorContextRelation`, whose vector joins the features; None = none.
-            own_width: channels to which a linear layer and a ReLU bring the features before that vector joins them;
-                None = they stay as they are.
+            options: see there; None = the defaults.
+            own_features: F, of a kind whose `box_features` are not the cropped ones.
         """
         super().__init__()
-        for name, choice in (("pool", pool), ("time_pool", time_pool)):
-            if choice not in ("max", "avg"):
-                raise AvadetError(f"{name} of a RoI head must be 'max' or 'avg', got '{choice}'")
+        options = options or self.Options()
         channels = sum(in_channels)
-        features = (map_width or channels) * (2 if context else 1)
-        self.resolution = resolution
-        self.aligned = aligned
-        self.sampling_ratio = sampling_ratio
-        self.stretch = stretch
-        self.pool = pool
-        self.time_pool = time_pool
-        self.context = context
-        self.context_cells = context_cells
-        self.own_features = features
+        self.options = options
+        self.crop_features = (options.reduce or channels) * (2 if options.context else 1)
+        self.own_features = features = own_features or self.crop_features
         self.strides: Strides | None = None
-        self.bank = None if bank is None else BankReader(features, **bank)
-        self.acrn = None if acrn is None else ActorCentricRelation(features, channels, **acrn)
-        self.acar = None if acar is None else ActorContextRelation(features, channels, **acar)
-        features = features if self.acrn is None else self.acrn.width
-        self.own = None if own_width is None else nn.Linear(features, own_width)
-        features = own_width or features
-        features += 0 if self.acar is None else self.acar.width
-        self.norm = nn.BatchNorm1d(features) if norm else None
-        self.dropout = nn.Dropout(dropout)
-        self.hidden = nn.Linear(features, features) if hidden else None
+        # The names of the parts with weights, and their order, are those of stored files.
+        bank, relation, classifier = options.bank, options.relation, options.classifier
+        self.bank = BankReader(features, bank) if bank else None
+        self.acrn = ActorCentricRelation(features, channels, relation.acrn) if relation.acrn else None
+        self.acar = ActorContextRelation(features, channels, relation.acar) if relation.acar else None
+        features = self.acrn.width if self.acrn else features
+        self.own = nn.Linear(features, relation.actor_width) if relation.actor_width else None
+        features = (relation.actor_width or features) + (self.acar.width if self.acar else 0)
+        self.norm = nn.BatchNorm1d(features) if classifier.norm else None
+        self.dropout = nn.Dropout(classifier.dropout)
+        self.hidden = nn.Linear(features, features) if classifier.hidden else None
         self.proj = nn.Linear(features, num_classes)
-        self.narrow = None if map_width is None else nn.Conv2d(channels, map_width, 1, bias=False)
+        self.narrow = nn.Conv2d(channels, options.reduce, 1, bias=False) if options.reduce else None
         nn.init.normal_(self.proj.weight, std=0.01)
         nn.init.zeros_(self.proj.bias)
 
@@ -136,46 +148,54 @@ class RoIHead(nn.Module):
                 without a window, which may be empty.
         """
         self._check_window(window)
-        features = self._related(self.box_features(maps, rois, clip_hw), maps, rois[:, 0].long(), window)
-        if self.norm is not None and len(rois) > 0:
+        features, batch_index = self.box_features(maps, rois, clip_hw), rois[:, 0].long()
+        if self.bank is not None and window is not None:
+            features = features + self.bank(features, batch_index, window)
+        return self.classify(self.relate(features, maps, batch_index))
+
+    def box_features(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+        """Features (R, F) of every box, as banks keep them; arguments as `forward`. What most kinds differ in."""
+        return self.cropped(maps, rois, clip_hw)
+
+    def cropped(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+        """Pooled over time, cropped and joined with the context: (R, crop_features); arguments as `forward`.
+
+        Boxes are cropped in float32 whatever the maps are: bfloat16 could not tell pixel 340 from 341.
+        """
+        options, rois = self.options, rois.float()
+        frames = [pool_over(one_map.float(), 2, options.time_pool) for one_map in maps]
+        scales = options.crop.scales(frames, clip_hw, self.strides)
+        if self.narrow is not None:
+            scales = [scales[smallest(frames)]]
+            frames = [self.narrow(side_by_side(frames).to(self.narrow.weight.dtype)).float()]
+        features = [options.crop(frame, scale, rois, self.training) for frame, scale in zip(frames, scales)]
+        if options.context is not None:
+            features += [options.context(frame)[rois[:, 0].long()] for frame in frames]
+        return torch.cat(features, dim=1).to(self.proj.weight.dtype)
+
+    def cropped_by_frame(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
+        """As `cropped`, of every frame: (R, T, crop_features), T of the shortest map; see `frame_by_frame`."""
+        frames, boxes, length = frame_by_frame(maps, rois.float(), self.options.time_pool)
+        return self.cropped(frames, boxes, clip_hw).view(-1, length, self.crop_features)
+
+    def relate(self, features: Tensor, maps: Sequence[Tensor], batch_index: Tensor) -> Tensor:
+        """Features of boxes (R, F) -> with what relations make of them, (R, F')."""
+        joined = [features if self.acrn is None else self.acrn(features, maps, batch_index)]
+        if self.own is not None:
+            joined = [torch.relu(self.own(joined[0]))]
+        if self.acar is not None:
+            joined.append(self.acar(features, maps, batch_index))
+        return torch.cat(joined, dim=1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Features (R, F') -> logits (R, K)."""
+        if self.norm is not None and len(features) > 0:
             features = self.norm(features)
         features = self.dropout(features)
         if self.hidden is not None:
             features = torch.relu(self.hidden(features))
         logits: Tensor = self.proj(features)
         return logits
-
-    def box_features(self, maps: Sequence[Tensor], rois: Tensor, clip_hw: tuple[int, int]) -> Tensor:
-        """Features (R, F) of every box, before bank, relations, normalisation and dropout; arguments as `forward`.
-
-        Boxes are cut out in float32 whatever the maps are: bfloat16 could not tell pixel 340 from 341.
-        """
-        frames = [
-            one_map.float().amax(dim=2) if self.time_pool == "max" else one_map.float().mean(dim=2) for one_map in maps
-        ]
-        scales = self._scales(frames, clip_hw)
-        if self.narrow is not None:
-            scales = [scales[smallest(frames)]]
-            frames = [self.narrow(side_by_side(frames).to(self.narrow.weight.dtype)).float()]
-        features = [
-            in_parts(partial(self._cut_out, frame, scale), CUT_OUT_AT_ONCE, self.training, rois.float())
-            for frame, scale in zip(frames, scales)
-        ]
-        if self.context:
-            owner = rois[:, 0].long()
-            features += [self._whole(frame)[owner] for frame in frames]
-        return torch.cat(features, dim=1).to(self.proj.weight.dtype)
-
-    def _related(self, features: Tensor, maps: Sequence[Tensor], owner: Tensor, window: BankWindow | None) -> Tensor:
-        """Features of boxes (R, F) -> with what bank and relations have to say, (R, F')."""
-        if self.bank is not None and window is not None:
-            features = features + self.bank(features, owner, window)
-        joined = [features if self.acrn is None else self.acrn(features, maps, owner)]
-        if self.own is not None:
-            joined = [torch.relu(self.own(joined[0]))]
-        if self.acar is not None:
-            joined.append(self.acar(features, maps, owner))
-        return torch.cat(joined, dim=1)
 
     def _check_window(self, window: BankWindow | None) -> None:
         """Raise where a window or a bank would have no effect that nobody noticed."""
@@ -184,32 +204,5 @@ class RoIHead(nn.Module):
         if self.bank is not None and window is None and self.training:
             raise AvadetError(
                 "a model with head.bank learns from windows, model(clips, rois, window), and got none; `avadet train` "
-                "gives them where the config has bank.model, see avadet.models.heads.lfb"
+                "gives them where the config has bank.model, see avadet.data.feature_banks"
             )
-
-    def _whole(self, frame: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C): the mean, or the maximum over a grid of means."""
-        if self.context_cells == 1:
-            return frame.mean(dim=(2, 3))
-        return adaptive_avg_pool2d(frame, self.context_cells).amax(dim=(2, 3))
-
-    def _scales(self, frames: Sequence[Tensor], clip_hw: tuple[int, int]) -> list[tuple[float, float]]:
-        """(rows, columns) of a map (B, C_i, H_i, W_i) for a pixel of the clip, for each map."""
-        if self.stretch:
-            return [(frame.shape[2] / clip_hw[0], frame.shape[3] / clip_hw[1]) for frame in frames]
-        strides = self.strides
-        if strides is None:
-            strides = [evident_stride(clip_hw, (frame.shape[2], frame.shape[3])) for frame in frames]
-        if len(strides) != len(frames):
-            raise AvadetError(f"the backbone gave {len(frames)} maps and says strides of {len(strides)}")
-        return [(1 / down, 1 / across) for down, across in strides]
-
-    def _cut_out(self, frame: Tensor, scale: tuple[float, float], rois: Tensor) -> Tensor:
-        """(B, C, H, W) -> (R, C): RoIAlign, then the maximum or mean over the cells."""
-        down, across = scale
-        if self.stretch or down != across:  # axis by axis; in a graph for all sizes (`export`) ratios stay open
-            owner, left, top, right, bottom = rois.unbind(dim=1)
-            rois = torch.stack([owner, left * across, top * down, right * across, bottom * down], dim=1)
-            down = 1.0
-        cells: Tensor = roi_align(frame, rois, self.resolution, down, self.sampling_ratio, self.aligned)
-        return cells.amax(dim=(2, 3)) if self.pool == "max" else cells.mean(dim=(2, 3))
