@@ -1,5 +1,6 @@
 """How much the whole pass over a video costs beyond its two models.
 
+from avadet.models.build import build
     python benchmarks/pipeline.py [VIDEO] [--model tiny] [--detector tiny] [--seconds 30] [--runs 5] [--threads 2]
 
 The sum of the model times is what the detector and the action model take one after the other on the very frames and
@@ -85,6 +86,7 @@ def walk(setup: Any, video: Path, overlap: bool, out: Path | None = None) -> Non
 def load(name: str) -> Any:
     """The model, ready to run; with random weights where its own are not at hand."""
     from avadet.models import zoo
+    from avadet.models.build import build
     from avadet.models.checkpoints.weights import LoadReport
     from avadet.models.engines.backends import prepare
     from avadet.models.zoo.cards import clip_of, labels_of
@@ -93,7 +95,7 @@ def load(name: str) -> Any:
         return zoo.load(name, backend="torch")
     card = zoo.card_of(zoo.entry_of(name))
     spec, labels = clip_of(card), labels_of(card)
-    model = zoo.build(card["architecture"], len(labels), spec, card["arguments"]).eval()
+    model = build(card["architecture"], len(labels), pixels=spec.pixels, **card["arguments"]).eval()
     return prepare(
         zoo.LoadedModel(model, spec, labels, name, card, LoadReport("random", 0, (), (), ())), "torch", "fp32"
     )

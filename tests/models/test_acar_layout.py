@@ -14,10 +14,11 @@ from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import ACAR, Recipe, Tensors, recipe_of
 from avadet.models.checkpoints.weights import LoadReport, load_tensors, read_checkpoint
 from avadet.models.engines.export import export
-from avadet.models.zoo import LoadedModel, build, entry_of, load
+from avadet.models.zoo import LoadedModel, entry_of, load
 from avadet.models.zoo.cards import clip_of, labels_of, make_card
 from avadet.types import ClipSpec
 
@@ -185,7 +186,7 @@ def loaded(kind: str, tmp_path: Path) -> tuple[nn.Module, Recipe]:
     checkpoint = read_checkpoint(path)
     assert checkpoint.layout is ACAR
     recipe = recipe_of(checkpoint.tensors, checkpoint.layout, checkpoint.settings, checkpoint.source)
-    model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments)
+    model = build(recipe.architecture, recipe.num_classes, pixels=recipe.clip.pixels, **recipe.arguments)
     assert load_tensors(model, checkpoint.tensors, checkpoint.source).is_whole
     return model.eval(), recipe
 
@@ -288,8 +289,8 @@ def test_sizes_of_the_published_heads() -> None:
         head = build(
             "slowfast",
             60,
-            SPEC,
-            {"head": {"stretch": True, "map_width": 1024, "own_width": 512, "acar": acar}},
+            pixels=SPEC.pixels,
+            **{"head": {"stretch": True, "map_width": 1024, "own_width": 512, "acar": acar}},
         ).head
     # Here the map has a matrix of its own for relations, and four layers have a bias.
     difference = 512 * 2304 - 512 * 1024 + 512 + 512 + 512 + 60
@@ -304,7 +305,7 @@ def test_a_backbone_alone_starts_a_training(tmp_path: Path) -> None:
     with pytest.raises(AvadetError, match=r"no classifier among its \d+ tensors \(acar-net layout\)"):
         recipe_of(checkpoint.tensors, checkpoint.layout, {}, "x")
     arguments = {"width": 8, "fast_width": 2, "depths": DEPTHS}
-    model = build("slowfast", 5, SPEC, arguments)
+    model = build("slowfast", 5, pixels=SPEC.pixels, **arguments)
     report = load_tensors(model, checkpoint.tensors, "x", allow_partial=True)
     assert report.missing == ("head.proj.weight", "head.proj.bias") and not report.unexpected
 

@@ -18,6 +18,7 @@ import torch
 from avadet.cli.main import main
 from avadet.config import read_config
 from avadet.models import families, zoo
+from avadet.models.sizes import SIZES
 from avadet.training.setup import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,7 @@ def added() -> Iterator[None]:
         (sizes,) = line_of("python families").values()
         patch.setitem(families.FAMILIES, FAMILY, sizes)
         for name in sizes:
-            patch.setitem(zoo.BUILDERS, name, zoo._lazy(FAMILY, name))
+            patch.setitem(SIZES, name, zoo._lazy(FAMILY, name))
         for name, arguments in line_of("python small").items():
             patch.setitem(test_laws.SMALL, name, arguments)
         yield

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.detectors.tiny_actions import TemporalShift
+from avadet.models.backbones.backbone import Backbone, Stride
+from avadet.models.backbones.tiny_actions import TemporalShift
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.export import _PaddedShift, default_size_hw, export, sample_inputs, says_one_size, traceable
 from avadet.models.engines.graphs import GraphModel, open_graph, read_graph
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.zoo import BUILDERS, LoadedModel
+from avadet.models.sizes import SIZES
+from avadet.models.zoo import LoadedModel
 from avadet.models.zoo.cards import clip_of, labels_of
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -34,7 +36,7 @@ TORCH_ONLY = ("two_streams_r50",)
 
 
 def architectures() -> list[Any]:
-    names = sorted(set(BUILDERS) - set(TORCH_ONLY))
+    names = sorted(set(SIZES) - set(TORCH_ONLY))
     return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in names]
 
 
@@ -180,10 +182,11 @@ def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-class Bound(nn.Module):
-    """A backbone that says nothing of itself and has a number for each place of the pictures it was written for."""
+class Bound(Backbone):
+    """A backbone that does not say so, but has a number for each place of the pictures it was written for."""
 
     out_channels = (4,)
+    strides = (Stride(8, 14, 14),)
 
     def __init__(self) -> None:
         super().__init__()

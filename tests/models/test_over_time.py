@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.heads.over_time import CellLstm, ConsensusHead, LstmHead, frame_by_frame
+from avadet.models.backbones.backbone import Backbone, Stride
+from avadet.models.backbones.frames import CellLstm
+from avadet.models.heads.over_time import ConsensusHead, LstmHead, frame_by_frame
 from avadet.models.heads.roi_head import RoIHead
 
 HW = (32, 32)
@@ -115,10 +117,11 @@ def test_an_lstm_minds_the_order_of_frames(name: str) -> None:
     assert (answers[0] - answers[1]).abs().max() > 1e-3
 
 
-class Through(nn.Module):
+class Through(Backbone):
     """A backbone whose map is the clip."""
 
     out_channels = (3,)
+    strides = (Stride(1, 1, 1),)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [x]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from torch import nn
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.vit_blocks import attention
-from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, turned, vjepa2, vjepa2_g, vjepa2_h, vjepa2_l
+from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, turned
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import VJEPA2 as TRANSFORMERS
 from avadet.models.checkpoints.formats import VJEPA2_AUTHORS, recognise, translate
 from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
-from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL: dict[str, Any] = {"channels": 32, "depth": 2, "heads": 2}
 
@@ -38,12 +37,12 @@ def strong(net: Any) -> Any:
 @pytest.mark.parametrize(
     ("builder", "parameters", "channels", "gflops"),
     [  # both counted on the encoders of transformers
-        (vjepa2_l, 303_885_312, 1024, 827.85),
-        pytest.param(vjepa2_h, 631_648_000, 1280, 1636.11, marks=pytest.mark.slow),
-        pytest.param(vjepa2_g, 1_012_173_952, 1408, 2543.83, marks=pytest.mark.slow),
+        ("vjepa2_l", 303_885_312, 1024, 827.85),
+        pytest.param("vjepa2_h", 631_648_000, 1280, 1636.11, marks=pytest.mark.slow),
+        pytest.param("vjepa2_g", 1_012_173_952, 1408, 2543.83, marks=pytest.mark.slow),
     ],
 )
-def test_published_sizes(builder: Callable[..., ActionDetector], parameters: int, channels: int, gflops: float) -> None:
+def test_published_sizes(builder: str, parameters: int, channels: int, gflops: float) -> None:
     found, operations, shapes = sizes(builder, (16, 256, 256))
     assert found == parameters + 80 * (channels + 1)
     assert operations == pytest.approx(gflops, rel=0.01)
@@ -52,7 +51,7 @@ def test_published_sizes(builder: Callable[..., ActionDetector], parameters: int
 
 def test_the_giant_has_22_heads_and_6144_hidden_units() -> None:
     with torch.device("meta"):
-        net = vjepa2_g(80)
+        net = build("vjepa2_g", 80)
     assert {(block.attn.heads, block.mlp.fc1.out_features) for block in net.backbone.blocks} == {(22, 6144)}
 
 
@@ -147,7 +146,7 @@ def transformers_encoder(**options: Any) -> tuple[Any, nn.Module]:
 
 def test_transformers_has_the_same_features() -> None:
     _, theirs = transformers_encoder()
-    own = vjepa2(5, **SMALL).eval()
+    own = build("vjepa2", 5, **SMALL).eval()
     tensors = theirs.state_dict()
     layout = recognise(tensors, "x.safetensors")
     assert layout is TRANSFORMERS
@@ -165,7 +164,7 @@ def test_transformers_classifier_starts_a_detector(tmp_path: Path) -> None:
     whole = transformers.VJEPA2ForVideoClassification(theirs.config)
     save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, tmp_path / "ssv2.safetensors")
     checkpoint = read_checkpoint(tmp_path / "ssv2.safetensors")
-    report = load_tensors(vjepa2(5, **SMALL), checkpoint.tensors, "ssv2.safetensors", allow_partial=True)
+    report = load_tensors(build("vjepa2", 5, **SMALL), checkpoint.tensors, "ssv2.safetensors", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
 
 
@@ -197,7 +196,7 @@ def test_queries_keys_and_values_are_joined_and_the_rest_left() -> None:
 
 def test_a_file_of_the_authors_starts_a_detector(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    trained, fresh = vjepa2(5, **SMALL), vjepa2(5, **SMALL)
+    trained, fresh = build("vjepa2", 5, **SMALL), build("vjepa2", 5, **SMALL)
     encoder = {
         "module." + name.replace("patches.", "patch_embed.proj."): tensor
         for name, tensor in trained.state_dict().items()

@@ -14,9 +14,9 @@ from staged_squares import LABELS, SquareStore, config, video
 from avadet.config import Config, decisive_values
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import ACAR, PYSLOWFAST
 from avadet.models.checkpoints.weights import Checkpoint, carry_classes, save_model
-from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.zoo.cards import make_card
 from avadet.training import setup
@@ -106,7 +106,7 @@ def test_the_same_classes_in_the_same_order_load_whole(tmp_path: Path) -> None:
 
 
 def test_names_are_equal_but_for_case_and_underscores() -> None:
-    model = tiny_actions(3)
+    model = build("tiny_actions", 3)
     fresh = model.head.proj.bias.detach().clone()
     rows = torch.arange(4.0)[:, None].expand(4, 576)
     tensors = {"head.proj.weight": rows, "head.proj.bias": torch.arange(4.0), "head.norm.bias": torch.zeros(4)}

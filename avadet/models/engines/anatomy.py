@@ -94,8 +94,6 @@ def anatomy(build: Callable[[], ActionModel], frames: int, hw: tuple[int, int]) 
     if not isinstance(model, ActionDetector):
         model = build()  # made of several detectors, with steps between that need numbers
     model.eval()
-    if isinstance(model, ActionDetector):
-        model.learn_strides((1, 3, frames, *hw))
     shapes: dict[nn.Module, tuple[Shape, ...]] = {}
 
     def note(module: nn.Module, _: Any, answer: Any) -> None:

@@ -28,8 +28,8 @@ from torch.nn import functional
 import avadet
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.detectors.tiny_actions import TemporalShift
-from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.backbones.tiny_actions import TemporalShift
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.engines.graphs import AT_ONCE_KEY, CARD_KEY, VERSION_KEY, open_graph
 from avadet.models.heads.lfb import BankReader
 
@@ -90,9 +90,6 @@ def export(
     require_onnx()
     model = copy.deepcopy(loaded.model).cpu().float().eval()
     job = _Job(dataclasses.replace(loaded, model=model), size_hw or default_size_hw(loaded), as_float)
-    for module in model.modules():
-        if isinstance(module, ActionDetector):  # while clips have sizes, which in a trace they have not
-            module.learn_strides((1, 3, loaded.spec.num_frames, *job.size_hw))
     with whole_file(path) as partial:
         is_open, difference = job.write(partial)
     return Exported(Path(path), is_open, job.size_hw, difference)

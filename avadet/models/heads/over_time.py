@@ -2,8 +2,8 @@
 
 Per box: the mean of its logits in every frame (the consensus of TSN: Wang et al., "Temporal Segment Networks", ECCV
 2016) or the last state of an LSTM that reads its features frame by frame (Ng et al., "Beyond Short Snippets", CVPR
-2015). Per cell of the map: the same LSTM, in the backbone. The other way of Ng et al., conv pooling, is the maximum
-of the maps over time: `RoIHead(time_pool="max")`.
+2015). Per cell of the map: the same LSTM, in the backbone (`CellLstm`). The other way of Ng et al., conv pooling, is
+the maximum of the maps over time: `RoIHead(time_pool="max")`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.strides import declared_strides
+from avadet.models.backbones.frames import new_lstm
 from avadet.models.heads.lfb import BankWindow
 from avadet.models.heads.roi_head import RoIHead
 
@@ -50,18 +50,6 @@ def window_of_frames(window: BankWindow, length: int) -> BankWindow:
     moments = torch.arange(length, device=window.owner.device)
     owner = (window.owner[:, None] * length + moments).flatten()
     return BankWindow(owner, window.features.repeat_interleave(length, dim=0))
-
-
-def new_lstm(features: int, units: int, layers: int) -> nn.LSTM:
-    """An LSTM over (N, T, features), its weights drawn for the number of features (Glorot & Bengio, 2010).
-
-    torch draws them for the number of units, and many features would saturate the gates of few units.
-    """
-    lstm = nn.LSTM(features, units, layers, batch_first=True)
-    for name, weight in lstm.named_parameters():
-        if name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(weight)
-    return lstm
 
 
 class ConsensusHead(RoIHead):
@@ -139,39 +127,3 @@ class LstmHead(RoIHead):
         # One row more, which is dropped again: an LSTM refuses a batch of none.
         states: Tensor = self.lstm(functional.pad(features, (0, 0, 0, 0, 0, 1)))[0]
         return states[:-1, -1]
-
-
-class CellLstm(nn.Module):
-    """A backbone with an LSTM behind each of its maps that reads every cell frame by frame.
-
-    Attributes:
-        out_channels: `units` for each map.
-        strides: those of the backbone.
-    """
-
-    def __init__(self, backbone: nn.Module, units: int = 512, layers: int = 1) -> None:
-        """Join them.
-
-        Args:
-            backbone: clip -> maps.
-            units: size of the LSTMs' states.
-            layers: LSTMs upon each other.
-        """
-        super().__init__()
-        channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
-        self.backbone = backbone
-        self.lstms = nn.ModuleList(new_lstm(count, units, layers) for count in channels)
-        self.out_channels = (units,) * len(channels)
-        self.strides = declared_strides(backbone)
-
-    def forward(self, clip: Tensor) -> list[Tensor]:
-        """Normalised clip (B, 3, T, H, W) -> maps (B, units, 1, H_i, W_i)."""
-        return [_last_states(lstm, one_map) for lstm, one_map in zip(self.lstms, self.backbone(clip))]
-
-
-def _last_states(lstm: nn.Module, one_map: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (B, units, 1, H, W)."""
-    batch, _, _, height, width = one_map.shape
-    cells = one_map.permute(0, 3, 4, 2, 1).flatten(0, 2)
-    states: Tensor = lstm(cells)[0][:, -1]
-    return states.view(batch, height, width, -1).permute(0, 3, 1, 2)[:, :, None]

@@ -5,15 +5,12 @@ Importing this module is cheap: torch comes in when a model is loaded.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.checkpoints.run_folder import weights_in
-from avadet.models.families import FAMILIES
 from avadet.models.zoo.cards import bank_of, calibration_of, clip_of, labels_of, make_card, read_card, scores_of
 from avadet.models.zoo.download import cache_folder, download
 from avadet.models.zoo.entries import ENTRIES, Entry
@@ -324,10 +321,11 @@ def _foreign_card(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _assemble(card: dict[str, Any], checkpoint: Checkpoint, device: torch.device, allow_partial: bool) -> LoadedModel:
     """Build what the card says and fill it from the checkpoint."""
+    from avadet.models.build import build
     from avadet.models.checkpoints.weights import load_tensors
 
     spec, labels = clip_of(card), labels_of(card)
-    model = build(card["architecture"], len(labels), spec, card["arguments"])
+    model = build(card["architecture"], len(labels), pixels=spec.pixels, **card["arguments"])
     report = load_tensors(model, checkpoint.tensors, checkpoint.source, allow_partial, checkpoint.notes)
     return LoadedModel(model.eval().to(device), spec, labels, card["name"], card, report)
 
@@ -337,40 +335,3 @@ def numbered_labels(num_classes: int) -> LabelMap:
     ids = tuple(range(1, num_classes + 1))
     names = tuple(f"class {index}" for index in ids)
     return LabelMap(names, ids, ("action",) * num_classes, (True,) * num_classes)
-
-
-def build(architecture: str, num_classes: int, spec: ClipSpec, arguments: Mapping[str, Any]) -> ActionModel:
-    """Build a model with random weights.
-
-    Args:
-        architecture: a key of `BUILDERS`.
-        num_classes: K.
-        spec: its mean and std go into the model.
-        arguments: what the builder takes besides.
-
-    Raises:
-        AvadetError: for an unknown architecture or argument.
-    """
-    if architecture not in BUILDERS:
-        raise unknown_name("architecture", architecture, BUILDERS)
-    try:
-        return BUILDERS[architecture](num_classes, mean=spec.mean, std=spec.std, **arguments)
-    except TypeError as error:
-        raise AvadetError(f"architecture {architecture} cannot be built with {dict(arguments)}: {error}") from error
-
-
-def _lazy(module: str, name: str) -> Callable[..., ActionModel]:
-    """A builder of `avadet.models.MODULE`, which is imported when it is first called."""
-
-    def build_now(num_classes: int, **arguments: Any) -> ActionModel:
-        builder = getattr(importlib.import_module(f"avadet.models.{module}"), name)
-        model: ActionModel = builder(num_classes, **arguments)
-        return model
-
-    return build_now
-
-
-BUILDERS: dict[str, Callable[..., ActionModel]] = {
-    name: _lazy(module, name) for module, sizes in FAMILIES.items() for name in sizes
-}
-"""Every architecture a card may name: builder(num_classes, mean=..., std=..., **arguments) -> ActionModel."""

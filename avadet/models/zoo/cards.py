@@ -1,6 +1,6 @@
 """Model cards: the readable JSON beside a file of weights that says everything else about a model.
 
-A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of its builder),
+A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of `build`),
 `clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), perhaps `classes`
 ("evaluated": only those of the label map that count), perhaps `scores` (how logits become scores, see `scores_of`) and
 `calibration` (see `calibration_of`), perhaps `bank` (the model that makes its feature banks, see `bank_of`), and
@@ -50,8 +50,8 @@ def make_card(
 
     Args:
         name: what to call the model.
-        architecture: a key of `zoo.BUILDERS`.
-        arguments: what its builder takes besides the number of classes, mean and std.
+        architecture: a key of `models.sizes.SIZES`.
+        arguments: what `models.build` takes besides the number of classes and pixels.
         clip: the frames it wants.
         labels: its classes, in the order of its logits: the name of a label map, or the map itself.
         facts: anything else that JSON can hold: scores, license, data, numbers, training, ...

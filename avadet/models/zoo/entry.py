@@ -115,13 +115,13 @@ def start(
     Args:
         name: what users write after `model.init=`.
         url: where they are published.
-        architecture: the builder of `zoo.BUILDERS` that they fit.
+        architecture: the row of `models.sizes.SIZES` that they fit.
         clip: what they were trained on.
         data: likewise, in words.
         license_note: of the weights.
         parameters: of the published model, its classifier included; of one without labels the encoder's.
         summary: one line.
-        arguments: of the builder.
+        arguments: of `models.build`.
         top1: published accuracy, percent.
         protocol: how that was measured.
         classifies: what the published model classifies; "nothing" for one that was trained without labels.

@@ -1,7 +1,7 @@
 """Checkpoints that classify whole clips or pictures: torchvision's, transformers', pytorchvideo's X3D, mmaction2's C3D.
 
 A detector's training starts from them. Those of whole clips have the backbone of a model here, under other names; those
-of pictures have no time, and `picture_start` makes video of them.
+of pictures have no time, and `image_start` makes video of them.
 """
 
 from __future__ import annotations

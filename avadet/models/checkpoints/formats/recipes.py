@@ -8,6 +8,7 @@ from typing import Any
 
 from avadet.errors import AvadetError
 from avadet.labels import evaluated_part, read_label_map
+from avadet.models.backbones.backbone import KINETICS
 from avadet.models.checkpoints.formats.acar import acar_head, is_fused_plainly
 from avadet.models.checkpoints.formats.hiera import hiera_arguments
 from avadet.models.checkpoints.formats.layout import Layout, Tensors
@@ -28,7 +29,6 @@ from avadet.models.checkpoints.formats.names import (
 )
 from avadet.models.checkpoints.formats.settings import name_settings
 from avadet.models.checkpoints.formats.videomae import videomae_arguments
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD
 from avadet.models.zoo.acar_entries import ACAR_MEAN, ACAR_STD
 from avadet.models.zoo.cards import ScoreRule
 from avadet.types import BoxRule, ClipSpec, LabelMap
@@ -43,7 +43,7 @@ class Recipe:
     """What to build for a checkpoint that brings no model card.
 
     Attributes:
-        architecture: a key of `zoo.BUILDERS`.
+        architecture: a key of `models.sizes.SIZES`.
         arguments: what its builder takes besides the number of classes, mean and std.
         clip: the frames it wants.
         num_classes: K.
@@ -77,8 +77,8 @@ class Habits:
 
     aligned: bool = False
     resolution: int = 7
-    mean: tuple[float, float, float] = KINETICS_MEAN
-    std: tuple[float, float, float] = KINETICS_STD
+    mean: tuple[float, float, float] = KINETICS.mean
+    std: tuple[float, float, float] = KINETICS.std
     last_dilation: int = 2
     slow_sampling: str = "linspace"
     alpha: int | None = None
