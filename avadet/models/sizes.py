@@ -181,7 +181,7 @@ SIZES: dict[str, Size] = {
         small={**_LEAN, "fields": 5},
     ),
     "c3d": Size("backbones.c3d", "C3d", "C3D", SizeClip(16, 1, 112), 27_696_976, 38.5, small={"width": 8}),
-    "r3d_18": _r3d("R3D-18: all kernels over space and time", SizeClip(16, 2, 112), 33_207_312, 40.7),
+    "r3d_18": _r3d("R3D-18: all kernels 3x3x3", SizeClip(16, 2, 112), 33_207_312, 40.7),
     "mc3_18": _r3d(
         *("MC3-18: time in the stem and the first stage only", SizeClip(16, 2, 112), 11_531_280, 43.3),
         arguments={"kinds": ("3d", "2d", "2d", "2d")},
