@@ -95,7 +95,7 @@ def numbered(rows: int, columns: int) -> Tensor:
 
 
 def test_squares_by_hand() -> None:
-    cut = squares(numbered(3, 4), 2, filling=-1)
+    cut = window_partition(numbered(3, 4), 2, filling=-1)
     assert cut.shape == (1, 1, 2, 2, 4, 1)
     assert cut[0, 0, 0, :, :, 0].tolist() == [[0, 1, 10, 11], [2, 3, 12, 13]]
     assert cut[0, 0, 1, :, :, 0].tolist() == [[20, 21, -1, -1], [22, 23, -1, -1]]

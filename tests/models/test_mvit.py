@@ -108,7 +108,7 @@ def test_where_a_model_widens_and_shrinks() -> None:
     second = block_shapes(stages, (4, 9, 9), widen_in_attention=True, drop_path=0.5)
     assert [(s.channels_in, s.channels, s.channels_out) for s in first] == [(8, 8, 8), (8, 8, 16), (16, 16, 16)]
     assert [(s.channels_in, s.channels, s.channels_out) for s in second] == [(8, 8, 8), (8, 8, 8), (8, 16, 16)]
-    assert [s.drop for s in first] == [0, 0.25, 0.5]
+    assert [s.drop_path for s in first] == [0, 0.25, 0.5]
     assert [s.grid for s in block_shapes([stages[1]] * 2, (4, 9, 9), True, 0)] == [(4, 9, 9), (4, 4, 4)]
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.vit_blocks import attention
-from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, turned
+from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, apply_rotary
 from avadet.models.build import build
 from avadet.models.checkpoints.formats import VJEPA2 as TRANSFORMERS
 from avadet.models.checkpoints.formats import VJEPA2_AUTHORS, recognise, translate
@@ -56,7 +56,7 @@ def test_the_giant_has_22_heads_and_6144_hidden_units() -> None:
 
 
 def test_angles_by_hand() -> None:
-    # Of 14 channels 4 turn with the frame, 4 with the row, 4 with the column; speeds are 1 and 1 / 10000 ** (2 / 4).
+    # Of 14 channels 4 turn with the frame, 4 with the row, 4 with the column; inv_freq are 1 and 1 / 10000 ** (2 / 4).
     angles = rotary_angles((2, 3, 4), 14)
     assert angles.shape == (24, 14)
     last = [1, 0.01, 1, 0.01, 2, 0.02, 2, 0.02, 3, 0.03, 3, 0.03, 0, 0]
@@ -70,9 +70,9 @@ def test_turning_by_hand() -> None:
     # A quarter turn takes (1, 2) to (-2, 1); each head by itself, the last channels not at all.
     tokens = torch.tensor([[[1.0, 2, 3, 4, 5, 6, 7, 8]]])
     angles = torch.tensor([[math.pi / 2, math.pi / 2, 0, 0]])
-    torch.testing.assert_close(turned(tokens, angles), torch.tensor([[[-2.0, 1, 3, 4, -6, 5, 7, 8]]]))
+    torch.testing.assert_close(apply_rotary(tokens, angles), torch.tensor([[[-2.0, 1, 3, 4, -6, 5, 7, 8]]]))
     # Two angles in a pair, as published weights have it: 1 cos a - 2 sin a, 2 cos b + 1 sin b.
-    pair = turned(torch.tensor([[[1.0, 2]]]), torch.tensor([[0.3, 0.5]])).flatten()
+    pair = apply_rotary(torch.tensor([[[1.0, 2]]]), torch.tensor([[0.3, 0.5]])).flatten()
     by_hand = [math.cos(0.3) - 2 * math.sin(0.3), 2 * math.cos(0.5) + math.sin(0.5)]
     assert pair.tolist() == pytest.approx(by_hand)
 
@@ -84,7 +84,7 @@ def test_a_block_written_out() -> None:
     with torch.no_grad():
         found = block(tokens, angles)
         q, k, v = block.attn.qkv(block.norm1(tokens)).chunk(3, dim=-1)
-        halfway = tokens + block.attn.proj(attention(turned(q, angles), turned(k, angles), v, 2))
+        halfway = tokens + block.attn.proj(attention(apply_rotary(q, angles), apply_rotary(k, angles), v, 2))
         torch.testing.assert_close(found, halfway + block.mlp(block.norm2(halfway)))
         # Values do not turn, and without turning the answer is another.
         plain = tokens + block.attn.proj(attention(q, k, v, 2))

@@ -119,7 +119,9 @@ class Block(nn.Module):
     attends as the stage before it does.
     """
 
-    def __init__(self, channels: int, heads: int, stage: int, is_first: bool, mlp_ratio: float, drop: float) -> None:
+    def __init__(
+        self, channels: int, heads: int, stage: int, is_first: bool, mlp_ratio: float, drop_path: float
+    ) -> None:
         """Build it.
 
         Args:
@@ -128,7 +130,7 @@ class Block(nn.Module):
             stage: the block's, counted from 1.
             is_first: whether it is the first block of its stage.
             mlp_ratio: hidden units of the perceptron, as a multiple of its inputs.
-            drop: share of samples that skip a branch in training.
+            drop_path: share of samples that skip a branch in training.
         """
         super().__init__()
         before = stage - 1 if is_first and stage > 1 else stage
@@ -139,14 +141,14 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, EPS)
         self.mlp = mlp(width, int(width * mlp_ratio))
         self.widen = nn.Linear(width_in, width) if width_in != width else None
-        self.drop = StochasticDepth(drop, "row")
+        self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, cells: Tensor) -> Tensor:
         """Tokens (B, T, H, W, C) -> (B, T, H', W', C'), where H' and W' may be half of H and W, rounded up."""
         normed = self.norm1(cells)
         shortcut = cells if self.widen is None else pooled(self.widen(normed))
-        cells = shortcut + self.drop(self.attn(normed))
-        out: Tensor = cells + self.drop(self.mlp(self.norm2(cells)))
+        cells = shortcut + self.drop_path(self.attn(normed))
+        out: Tensor = cells + self.drop_path(self.mlp(self.norm2(cells)))
         return out
 
 
@@ -190,12 +192,14 @@ class UnitAttention(nn.Module):
         side = unit // 2 if self.pools else unit
         _, rows, columns = grid_of(k.shape[1:4])
         is_cut = rows % unit or columns % unit
-        there = squares(torch.ones_like(k[:, :, :, :, :1]), unit)[..., 0] > 0 if is_cut else None
-        mixed = attention(squares(q, side), squares(k, unit), squares(v, unit), self.heads, there)
-        return _joined(mixed, side)[:, :, : q.shape[2], : q.shape[3]]
+        there = window_partition(torch.ones_like(k[:, :, :, :, :1]), unit)[..., 0] > 0 if is_cut else None
+        mixed = attention(
+            window_partition(q, side), window_partition(k, unit), window_partition(v, unit), self.heads, there
+        )
+        return window_reverse(mixed, side)[:, :, : q.shape[2], : q.shape[3]]
 
 
-def squares(cells: Tensor, side: int, filling: float = 0.0) -> Tensor:
+def window_partition(cells: Tensor, side: int, filling: float = 0.0) -> Tensor:
     """Cells (B, T, H, W, C) cut into squares of every frame, (B, T, rows, columns, side * side, C).
 
     Squares that reach beyond the edge, on the right and at the bottom, are filled up with `filling`.
@@ -208,7 +212,7 @@ def squares(cells: Tensor, side: int, filling: float = 0.0) -> Tensor:
     return cut.transpose(3, 4).flatten(4, 5)
 
 
-def _joined(cut: Tensor, side: int) -> Tensor:
+def window_reverse(cut: Tensor, side: int) -> Tensor:
     """Squares (B, T, rows, columns, side * side, C) back in their places, (B, T, rows * side, columns * side, C)."""
     rows = cut.reshape(*cut.shape[:4], side, side, -1).transpose(3, 4)
     return rows.flatten(4, 5).flatten(2, 3)
@@ -216,4 +220,4 @@ def _joined(cut: Tensor, side: int) -> Tensor:
 
 def pooled(cells: Tensor) -> Tensor:
     """The maximum of every two by two cells of a frame; of those that are there at an edge of odd length."""
-    return squares(cells, 2, float("-inf")).amax(dim=4)
+    return window_partition(cells, 2, float("-inf")).amax(dim=4)

@@ -67,19 +67,19 @@ class View:
 class CrossViewAttention(nn.Module):
     """What the tokens of one view learn from those of another; zeros at first."""
 
-    def __init__(self, asking: View, asked: View) -> None:
+    def __init__(self, query: View, key_value: View) -> None:
         """Make it for normed tokens of these two views; it has the width and heads of the one that asks."""
         super().__init__()
-        self.heads = asking.heads
-        self.q = nn.Linear(asking.channels, asking.channels)
-        self.kv = nn.Linear(asked.channels, 2 * asking.channels)
-        self.proj = nn.Linear(asking.channels, asking.channels)
+        self.heads = query.heads
+        self.q = nn.Linear(query.channels, query.channels)
+        self.kv = nn.Linear(key_value.channels, 2 * query.channels)
+        self.proj = nn.Linear(query.channels, query.channels)
 
-    def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key_value: Tensor) -> Tensor:
         """Tokens (..., N, C) and (..., M, C') -> what to add to the first."""
-        k, v = self.kv(asked).chunk(2, dim=-1)
-        learned: Tensor = self.proj(attention(self.q(asking), k, v, self.heads))
-        return learned
+        k, v = self.kv(key_value).chunk(2, dim=-1)
+        out: Tensor = self.proj(attention(self.q(query), k, v, self.heads))
+        return out
 
 
 class MultiviewBlock(nn.Module):
@@ -95,9 +95,9 @@ class MultiviewBlock(nn.Module):
             fuses: whether views ask one another.
         """
         super().__init__()
-        asking = views if fuses else ()
-        self.norms = nn.ModuleList(nn.LayerNorm(view.channels, EPS) for view in asking)
-        self.cross = nn.ModuleList(CrossViewAttention(*pair) for pair in itertools.pairwise(asking))
+        fused = views if fuses else ()
+        self.norms = nn.ModuleList(nn.LayerNorm(view.channels, EPS) for view in fused)
+        self.cross = nn.ModuleList(CrossViewAttention(*pair) for pair in itertools.pairwise(fused))
         self.drops = nn.ModuleList(StochasticDepth(rate or 0.0, "row") for rate in rates[1:] if fuses)
         self.views = nn.ModuleList(
             nn.Identity() if rate is None else Block(view.channels, view.heads, mlp_ratio, rate, gelu="tanh")
@@ -105,12 +105,12 @@ class MultiviewBlock(nn.Module):
         )
 
     def forward(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        """Tokens (B, stretches, N_i, C_i) of every view -> the same shapes."""
-        told = list(tokens)
+        """Tokens (B, windows, N_i, C_i) of every view -> the same shapes."""
+        out = list(tokens)
         normed = [norm(one) for norm, one in zip(self.norms, tokens)]
         for index, (cross, drop) in enumerate(zip(self.cross, self.drops)):
-            told[index] = told[index] + drop(cross(normed[index], normed[index + 1]))
-        return [block(one) for block, one in zip(self.views, told)]
+            out[index] = out[index] + drop(cross(normed[index], normed[index + 1]))
+        return [block(one) for block, one in zip(self.views, out)]
 
 
 class MTV(Backbone):
@@ -189,9 +189,9 @@ class MTV(Backbone):
             AvadetError: if T is no multiple of the longest tubelet.
         """
         self.check(clip)
-        stretches = clip.shape[2] // self.tubelets[0]
+        windows = clip.shape[2] // self.tubelets[0]
         frames, grid = self._tokenised(clip)
-        tokens = [one.reshape(len(one), stretches, -1, one.shape[-1]) for one in frames]
+        tokens = [one.reshape(len(one), windows, -1, one.shape[-1]) for one in frames]
         for block in self.blocks:
             tokens = block(tokens)
         frames = [one.reshape(before.shape) for one, before in zip(tokens, frames)]

@@ -74,7 +74,7 @@ class BlockShape:
     heads: int
     q_stride: Grid
     kv_stride: Grid
-    drop: float
+    drop_path: float
 
 
 class MViT(Backbone):
@@ -206,7 +206,7 @@ def block_shapes(stages: Sequence[Stage], grid: Grid, widen_in_attention: bool, 
             heads=stage.heads,
             q_stride=stride,
             kv_stride=grid_of(stage.kv_stride),
-            drop=drop_path * number / max(len(each) - 1, 1),
+            drop_path=drop_path * number / max(len(each) - 1, 1),
         )
         shapes.append(shape)
         channels_in, grid = shape.channels_out, _shrunk(grid, stride)
@@ -235,7 +235,7 @@ class Block(nn.Module):
         self.widen = nn.Linear(shape.channels_in, shape.channels_out) if widens else None
         kernel = _kernel(shape.q_stride)
         self.pool = nn.MaxPool3d(kernel, shape.q_stride, _half(kernel)) if math.prod(shape.q_stride) > 1 else None
-        self.drop = StochasticDepth(shape.drop, "row")
+        self.drop_path = StochasticDepth(shape.drop_path, "row")
 
     def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
         """Tokens (B, [1 +] N, C) of a grid -> tokens (B, [1 +] N', C') of a grid that may be smaller."""
@@ -244,10 +244,10 @@ class Block(nn.Module):
         shortcut = self.widen(normed) if self.widen is not None and self.widen_in_attention else tokens
         if self.pool is not None:
             shortcut, _ = _over_grid(self.pool, shortcut, grid, self.cls_tokens)
-        tokens = shortcut + self.drop(attended)
+        tokens = shortcut + self.drop_path(attended)
         normed = self.norm2(tokens)
         shortcut = self.widen(normed) if self.widen is not None and not self.widen_in_attention else tokens
-        return shortcut + self.drop(self.mlp(normed)), new_grid
+        return shortcut + self.drop_path(self.mlp(normed)), new_grid
 
 
 def _kernel(stride: Grid) -> Grid:

@@ -25,9 +25,9 @@ FORMS = ("divided", "joint", "space")
 class DividedBlock(Block):
     """Attention along time, attention within frames, perceptron; each after a norm and beside a shortcut."""
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training."""
-        super().__init__(channels, heads, mlp_ratio, drop)
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+        """Build it; `drop_path` is the share of samples that skip a branch in training."""
+        super().__init__(channels, heads, mlp_ratio, drop_path)
         self.temporal_norm = nn.LayerNorm(channels, EPS)
         self.temporal_attn = Attention(channels, heads)
         self.temporal_fc = nn.Linear(channels, channels)
@@ -37,12 +37,12 @@ class DividedBlock(Block):
     ) -> tuple[Tensor, Tensor]:
         """Class token (B, 1, C) and tokens (B, T, N, C) -> the same shapes."""
         along_time = self.temporal_attn(self.temporal_norm(frames).transpose(1, 2)).transpose(1, 2)
-        frames = frames + self.temporal_fc(self.drop(along_time))
+        frames = frames + self.temporal_fc(self.drop_path(along_time))
         tokens = torch.cat([cls[:, None].expand(-1, frames.shape[1], -1, -1), frames], dim=2)
-        in_frame = self.drop(self.attn(self.norm1(tokens)))
+        in_frame = self.drop_path(self.attn(self.norm1(tokens)))
         cls = cls + in_frame[:, :, 0].mean(dim=1, keepdim=True)
         frames = frames + in_frame[:, :, 1:]
-        return cls + self.drop(self.mlp(self.norm2(cls))), frames + self.drop(self.mlp(self.norm2(frames)))
+        return cls + self.drop_path(self.mlp(self.norm2(cls))), frames + self.drop_path(self.mlp(self.norm2(frames)))
 
 
 class TimeSformer(PlainViT):
@@ -90,7 +90,7 @@ class TimeSformer(PlainViT):
         self.positions = Positions(channels, (1, rows, columns), cls_tokens=1)
         self.times = Positions(channels, (frames, 1, 1)) if form != "space" else None
         block = DividedBlock if form == "divided" else Block
-        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
+        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
         self._random_weights()
 

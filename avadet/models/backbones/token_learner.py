@@ -64,11 +64,11 @@ class TokenFuser(nn.Module):
 class LearnedTokensBlock(nn.Module):
     """TokenLearner in each frame, a block over the learned tokens of all frames, TokenFuser; beside a shortcut."""
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float, tokens: int) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training."""
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float, tokens: int) -> None:
+        """Build it; `drop_path` is the share of samples that skip a branch in training."""
         super().__init__()
         self.learner = TokenLearner(channels, tokens)
-        self.block = Block(channels, heads, mlp_ratio, drop)
+        self.block = Block(channels, heads, mlp_ratio, drop_path)
         self.fuser = TokenFuser(channels, tokens)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -116,8 +116,8 @@ class TokenLearnerViT(PlainViT):
         super().__init__(channels, tubelet)
         self.positions = Positions(channels, grid_of(grid))
         rates = drops(depth, drop_path)
-        early = [Block(channels, heads, mlp_ratio, drop) for drop in rates[:learn_after]]
-        late = [LearnedTokensBlock(channels, heads, mlp_ratio, drop, tokens) for drop in rates[learn_after:]]
+        early = [Block(channels, heads, mlp_ratio, rate) for rate in rates[:learn_after]]
+        late = [LearnedTokensBlock(channels, heads, mlp_ratio, rate, tokens) for rate in rates[learn_after:]]
         self.blocks = nn.ModuleList([*early, *late])
         self.norm = nn.LayerNorm(channels, EPS)
         random_weights(self)

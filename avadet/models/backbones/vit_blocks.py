@@ -132,12 +132,12 @@ class Attention(nn.Module):
         return attention(q, k, v, self.heads)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, there: Tensor | None = None) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention of queries (..., N, C) to keys and values (..., M, C), head by head.
 
-    `there` (..., M) says which keys are to be seen; None = all.
+    `mask` (..., M) says which keys are to be seen; None = all.
     """
-    mask = None if there is None else there.reshape(-1, 1, 1, there.shape[-1])
+    mask = None if mask is None else mask.reshape(-1, 1, 1, mask.shape[-1])
     mixed = F.scaled_dot_product_attention(_by_head(q, heads), _by_head(k, heads), _by_head(v, heads), mask)
     return mixed.transpose(1, 2).reshape(*q.shape[:-1], v.shape[-1])
 
@@ -170,28 +170,28 @@ class Block(nn.Module):
         channels: int,
         heads: int,
         mlp_ratio: float = 4.0,
-        drop: float = 0.0,
+        drop_path: float = 0.0,
         key_bias: bool = True,
         gelu: str = "none",
     ) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training, for the rest see the parts."""
+        """Build it; `drop_path` is the share of samples that skip a branch in training, for the rest see the parts."""
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, EPS)
         self.attn = self.attention(channels, heads, key_bias)
         self.norm2 = nn.LayerNorm(channels, EPS)
         self.mlp = mlp(channels, round(channels * mlp_ratio), gelu=gelu)
-        self.drop = StochasticDepth(drop, "row")
+        self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (..., N, C) -> the same shape; those of one sample and leading index attend to one another."""
-        tokens = tokens + self.drop(self.attn(self.norm1(tokens)))
-        out: Tensor = tokens + self.drop(self.mlp(self.norm2(tokens)))
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
+        out: Tensor = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
         return out
 
 
 def blocks(depth: int, channels: int, heads: int, mlp_ratio: float, drop_path: float, **options: Any) -> nn.ModuleList:
     """Blocks one after the other, the first never skipped in training, the last with a probability of `drop_path`."""
-    return nn.ModuleList(Block(channels, heads, mlp_ratio, drop, **options) for drop in drops(depth, drop_path))
+    return nn.ModuleList(Block(channels, heads, mlp_ratio, rate, **options) for rate in drops(depth, drop_path))
 
 
 def drops(depth: int, last: float) -> list[float]:

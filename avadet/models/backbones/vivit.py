@@ -149,7 +149,7 @@ class FactorisedViViT(PlainViT):
         """Build it of `block`s with random weights; the other arguments as `vivit` says."""
         super().__init__(channels, tubelet)
         self.positions = Positions(channels, grid_of(grid))
-        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
+        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
         random_weights(self)
         for one in self.blocks:
@@ -171,18 +171,18 @@ class FactorisedSelfAttentionBlock(Block):
     Attention along time gives zeros at first, so that the block is that of an image model.
     """
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training."""
-        super().__init__(channels, heads, mlp_ratio, drop)
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+        """Build it; `drop_path` is the share of samples that skip a branch in training."""
+        super().__init__(channels, heads, mlp_ratio, drop_path)
         self.temporal_norm = nn.LayerNorm(channels, EPS)
         self.temporal_attn = Attention(channels, heads)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Tokens (B, T, N, C) -> the same shape."""
-        frames = frames + self.drop(self.attn(self.norm1(frames)))
+        frames = frames + self.drop_path(self.attn(self.norm1(frames)))
         along_time = self.temporal_attn(self.temporal_norm(frames).transpose(1, 2)).transpose(1, 2)
-        frames = frames + self.drop(along_time)
-        out: Tensor = frames + self.drop(self.mlp(self.norm2(frames)))
+        frames = frames + self.drop_path(along_time)
+        out: Tensor = frames + self.drop_path(self.mlp(self.norm2(frames)))
         return out
 
 

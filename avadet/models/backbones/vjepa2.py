@@ -56,7 +56,7 @@ class VJEPA2(PlainViT):
         """
         super().__init__(channels, tubelet)
         self.width = channels // heads
-        self.blocks = nn.ModuleList(RotaryBlock(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
+        self.blocks = nn.ModuleList(RotaryBlock(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
         random_weights(self)
 
@@ -76,13 +76,13 @@ def rotary_angles(grid: Grid, width: int, device: torch.device | None = None) ->
     Of an axis' n channels, number i turns by place / 10000 ** (2 i / n), and from n / 2 on the same begins anew.
     """
     share = width // 3 // 2 * 2
-    speeds = BASE ** -(torch.arange(share // 2, device=device) / max(share / 2, 1))
+    inv_freq = BASE ** -(torch.arange(share // 2, device=device) / max(share / 2, 1))
     places = torch.meshgrid(*(torch.arange(size, device=device) for size in grid), indexing="ij")
-    turning = [(axis.flatten()[:, None] * speeds).repeat(1, 2) for axis in places]
+    turning = [(axis.flatten()[:, None] * inv_freq).repeat(1, 2) for axis in places]
     return torch.cat([*turning, torch.zeros(len(turning[0]), width - 3 * share, device=device)], dim=1)
 
 
-def turned(tokens: Tensor, angles: Tensor) -> Tensor:
+def apply_rotary(tokens: Tensor, angles: Tensor) -> Tensor:
     """Queries or keys (B, N, C), the channels of each head turned in pairs of neighbours by angles (N, C / heads)."""
     heads = tokens.reshape(*tokens.shape[:2], -1, angles.shape[-1])
     first, second = heads[..., ::2], heads[..., 1::2]
@@ -97,7 +97,7 @@ class RotaryBlock(Block):
     def forward(self, tokens: Tensor, angles: Tensor) -> Tensor:  # type: ignore[override]
         """Tokens (B, N, C) and what `rotary_angles` says of their places -> tokens of the same shape."""
         q, k, v = self.attn.projected(self.norm1(tokens))
-        attended = self.attn.proj(self.attn.attend(turned(q, angles), turned(k, angles), v))
-        tokens = tokens + self.drop(attended)
-        out: Tensor = tokens + self.drop(self.mlp(self.norm2(tokens)))
+        attended = self.attn.proj(self.attn.attend(apply_rotary(q, angles), apply_rotary(k, angles), v))
+        tokens = tokens + self.drop_path(attended)
+        out: Tensor = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
         return out
