@@ -10,7 +10,7 @@ from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.hiera import Hiera, UnitAttention, pooled, squares
+from avadet.models.backbones.hiera import Hiera, UnitAttention, pooled, window_partition
 from avadet.models.build import build
 from avadet.models.checkpoints.formats import HIERA, recognise, translate
 

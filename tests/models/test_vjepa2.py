@@ -15,7 +15,7 @@ from torch import nn
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.vit_blocks import attention
-from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, apply_rotary
+from avadet.models.backbones.vjepa2 import VJEPA2, apply_rotary, rotary_angles
 from avadet.models.build import build
 from avadet.models.checkpoints.formats import VJEPA2 as TRANSFORMERS
 from avadet.models.checkpoints.formats import VJEPA2_AUTHORS, recognise, translate
