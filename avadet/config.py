@@ -26,7 +26,7 @@ class ModelConfig(Section):
     """What is trained.
 
     Attributes:
-        family: which architecture: a builder of `avadet.models.zoo.BUILDERS`.
+        family: which architecture: a row of `avadet.models.sizes.SIZES`.
         arguments: what its builder takes, for families other than the tiny ones, e.g. `{head: {hidden: true}}` for a
             head of two layers, `{drop_path: 0.2}` for a transformer.
         init: weights to start from: an ImageNet trunk for the tiny families, a checkpoint of any known format, or a

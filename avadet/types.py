@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,13 @@ class Frame:
         _check_shape("image", self.image, (None, None, 3), np.uint8)
 
 
+class Pixels(NamedTuple):
+    """How RGB on a 0-1 scale is normalised: `mean` is subtracted, then `std` divided by."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class ClipSpec:
     """Which frames a model wants to see around a keyframe, and how large.
@@ -163,6 +170,11 @@ class ClipSpec:
                 raise AvadetError(f"{name} must be positive, got {getattr(self, name)}")
         if self.boxes not in get_args(BoxRule):
             raise AvadetError(f"boxes must be one of {', '.join(get_args(BoxRule))}, got '{self.boxes}'")
+
+    @property
+    def pixels(self) -> Pixels:
+        """Mean and standard deviation together."""
+        return Pixels(self.mean, self.std)
 
     def offsets_s(self) -> Float64Array:
         """Sampling times relative to the keyframe, seconds, (T,): (i - T // 2) * stride / fps.

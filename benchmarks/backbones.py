@@ -35,6 +35,7 @@ from avadet.config import Config
 from avadet.labels import read_label_map
 from avadet.memory import keep_freed_memory
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.fast import fast_model, has_bf16
 from avadet.models.engines.summary import count_flops
@@ -108,10 +109,10 @@ def gflops(builder: str, arguments: dict[str, Any], shape: tuple[int, int, int],
     """Parameters, and 1e9 multiply-adds of one clip: of the backbone, of the whole model where there are several."""
     spec = setup.clip_spec(Config.model_validate({**BASE, "data": {"root": "nowhere"}}).clip)
     with torch.device("meta"):
-        model = zoo.build(builder, classes, spec, arguments).eval()
+        model = build(builder, classes, pixels=spec.pixels, **arguments).eval()
         pictures = torch.zeros(1, 3, *shape)
     if not isinstance(model, ActionDetector):
-        model = zoo.build(builder, classes, spec, arguments).eval()  # with steps between that need numbers
+        model = build(builder, classes, pixels=spec.pixels, **arguments).eval()  # with steps between that need numbers
     with count_flops(model) as counter:
         if isinstance(model, ActionDetector):
             model.backbone(pictures)

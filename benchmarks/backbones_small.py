@@ -1,4 +1,4 @@
-"""Every architecture behind `avadet.models.zoo.BUILDERS` twice: small enough to train on a CPU, and as published.
+"""Every architecture behind `avadet.models.SIZES` twice: small enough to train on a CPU, and as published.
 
 The small ones have the parts of the large ones and far fewer of them: one or two blocks a stage, narrow. Transformers
 see patches of 8 px instead of 16, for pictures of 80x112 px would have 35 of those.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from avadet.models.backbones.mvit import pyramid
+from avadet.models.backbones.mvit_stages import pyramid
 
 FRAMES = 8
 SIZE_HW = (80, 112)

@@ -22,13 +22,14 @@ def measure(keep: bool, steps: int, threads: int) -> dict[str, float]:
     import torch
 
     from avadet.memory import keep_freed_memory
-    from avadet.models.detectors.two_views import tiny_two_views
 
     if keep and not keep_freed_memory():
         raise SystemExit("keep_freed_memory has no effect on this platform")
+    from avadet.models.build import build
+
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = tiny_two_views(21, num_frames=12)
+    model = build("tiny_two_views", 21, num_frames=12)
     clips = torch.randint(0, 256, (8, 3, 12, 192, 256), dtype=torch.uint8)
     rois = torch.tensor([[float(i), 40, 20, 160, 180] for i in range(8)])
     times = []

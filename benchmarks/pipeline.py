@@ -85,6 +85,7 @@ def walk(setup: Any, video: Path, overlap: bool, out: Path | None = None) -> Non
 def load(name: str) -> Any:
     """The model, ready to run; with random weights where its own are not at hand."""
     from avadet.models import zoo
+    from avadet.models.build import build
     from avadet.models.cards import clip_of, labels_of
     from avadet.models.checkpoints.weights import LoadReport
     from avadet.models.engines.backends import prepare
@@ -93,7 +94,7 @@ def load(name: str) -> Any:
         return zoo.load(name, backend="torch")
     card = zoo.card_of(zoo.entry_of(name))
     spec, labels = clip_of(card), labels_of(card)
-    model = zoo.build(card["architecture"], len(labels), spec, card["arguments"]).eval()
+    model = build(card["architecture"], len(labels), pixels=spec.pixels, **card["arguments"]).eval()
     return prepare(
         zoo.LoadedModel(model, spec, labels, name, card, LoadReport("random", 0, (), (), ())), "torch", "fp32"
     )

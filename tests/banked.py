@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.types import ClipSpec
@@ -26,7 +27,7 @@ BANK = {"weights": "bank.safetensors", "window_s": WINDOW_S}
 def write_maker(path: Path, arguments: dict[str, Any] = MAKER, architecture: str = "slow_r50", **facts: Any) -> Path:
     """A file of the model that makes banks, random weights, and its card."""
     torch.manual_seed(1)
-    maker = zoo.build(architecture, len(LABELS), MAKER_SPEC, arguments)
+    maker = build(architecture, len(LABELS), pixels=MAKER_SPEC.pixels, **arguments)
     save_model(path, maker, make_card("maker", architecture, arguments, MAKER_SPEC, LABELS, **facts))
     return path
 
@@ -34,7 +35,7 @@ def write_maker(path: Path, arguments: dict[str, Any] = MAKER, architecture: str
 def write_reader(path: Path, arguments: dict[str, Any] = READER, architecture: str = "slow_r50", **facts: Any) -> Path:
     """A file of the model that reads banks, random weights on which a bank has a say, and its card."""
     torch.manual_seed(2)
-    reader = zoo.build(architecture, len(LABELS), READER_SPEC, arguments)
+    reader = build(architecture, len(LABELS), pixels=READER_SPEC.pixels, **arguments)
     for name, parameter in reader.named_parameters():
         if name.endswith(("head.proj.weight", "head.bank.out.weight")):
             torch.nn.init.normal_(parameter, std=0.3)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.zoo import LoadedModel
@@ -101,7 +102,7 @@ RANDOM_SPEC = ClipSpec(num_frames=8, stride=1, fps=10.0, short_side=64, mean=(0.
 def random_model(num_classes: int = 21) -> LoadedModel:
     """The bundled architecture with random weights."""
     torch.manual_seed(0)
-    model = zoo.build("tiny_actions", num_classes, RANDOM_SPEC, {}).eval()
+    model = build("tiny_actions", num_classes, pixels=RANDOM_SPEC.pixels).eval()
     return LoadedModel(model, RANDOM_SPEC, zoo.numbered_labels(num_classes), "random", {}, SimpleNamespace())
 
 

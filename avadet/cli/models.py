@@ -13,6 +13,7 @@ from avadet.errors import AvadetError, unknown_name
 
 if TYPE_CHECKING:
     from avadet.models.engines.summary import Part, Summary
+    from avadet.models.sizes import Size, SizeClip
     from avadet.models.zoo.entries import Entry
 
 _COLUMNS = ("name", "data set", "clip", "params", "GFLOPs", "mAP", "size", "here")
@@ -58,7 +59,7 @@ def _list() -> tuple[object, list[str]]:
     """All models that load by name: as JSON has them, and as lines of text."""
     from avadet.models import zoo
     from avadet.models.download import cache_folder
-    from avadet.models.families import FAMILIES, family_of
+    from avadet.models.sizes import families
 
     facts = [describe(entry) for entry in zoo.models()]
     starts = [one for one in facts if one["use"] == "start"]
@@ -68,7 +69,7 @@ def _list() -> tuple[object, list[str]]:
     if starts:
         lines += ["", *_table(_START_COLUMNS, starts)]
         lines.append("these classify whole clips or images; start a training from one with model.init=NAME")
-    lines.append(f"backbones to train: avadet models --family {'|'.join(map(family_of, FAMILIES))}")
+    lines.append(f"backbones to train: avadet models --family {'|'.join(families())}")
     lines.append(f"weights are kept in {cache_folder()} (set AVADET_CACHE to move them)")
     return facts, lines
 
@@ -142,19 +143,18 @@ def _family(name: str) -> tuple[object, list[str]]:
     Raises:
         AvadetError: for an unknown family.
     """
-    from avadet.models.families import FAMILIES, family_of
+    from avadet.models.sizes import families
     from avadet.models.zoo import card_of, models
 
-    modules = {family_of(module): module for module in FAMILIES}
-    if name not in modules:
-        raise unknown_name("family", name, modules)
-    sizes = FAMILIES[modules[name]]
+    if name not in families():
+        raise unknown_name("family", name, families())
+    sizes = families()[name]
     entries = [(card_of(entry)["architecture"], entry) for entry in models()]
     own = [describe(entry) for architecture, entry in entries if architecture in sizes]
     rows = []
-    for builder in sizes:
-        weights = [entry.name for architecture, entry in entries if architecture == builder]
-        rows.append({"name": builder, **_size_facts(builder), "weights": weights})
+    for own_name, size in sizes.items():
+        weights = [entry.name for architecture, entry in entries if architecture == own_name]
+        rows.append({"name": own_name, **_size_facts(size), "weights": weights})
     shown = [{**row, "weights": len(row["weights"]) or ""} for row in rows]
     lines = [
         *_table(_SIZE_COLUMNS, shown),
@@ -164,32 +164,16 @@ def _family(name: str) -> tuple[object, list[str]]:
     return {"family": name, "sizes": rows, "weights": own}, lines
 
 
-def _size_facts(builder: str) -> dict[str, Any]:
-    """Clip, parameters and multiply-adds of a published size; of a builder of any size only that."""
-    size = _size_of(builder)
-    if size is None:
+def _size_facts(size: Size) -> dict[str, Any]:
+    """Clip, parameters and multiply-adds of a published size; of a row for any size only that."""
+    if size.clip is None:
         return {"clip": "any size", "params": "", "GFLOPs": ""}
-    found = _summary_of(builder, {}, size.frames, size.side_px)
-    return {
-        "clip": f"{size.frames}x{size.stride} at {size.side_px} px",
-        "params": f"{found.parameters / 1e6:.2f} M",
-        "GFLOPs": round(found.gflops, 1),
-    }
+    return {"clip": _clip(size.clip), "params": f"{size.parameters / 1e6:.2f} M", "GFLOPs": size.gflops}
 
 
-def _size_of(builder: str) -> Any:
-    """The clips of a builder's published size, None for one of any size."""
-    from avadet.models.families import FAMILIES
-
-    return next(sizes[builder] for sizes in FAMILIES.values() if builder in sizes)
-
-
-def _summary_of(architecture: str, arguments: dict[str, Any], frames: int, side_px: int, classes: int = 0) -> Summary:
-    """What an architecture is made of."""
-    from avadet.models.engines.summary import summary
-    from avadet.models.zoo import AVA_CLASSES, BUILDERS
-
-    return summary(lambda: BUILDERS[architecture](classes or AVA_CLASSES, **arguments), frames, (side_px, side_px))
+def _clip(clip: SizeClip) -> str:
+    """A clip in words."""
+    return f"{clip.frames}x{clip.stride} at {clip.side_px} px"
 
 
 def _one_model(name: str) -> tuple[object, list[str]]:
@@ -200,39 +184,41 @@ def _one_model(name: str) -> tuple[object, list[str]]:
             before its arguments say so.
     """
     from avadet.models import zoo
-    from avadet.models.families import FAMILIES
+    from avadet.models.sizes import SIZES, families
 
     entries = {entry.name: entry for entry in zoo.models()}
     if name in entries:
         return _one_entry(entries[name])
-    if name not in zoo.BUILDERS and (Path(name).exists() or Path(name).suffix):
+    if name not in SIZES and (Path(name).exists() or Path(name).suffix):
         return _one_file(Path(name))
-    if name not in zoo.BUILDERS:
-        raise unknown_name("model", name, [*entries, *zoo.BUILDERS])
-    size = _size_of(name)
-    if size is None:
-        sizes = next(sizes for sizes in FAMILIES.values() if name in sizes)
-        published = [builder for builder, one in sizes.items() if one is not None]
+    if name not in SIZES:
+        raise unknown_name("model", name, [*entries, *SIZES])
+    size = SIZES[name]
+    if size.clip is None:
+        published = [one for one, row in families()[size.family].items() if row.clip is not None]
         raise AvadetError(f"{name} builds any size, by model.arguments; its published sizes: {', '.join(published)}")
-    found = _summary_of(name, {}, size.frames, size.side_px)
+    found = _summary_of(name, {}, size.clip.frames, size.clip.side_px, zoo.AVA_CLASSES)
     weights = [entry.name for entry in entries.values() if zoo.card_of(entry)["architecture"] == name]
-    facts = {
-        "name": name,
-        "summary": _first_sentence(name),
-        "clip": f"{size.frames}x{size.stride} at {size.side_px} px",
-        "weights": weights,
-    }
-    return _with_parts(facts, found, size.side_px)
+    facts = {"name": name, "summary": size.summary, "clip": _clip(size.clip), "weights": weights}
+    return _with_parts(facts, found, size.clip.side_px)
+
+
+def _summary_of(architecture: str, arguments: dict[str, Any], frames: int, side_px: int, classes: int) -> Summary:
+    """What an architecture is made of."""
+    from avadet.models.build import build
+    from avadet.models.engines.summary import summary
+
+    return summary(lambda: build(architecture, classes, **arguments), frames, (side_px, side_px))
 
 
 def _one_entry(entry: Entry) -> tuple[object, list[str]]:
     """A model of the list in full."""
     from avadet.models.cards import labels_of
-    from avadet.models.zoo import card_of
+    from avadet.models.zoo import AVA_CLASSES, card_of
 
     card = card_of(entry)
     clip = card["clip"]
-    classes = 0 if entry.is_start else len(labels_of(card))
+    classes = AVA_CLASSES if entry.is_start else len(labels_of(card))
     found = _summary_of(card["architecture"], card["arguments"], clip["num_frames"], clip["short_side"], classes)
     more = {"to train": f"model.family={card['architecture']} model.init={entry.name}"} if entry.is_start else {}
     return _with_parts({**describe(entry), **more}, found, clip["short_side"])
@@ -241,8 +227,7 @@ def _one_entry(entry: Entry) -> tuple[object, list[str]]:
 def _one_file(path: Path) -> tuple[object, list[str]]:
     """A model of a file in full, as its card describes it, or its tensors do."""
     from avadet.models.cards import bank_of, clip_of, labels_of
-    from avadet.models.engines.summary import summary
-    from avadet.models.zoo import build, card_of_path
+    from avadet.models.zoo import card_of_path
 
     if not path.exists():
         raise AvadetError(f"{path}: no such file")
@@ -263,9 +248,7 @@ def _one_file(path: Path) -> tuple[object, list[str]]:
         "bank": "" if bank is None else _bank_line(path.with_name(bank[0]), bank[1]),
     }
     side_px = clip.short_side
-    found = summary(
-        lambda: build(card["architecture"], len(labels), clip, card["arguments"]), clip.num_frames, (side_px, side_px)
-    )
+    found = _summary_of(card["architecture"], card["arguments"], clip.num_frames, side_px, len(labels))
     return _with_parts(facts, found, side_px)
 
 
@@ -275,17 +258,6 @@ def _bank_line(weights: Path, window_s: float) -> str:
 
     made_by = read_card(weights.with_suffix(".json"))
     return f"{window_s:g} s of features of {weights.name} ({made_by['name']}, {made_by['architecture']})"
-
-
-def _first_sentence(builder: str) -> str:
-    """What a builder says of itself."""
-    import importlib
-
-    from avadet.models.families import FAMILIES
-
-    module = next(module for module, sizes in FAMILIES.items() if builder in sizes)
-    text = getattr(importlib.import_module(f"avadet.models.{module}"), builder).__doc__ or ""
-    return " ".join(text.partition("\n\n")[0].split())
 
 
 def _with_parts(facts: dict[str, Any], found: Summary, side_px: int) -> tuple[object, list[str]]:

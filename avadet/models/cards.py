@@ -1,6 +1,6 @@
 """Model cards: the readable JSON beside a file of weights that says everything else about a model.
 
-A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of its builder),
+A card is a plain dictionary with the keys `format` (1), `name`, `architecture` and `arguments` (of `build`),
 `clip` (the fields of `ClipSpec`), `labels` (the name of a label map, or its fields written out), perhaps `classes`
 ("evaluated": only those of the label map that count), perhaps `scores` (how logits become scores, see `scores_of`) and
 `calibration` (see `calibration_of`), perhaps `bank` (the model that makes its feature banks, see `bank_of`), and

@@ -19,18 +19,18 @@ from avadet.data.transforms import Augmentation
 from avadet.errors import AvadetError, unknown_name
 from avadet.labels import evaluated_part, read_label_map
 from avadet.models import zoo
-from avadet.models.backbones.shufflenet import load_imagenet_start
+from avadet.models.backbones.tiny_actions import ShiftedShuffleNet
+from avadet.models.build import build
 from avadet.models.cards import ScoreRule, labels_of, read_card, scores_of
 from avadet.models.checkpoints.formats.acar import ACAR, AVA_EVALUATED
 from avadet.models.checkpoints.formats.avadet import AVADET
 from avadet.models.checkpoints.formats.format import IMAGES
-from avadet.models.checkpoints.formats.shufflenetv2 import SHUFFLENET
-from avadet.models.checkpoints.picture_start import start_from_pictures
+from avadet.models.checkpoints.image_start import start_from_images
 from avadet.models.checkpoints.weights import Checkpoint, LoadReport, load_tensors, read_checkpoint, remap_classifier
-from avadet.models.detectors.tiny_actions import ShiftedShuffleNet
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.predict import SCORE_NAMES
 from avadet.models.scores import pose_classes
+from avadet.models.sizes import SIZES
 from avadet.models.zoo.label_sources import read_labels
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.banks import BankMaker
@@ -189,7 +189,7 @@ def _check_bank(config: Config, maker: BankMaker) -> None:
     """Raise AvadetError unless the model of a run, whose weights do not matter here, reads what the maker makes."""
     arguments = model_arguments(config.model, config.clip)
     with torch.device("meta"):
-        model = zoo.build(config.model.family, 1, clip_spec(config.clip), arguments)
+        model = build(config.model.family, 1, pixels=clip_spec(config.clip).pixels, **arguments)
     reader = model.head.bank if isinstance(model, ActionDetector) else None
     if reader is not None and reader.bank_features != maker.features:
         raise AvadetError(
@@ -237,14 +237,14 @@ def _scene_source(labels: LabelMap, actions: Sequence[str]) -> SceneSource:
 
 
 def model_arguments(model: ModelConfig, clip: ClipConfig) -> dict[str, Any]:
-    """What the builder of `model.family` takes besides the number of classes, mean and std.
+    """What `build` takes for `model.family` besides the number of classes and pixels.
 
     Raises:
         AvadetError: for an unknown family, or a key that has no effect on it.
     """
-    if model.family not in zoo.BUILDERS:
-        raise unknown_name("model.family", model.family, zoo.BUILDERS)
-    head = {"resolution": model.resolution, "pool": model.pool, "dropout": model.dropout}
+    if model.family not in SIZES:
+        raise unknown_name("model.family", model.family, SIZES)
+    head: dict[str, Any] = {"resolution": model.resolution, "pool": model.pool, "dropout": model.dropout}
     if model.family not in ("tiny_actions", "tiny_two_views"):
         for name in ("stages", "frozen", "context", "crop_hw", "margin"):
             if getattr(model, name) != type(model).model_fields[name].default:
@@ -254,7 +254,8 @@ def model_arguments(model: ModelConfig, clip: ClipConfig) -> dict[str, Any]:
     if model.arguments:
         raise AvadetError(f"model.arguments has no effect on {model.family}; use the keys beside it")
     if model.family == "tiny_actions":
-        return {"num_frames": clip.num_frames, "stages": list(model.stages), "context": model.context, **head}
+        head["context"] = model.context
+        return {"num_frames": clip.num_frames, "stages": list(model.stages), "head": head}
     shape = {"num_frames": clip.num_frames, "crop_hw": list(model.crop_hw), "margin": model.margin}
     return {**shape, "dropout": model.dropout}
 
@@ -268,28 +269,24 @@ def build_model(model: ModelConfig, clip: ClipConfig, labels: LabelMap) -> tuple
     Raises:
         AvadetError: if the initial weights are missing or of another model, or parts are frozen at random weights.
     """
-    net = zoo.build(model.family, len(labels), clip_spec(clip), model_arguments(model, clip))
-    trunks = [part for part in net.modules() if isinstance(part, ShiftedShuffleNet)]
+    net = build(model.family, len(labels), pixels=clip_spec(clip).pixels, **model_arguments(model, clip))
     if model.frozen and model.init is None:
         raise AvadetError("model.frozen is for the tiny families with model.init; set model.frozen=0")
-    origin = _initialise(net, trunks, model, labels)
-    for trunk in trunks:
-        trunk.freeze(model.frozen)
+    origin = _initialise(net, model, labels)
+    for part in net.modules():
+        if isinstance(part, ShiftedShuffleNet):
+            part.freeze(model.frozen)
     return net, origin
 
 
-def _initialise(net: ActionModel, trunks: Sequence[ShiftedShuffleNet], model: ModelConfig, labels: LabelMap) -> str:
+def _initialise(net: ActionModel, model: ModelConfig, labels: LabelMap) -> str:
     """Fill the model in place; of its classifier what the file has of these classes, the rest stays random."""
     if model.init is None:
         return "initial weights: random"
     init = zoo.fetched(model.init)
     checkpoint = read_checkpoint(init)
-    if trunks and checkpoint.format == SHUFFLENET:
-        for trunk in trunks:
-            load_imagenet_start(trunk.trunk, checkpoint.tensors, checkpoint.source)
-        return f"initial weights: {init}: the whole trunk; head random"
     if checkpoint.format.classifies == IMAGES:
-        report = start_from_pictures(net, checkpoint.tensors, checkpoint.format, checkpoint.source)
+        report = start_from_images(net, checkpoint.tensors, checkpoint.format, checkpoint.source)
         return f"initial weights: {report}"
     tensors, carried = checkpoint.tensors, ""
     names = _classes_of(model, checkpoint)

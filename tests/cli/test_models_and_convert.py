@@ -11,6 +11,7 @@ import torch
 
 from avadet.cli.main import main
 from avadet.models import zoo
+from avadet.models.build import build
 
 CLIPS = torch.linspace(0, 1, 3 * 4 * 64 * 64).view(1, 3, 4, 64, 64)
 ROIS = torch.tensor([[0.0, 4, 4, 40, 60]])
@@ -29,7 +30,7 @@ def foreign(tmp_path: Path) -> Path:
     """A small Slow as `torch.save` writes it."""
     torch.manual_seed(0)
     spec = zoo.clip_of(zoo.card_of(zoo.entry_of("slow_r50_4x16_ava")))
-    small = zoo.build("slow_r50", 80, spec, {"width": 4, "depths": [1, 1, 1, 1], "head": {"aligned": True}})
+    small = build("slow_r50", 80, pixels=spec.pixels, **{"width": 4, "depths": [1, 1, 1, 1], "head": {"aligned": True}})
     path = tmp_path / "small.pyth"
     torch.save({"model_state": small.state_dict()}, path)
     return path

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.build import build
 from avadet.models.engines.summary import count_flops
 
 Shape = tuple[int, ...]
@@ -39,12 +38,10 @@ def gflops(net: nn.Module, shape: Shape, norms: bool = False) -> float:
     return (operations + sum(in_norms)) / 1e9
 
 
-def sizes(
-    builder: Callable[..., ActionDetector], clip: tuple[int, int, int], **options: Any
-) -> tuple[int, float, list[Shape]]:
+def sizes(architecture: str, clip: tuple[int, int, int], **options: Any) -> tuple[int, float, list[Shape]]:
     """Parameters with 80 classes, 1e9 multiply-adds of the backbone for one clip (T, H, W), shapes of its maps."""
     with torch.device("meta"):
-        model = builder(80, **options)
+        model = build(architecture, 80, **options)
     maps, operations = _run(model.backbone, (1, 3, *clip))
     return parameters(model), operations / 1e9, [tuple(one_map.shape) for one_map in maps]
 

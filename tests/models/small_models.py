@@ -6,11 +6,12 @@ import torch
 from test_laws import CLASSES, SMALL, SPEC
 from torch import nn
 
+from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import LoadReport
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.zoo import LoadedModel, build, numbered_labels
+from avadet.models.zoo import LoadedModel, numbered_labels
 
 __all__ = ["CLASSES", "SPEC", "small_model"]
 
@@ -18,7 +19,7 @@ __all__ = ["CLASSES", "SPEC", "small_model"]
 def small_model(architecture: str, model: ActionModel | None = None, seed: int = 0) -> LoadedModel:
     """A model in eval mode, no weight at zero; `model` takes the place of the architecture's own."""
     torch.manual_seed(seed)
-    net = model or build(architecture, CLASSES, SPEC, SMALL[architecture])
+    net = model or build(architecture, CLASSES, pixels=SPEC.pixels, **SMALL[architecture])
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from avadet.config import ClipConfig, ModelConfig
 from avadet.errors import AvadetError
+from avadet.models.build import build
 from avadet.models.heads.acar import AcarOptions, ActorContextRelation, HighOrderRelation, one_scene
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.zoo import BUILDERS, build
+from avadet.models.sizes import SIZES
 from avadet.training.setup import model_arguments
 
 HW = (64, 64)
@@ -264,12 +265,12 @@ def test_sizes_of_the_published_head() -> None:
 WITHOUT_HEAD = ("tiny_actions", "tiny_two_views", "person_crops")
 
 
-@pytest.mark.parametrize("architecture", sorted(set(BUILDERS) - {*WITHOUT_HEAD, "two_streams_r50"}))
+@pytest.mark.parametrize("architecture", sorted(set(SIZES) - {*WITHOUT_HEAD, "two_streams_r50"}))
 def test_any_backbone_can_have_relations_and_a_bank(architecture: str) -> None:
     sizes = SMALL[architecture]
     head = {**sizes.get("head", {}), "acrn": {"width": 6}, "acar": {"width": 8}, "bank": {"width": 4}}
     with torch.device("meta"):
-        model = build(architecture, CLASSES, SPEC, {**sizes, "head": head})
+        model = build(architecture, CLASSES, pixels=SPEC.pixels, **{**sizes, "head": head})
     own = model.head.own_features
     assert model.head.proj.in_features == 6 + 8
     assert model.head.acrn.join.in_channels == own + sum(model.backbone.out_channels)
@@ -279,7 +280,7 @@ def test_any_backbone_can_have_relations_and_a_bank(architecture: str) -> None:
 
 def test_an_option_that_means_nothing_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"unknown option of head\.relation\.acar 'widht'; did you mean width"):
-        build("slow_r50", CLASSES, SPEC, {**SMALL["slow_r50"], "head": {"acar": {"widht": 8}}})
+        build("slow_r50", CLASSES, pixels=SPEC.pixels, **{**SMALL["slow_r50"], "head": {"acar": {"widht": 8}}})
 
 
 def test_a_config_asks_for_them_under_the_head() -> None:
@@ -287,4 +288,4 @@ def test_a_config_asks_for_them_under_the_head() -> None:
     arguments = model_arguments(wanted, ClipConfig())
     assert arguments["head"]["acar"] == {"depth": 2}
     with torch.device("meta"):
-        assert len(build("slow_r50", CLASSES, SPEC, arguments).head.acar.layers) == 2
+        assert len(build("slow_r50", CLASSES, pixels=SPEC.pixels, **arguments).head.acar.layers) == 2

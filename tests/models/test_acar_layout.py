@@ -15,13 +15,14 @@ from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.build import build
 from avadet.models.cards import clip_of, labels_of, make_card
 from avadet.models.checkpoints.formats import recipe_of
 from avadet.models.checkpoints.formats.acar import ACAR
 from avadet.models.checkpoints.formats.format import Recipe, Tensors
 from avadet.models.checkpoints.weights import LoadReport, load_tensors, read_checkpoint
 from avadet.models.engines.export import export
-from avadet.models.zoo import LoadedModel, build, entry_of, load
+from avadet.models.zoo import LoadedModel, entry_of, load
 from avadet.types import ClipSpec
 
 SPEC = ClipSpec(32, 2, 30.0, 256, (0.45,) * 3, (0.225,) * 3)
@@ -188,7 +189,7 @@ def loaded(kind: str, tmp_path: Path) -> tuple[nn.Module, Recipe]:
     checkpoint = read_checkpoint(path)
     assert checkpoint.format is ACAR
     recipe = recipe_of(checkpoint.tensors, checkpoint.format, checkpoint.settings, checkpoint.source)
-    model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments)
+    model = build(recipe.architecture, recipe.num_classes, pixels=recipe.clip.pixels, **recipe.arguments)
     assert load_tensors(model, checkpoint.tensors, checkpoint.source).is_whole
     return model.eval(), recipe
 
@@ -301,8 +302,8 @@ def test_sizes_of_the_published_heads() -> None:
         head = build(
             "slowfast",
             60,
-            SPEC,
-            {"head": {"stretch": True, "map_width": 1024, "own_width": 512, "acar": acar}},
+            pixels=SPEC.pixels,
+            **{"head": {"stretch": True, "map_width": 1024, "own_width": 512, "acar": acar}},
         ).head
     # Here the map has a matrix of its own for relations, and four layers have a bias.
     difference = 512 * 2304 - 512 * 1024 + 512 + 512 + 512 + 60
@@ -317,7 +318,7 @@ def test_a_backbone_alone_starts_a_training(tmp_path: Path) -> None:
     with pytest.raises(AvadetError, match=r"no classifier among its \d+ tensors \(acar-net format\)"):
         recipe_of(checkpoint.tensors, checkpoint.format, {}, "x")
     arguments = {"width": 8, "fast_width": 2, "depths": DEPTHS}
-    model = build("slowfast", 5, SPEC, arguments)
+    model = build("slowfast", 5, pixels=SPEC.pixels, **arguments)
     report = load_tensors(model, checkpoint.tensors, "x", allow_partial=True)
     assert report.missing == ("head.proj.weight", "head.proj.bias") and not report.unexpected
 

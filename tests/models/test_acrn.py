@@ -12,10 +12,10 @@ from test_laws import CLASSES, SPEC
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv3d
 
+from avadet.models.build import build
 from avadet.models.engines.folding import fold_norms
 from avadet.models.heads.acrn import AcrnOptions, ActorCentricRelation
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.zoo import build
 
 HW = (48, 64)
 ROIS = torch.tensor([[1.0, 4, 8, 40, 60], [0, 0, 0, 64, 64], [1, 30, 2, 62, 62], [0, 20, 20, 26, 28]])
@@ -132,5 +132,5 @@ def test_a_slowfast_with_it_has_the_parameters_of_mmaction2s() -> None:
     # 92 232 057 with a row for no class, which is not kept here: 2304 weights and a bias less.
     arguments = {"lateral_norm": False, "last_dilation": 1, "head": {"resolution": 8, "aligned": True, "acrn": {}}}
     with torch.device("meta"):
-        model = build("slowfast_r50", 80, SPEC, arguments)
+        model = build("slowfast_r50", 80, pixels=SPEC.pixels, **arguments)
     assert sum(parameter.numel() for parameter in model.parameters()) == 92_232_057 - 2305

@@ -1,29 +1,41 @@
-"""The page for newcomers does what it says: its code blocks are a backbone that obeys the laws."""
+"""The page for newcomers, followed to the letter on a copy of the package: one file, one row, nothing else."""
 
 from __future__ import annotations
 
-import inspect
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
-import types
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import test_laws
-import torch
-
-from avadet.cli.main import main
-from avadet.config import read_config
-from avadet.models import families, zoo
-from avadet.models.zoo import builders
-from avadet.training.setup import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "adding-a-backbone.md").read_text(encoding="utf-8")
-FAMILY = "backbones.pulse"
+SCRIPT = """
+import sys
+from pathlib import Path
+import avadet
+assert Path(avadet.__file__).is_relative_to(Path.cwd()), avadet.__file__
+from avadet.cli.main import main
+from avadet.config import read_config
+from avadet.models.engines.export import export
+from avadet.models.zoo import load, numbered_labels
+from avadet.models.zoo.cards import make_card
+from avadet.models.checkpoints.weights import save_model
+from avadet.training.setup import build_model, clip_spec
+
+config = read_config(Path(sys.argv[1]), sys.argv[2:])
+labels = numbered_labels(3)
+model, origin = build_model(config.model, config.clip, labels)
+print(type(model.backbone).__name__, origin)
+arguments = {**config.model.arguments, "head": {"resolution": config.model.resolution}}
+card = make_card("mine", config.model.family, arguments, clip_spec(config.clip), labels)
+save_model(Path("mine.safetensors"), model, card)
+print(export(load("mine.safetensors"), "mine.onnx", size_hw=(64, 96)).is_open)
+"""
 
 
 def block(kind: str) -> str:
@@ -36,81 +48,55 @@ def block(kind: str) -> str:
 def commands() -> list[list[str]]:
     """What the page has the reader type, in words."""
     text = "".join(re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
-    return [shlex.split(line)[1:] for line in text.splitlines()]
+    return [shlex.split(line) for line in text.splitlines()]
 
 
-def line_of(kind: str) -> dict[str, Any]:
-    """A line of a dictionary, as the page shows it."""
-    found: dict[str, Any] = eval(f"{{{block(kind)}}}", dict(vars(families)))
-    return found
+def run(folder: Path, *words: str) -> str:
+    """What Python prints for these words in a folder, whose package it imports; fails if it does."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
 
 
-@pytest.fixture(scope="module", autouse=True)
-def added() -> Iterator[None]:
-    """The backbone, where the page puts it."""
-    with pytest.MonkeyPatch.context() as patch:
-        module = types.ModuleType(f"avadet.models.{FAMILY}")
-        exec(compile(block("python"), "adding-a-backbone.md", "exec"), module.__dict__)
-        patch.setitem(sys.modules, module.__name__, module)
-        (sizes,) = line_of("python families").values()
-        patch.setitem(families.FAMILIES, FAMILY, sizes)
-        for name in sizes:
-            patch.setitem(zoo.BUILDERS, name, builders._lazy(FAMILY, name))
-        for name, arguments in line_of("python small").items():
-            patch.setitem(test_laws.SMALL, name, arguments)
-        yield
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository to which the page was applied."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("avadet", "tests", "configs", "data_specs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "avadet/models/backbones/pulse.py").write_text(block("python"))
+    sizes = folder / "avadet/models/sizes.py"
+    before, brace, after = sizes.read_text().partition("\n}\n")
+    assert brace and "SIZES: dict[str, Size] = {" in before
+    sizes.write_text(f"{before}\n{block('python row')}}}\n{after}")
+    (folder / "tests/models/test_pulse.py").write_text(block("python test"))
+    return folder
 
 
-def laws() -> list[Callable[..., None]]:
-    """The laws that can be held against one model."""
-    known = {"model", "architecture", "clips", "logits"}
-    functions = [value for name, value in vars(test_laws).items() if name.startswith("test_")]
-    found = [law for law in functions if inspect.signature(law).parameters.keys() & known]
-    return [law for law in found if inspect.signature(law).parameters.keys() <= known]
+def test_laws_numbers_recipes_export_and_its_own_tests_pass(scratch: Path) -> None:
+    *_, command = [words for words in commands() if words[0] == "python"]
+    files = [word for word in command if word.startswith("tests/")]
+    assert files and command[:3] == ["python", "-m", "pytest"] and command[-2:] == ["-k", "pulse"]
+    more = ["tests/models/test_pulse.py", "tests/training/test_recipes.py", "tests/models/test_backends.py"]
+    chosen = "pulse or known_kind or recipe_for_every or published_size_has or families_and_keys"
+    lines = run(scratch, "-m", "pytest", "--slow", "-rA", "-p", "no:cacheprovider", *files, *more, "-k", chosen)
+    passed = [line for line in lines.splitlines() if line.startswith("PASSED")]
+    assert sum("test_laws.py" in line for line in passed) >= 20
+    for name in (*files, *more):
+        assert any(name in line for line in passed), name
 
 
-def test_the_line_names_the_builders_of_the_file() -> None:
-    assert set(line_of("python families")) == {FAMILY}
-    assert set(line_of("python families")[FAMILY]) == set(line_of("python small"))
-    test_laws.test_every_architecture_is_on_trial()
+def test_it_is_shown_as_the_page_says(scratch: Path) -> None:
+    family, show = (words for words in commands() if words[:2] == ["avadet", "models"])
+    assert "pulse_s  8x4 at 224 px  0.41 M  1.5" in run(scratch, "-m", *family)
+    assert run(scratch, "-m", *show) == block("text")
 
 
-@pytest.mark.parametrize("name", sorted(line_of("python small")))
-def test_it_obeys_the_laws(name: str) -> None:
-    assert len(laws()) >= 10
-    fixtures: dict[str, Any] = {
-        "architecture": name,
-        "model": inspect.unwrap(test_laws.model)(name),
-        "clips": inspect.unwrap(test_laws.clips)(),
-    }
-    with torch.no_grad():
-        fixtures["logits"] = fixtures["model"](fixtures["clips"], test_laws.ROIS)
-    for law in laws():
-        law(**{key: fixtures[key] for key in inspect.signature(law).parameters})
-
-
-def test_its_own_tests_pass() -> None:
-    scope: dict[str, Any] = {}
-    exec(compile(block("python test"), "adding-a-backbone.md", "exec"), scope)
-    tests = [value for name, value in scope.items() if name.startswith("test_")]
-    assert len(tests) == 2
-    for test in tests:
-        test()
-
-
-def test_it_is_shown_as_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
-    family, show, _ = commands()
-    assert main(family) == 0
-    assert "pulse_s  8x4 at 224 px  0.41 M" in capsys.readouterr().out
-    assert main(show) == 0
-    assert capsys.readouterr().out == block("text")
-
-
-def test_the_config_builds_it() -> None:
-    command, path, *overrides = commands()[2]
-    assert command == "train"
-    config = read_config(ROOT / path, overrides)
-    labels = zoo.numbered_labels(21)
-    model, origin = build_model(config.model, config.clip, labels)
-    assert type(model.backbone).__name__ == "Pulse"
-    assert origin == "initial weights: random"
+def test_the_config_builds_it_and_an_export_holds(scratch: Path) -> None:
+    (train,) = (words for words in commands() if words[:2] == ["avadet", "train"])
+    found = run(scratch, "-c", SCRIPT, *train[2:], "data.root=nowhere").splitlines()
+    assert found == ["Pulse initial weights: random", "True"]

@@ -17,6 +17,7 @@ from small_models import CLASSES, SPEC, small_model
 
 from avadet.config import read_config
 from avadet.models import zoo
+from avadet.models.build import build as build_model_of
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.engines.export import export, sample_inputs
 from avadet.models.heads import build
@@ -76,7 +77,7 @@ def test_a_stored_one_is_loaded_and_exported(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     plain = small_model("slow_r50")
     arguments = {**plain.card["arguments"], "head": {"kind": KIND, "aligned": True}}
-    model = zoo.build("slow_r50", CLASSES, SPEC, arguments)
+    model = build_model_of("slow_r50", CLASSES, pixels=SPEC.pixels, **arguments)
     save_model(tmp_path / "model.safetensors", model, {**plain.card, "arguments": arguments})
     loaded = zoo.load(tmp_path / "model.safetensors")
     export(loaded, tmp_path / "model.onnx")

@@ -22,7 +22,8 @@ from avadet.models.engines.backends import prepare, weights_digest
 from avadet.models.engines.export import export
 from avadet.models.engines.graphs import SizedGraphs
 from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
-from avadet.models.zoo import BUILDERS, LoadedModel
+from avadet.models.sizes import SIZES
+from avadet.models.zoo import LoadedModel
 
 QUICK = ("slow_r50", "tiny_two_views")
 
@@ -42,7 +43,7 @@ def scores(loaded: LoadedModel, size_hw: tuple[int, int] | None = None, clips: i
 
 
 def each(quick: tuple[str, ...]) -> list[Any]:
-    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in sorted(BUILDERS)]
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in sorted(SIZES)]
 
 
 @pytest.mark.parametrize("boxes", [0, 1, 7])
@@ -90,7 +91,7 @@ def test_answers_stay_when_the_next_one_is_asked_for(cache: Path) -> None:
     assert torch.equal(first, before)
 
 
-@pytest.mark.parametrize("architecture", sorted(BUILDERS))
+@pytest.mark.parametrize("architecture", sorted(SIZES))
 def test_fast_torch_answers_as_torch_does(architecture: str) -> None:
     loaded = small_model(architecture)
     ready = prepare(loaded, "torch", "fp32")
@@ -104,7 +105,7 @@ def test_fast_torch_answers_as_torch_does(architecture: str) -> None:
     torch.testing.assert_close(scores(ready, (75, 101)), scores(loaded, (75, 101)), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("architecture", sorted(BUILDERS))
+@pytest.mark.parametrize("architecture", sorted(SIZES))
 def test_fast_torch_in_bf16_is_near(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "has_bf16", lambda device: True)
     loaded = small_model(architecture)

@@ -17,6 +17,7 @@ from torch import nn
 from avadet.cli.main import main
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.run_folder import weights_in
 from avadet.models.checkpoints.weights import save_model
@@ -121,7 +122,7 @@ def run(tmp_path: Path) -> Path:
     arguments: dict[str, Any] = {"width": 4, "depths": [1, 1, 1, 1]}
     card = make_card("mine", "slow_r50", arguments, spec, zoo.numbered_labels(2))
     folder = tmp_path / "runs" / "tiny"  # the name of a model, but a path
-    save_model(folder / "model.safetensors", zoo.build("slow_r50", 2, spec, arguments), card)
+    save_model(folder / "model.safetensors", build("slow_r50", 2, pixels=spec.pixels, **arguments), card)
     (folder / "config.yaml").touch()
     return folder
 

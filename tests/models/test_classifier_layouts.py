@@ -18,10 +18,10 @@ from torchvision.models.video.mvit import MViT as TorchvisionMViT
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.mvit import mvit, pyramid
+from avadet.models.backbones.mvit_stages import pyramid
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recipe_of, recognise, translate
 from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
-from avadet.models.zoo import BUILDERS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -85,7 +85,7 @@ FULL_SIZES: list[tuple[Callable[[], nn.Module], str, str]] = [
 @pytest.mark.parametrize(("theirs", "ours", "layout"), FULL_SIZES, ids=[f"{one[1]}-{one[2]}" for one in FULL_SIZES])
 def test_full_sizes_map_without_rest(theirs: Callable[[], nn.Module], ours: str, layout: str) -> None:
     with torch.device("meta"):
-        foreign, own = theirs().state_dict(), BUILDERS[ours](400).state_dict()
+        foreign, own = theirs().state_dict(), build(ours, 400).state_dict()
     found = recognise(foreign, "x.pth")
     assert found.name == layout
     named = translate(foreign, found)
@@ -102,7 +102,7 @@ def test_torchvisions_video_resnets(tmp_path: Path, makers: Any) -> None:
     split = makers is torchvision_resnet.Conv2Plus1D
     stem = torchvision_resnet.R2Plus1dStem if split else torchvision_resnet.BasicStem
     theirs = shaken(torchvision_resnet.VideoResNet(torchvision_resnet.BasicBlock, [makers] * 4, [1] * 4, stem, 7))
-    own = BUILDERS["video_resnet"](7, kinds=("2plus1d" if split else "3d",) * 4, split_stem=split, depths=(1,) * 4)
+    own = build("video_resnet", 7, kinds=("2plus1d" if split else "3d",) * 4, split_stem=split, depths=(1,) * 4)
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "r3d.pth"))
     assert load_tensors(own.eval(), checkpoint.tensors, "r3d.pth").is_whole
     clip = torch.randn(2, 3, 8, 32, 32)
@@ -117,7 +117,7 @@ def test_torchvisions_swin(tmp_path: Path) -> None:
             [2, 4, 4], 8, sizes["depths"], sizes["heads"], sizes["window"], num_classes=7, patch_embed=PatchEmbed3d
         )
     )
-    own = BUILDERS["swin3d"](7, channels=8, **sizes)
+    own = build("swin3d", 7, channels=8, **sizes)
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "swin.pth"))
     assert checkpoint.format.name == "torchvision swin3d"
     assert load_tensors(own.eval(), checkpoint.tensors, "swin.pth").is_whole
@@ -150,7 +150,8 @@ def test_torchvisions_mvit(tmp_path: Path, second: bool) -> None:
             num_classes=7,
         )
     )
-    own = mvit(
+    own = build(
+        "mvit",
         7,
         stages=stages,
         grid=(2, 8, 8),
@@ -172,7 +173,7 @@ def test_torchvisions_mvit(tmp_path: Path, second: bool) -> None:
 
 def test_pytorchvideos_x3d(tmp_path: Path) -> None:
     theirs = shaken(create_x3d(stem_dim_in=8, width_factor=1.0, depth_factor=0.6, model_num_class=7))
-    own = BUILDERS["x3d"](7, width=8, width_factor=1.0, depth_factor=0.6, fine=False)
+    own = build("x3d", 7, width=8, width_factor=1.0, depth_factor=0.6, fine=False)
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "x3d.pyth", "model_state"))
     report = load_tensors(own.eval(), checkpoint.tensors, "x3d.pyth", allow_partial=True)
     assert (report.missing, report.unexpected) == ((), ())
@@ -201,7 +202,7 @@ def test_pytorchvideos_mvit(tmp_path: Path) -> None:
         )
     )
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "mvit.pyth", "model_state"))
-    own = mvit(7, stages=pyramid((1, 2), width=8), grid=(2, 8, 8), absolute_positions="separate")
+    own = build("mvit", 7, stages=pyramid((1, 2), width=8), grid=(2, 8, 8), absolute_positions="separate")
     assert load_tensors(own.eval(), checkpoint.tensors, "mvit.pyth").is_whole
     clip, seen = torch.randn(1, 3, 4, 32, 32), []
     theirs.norm_embed.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
@@ -238,7 +239,7 @@ def test_transformers_vivit(older: bool, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
     config = transformers.VivitConfig(image_size=32, num_frames=8, num_labels=7, **SMALL)
     theirs = shaken(transformers.VivitForVideoClassification(config))
-    own = BUILDERS["vivit"](7, **PLAIN, grid=(4, 2, 2), gelu="tanh")
+    own = build("vivit", 7, **PLAIN, grid=(4, 2, 2), gelu="tanh")
     state = older_names(theirs.state_dict()) if older else theirs.state_dict()
     torch.save(state, tmp_path / "pytorch_model.bin")
     checkpoint = read_checkpoint(tmp_path / "pytorch_model.bin")
@@ -254,7 +255,7 @@ def test_transformers_timesformer(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
     config = transformers.TimesformerConfig(image_size=32, num_frames=3, num_labels=7, **SMALL)
     theirs = shaken(transformers.TimesformerForVideoClassification(config))
-    own = BUILDERS["timesformer"](7, **PLAIN, grid=(3, 2, 2))
+    own = build("timesformer", 7, **PLAIN, grid=(3, 2, 2))
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "pytorch_model.bin"))
     assert load_tensors(own.eval(), checkpoint.tensors, "timesformer").is_whole
     clip = torch.randn(2, 3, 3, 32, 32)
@@ -269,7 +270,7 @@ def test_transformers_videomae(tmp_path: Path) -> None:
         image_size=32, num_frames=4, num_labels=7, layer_norm_eps=1e-6, use_mean_pooling=True, **SMALL
     )
     theirs = shaken(transformers.VideoMAEForVideoClassification(config))
-    own = BUILDERS["videomae"](7, **PLAIN, grid=(2, 2, 2))
+    own = build("videomae", 7, **PLAIN, grid=(2, 2, 2))
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "pytorch_model.bin"))
     assert load_tensors(own.eval(), checkpoint.tensors, "videomae").is_whole
     clip = torch.randn(2, 3, 4, 32, 32)
@@ -289,7 +290,7 @@ def test_transformers_pre_training_of_videomae_leaves_its_decoder(tmp_path: Path
         image_size=32, num_frames=4, decoder_hidden_size=8, decoder_num_attention_heads=2, **SMALL
     )
     theirs = transformers.VideoMAEForPreTraining(config)
-    own = BUILDERS["videomae"](7, **PLAIN, grid=(2, 2, 2))
+    own = build("videomae", 7, **PLAIN, grid=(2, 2, 2))
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "pytorch_model.bin"))
     report = load_tensors(own, checkpoint.tensors, "videomae", allow_partial=True)
     assert (report.unexpected, report.reshaped) == ((), ())
@@ -297,7 +298,7 @@ def test_transformers_pre_training_of_videomae_leaves_its_decoder(tmp_path: Path
 
 
 def test_the_authors_wrap_videomae_in_module(tmp_path: Path) -> None:
-    own = BUILDERS["videomae"](7, **PLAIN, grid=(2, 2, 2))
+    own = build("videomae", 7, **PLAIN, grid=(2, 2, 2))
     named = {name.replace("backbone.norm.", "fc_norm."): tensor for name, tensor in own.state_dict().items()}
     named = {
         name.replace(".patches.", ".patch_embed.proj.").replace("head.proj.", "head."): t for name, t in named.items()
@@ -348,7 +349,7 @@ def mmaction_names(state: dict[str, Tensor], classifier: str) -> dict[str, Tenso
 
 
 def test_a_classifier_of_mmaction2_leaves_its_head(tmp_path: Path) -> None:
-    own = BUILDERS["slow_r50"](7, width=8, depths=(1, 1, 1, 1))
+    own = build("slow_r50", 7, width=8, depths=(1, 1, 1, 1))
     torch.save({"state_dict": mmaction_names(own.state_dict(), "cls_head.fc_cls.")}, tmp_path / "x.pth")
     checkpoint = read_checkpoint(tmp_path / "x.pth")
     assert checkpoint.format.name == "mmaction2"
@@ -372,7 +373,7 @@ def mmaction_csn_names(state: dict[str, Tensor], preserved: bool) -> dict[str, T
 @pytest.mark.parametrize("preserved", [False, True])
 def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved: bool) -> None:
     sizes = {"width": 8, "depths": (1, 2, 1, 1), "preserved": preserved, "fine": False}
-    theirs, own = (BUILDERS["csn"](7, **sizes).eval() for _ in range(2))
+    theirs, own = (build("csn", 7, **sizes).eval() for _ in range(2))
     theirs = shaken(theirs)
     for norm in (part for part in theirs.modules() if isinstance(part, nn.BatchNorm3d)):
         norm.eps = 1e-3
@@ -393,7 +394,7 @@ def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved
 
 
 def test_videomae_of_mmaction2_that_classifies_clips(tmp_path: Path) -> None:
-    own = BUILDERS["videomae"](7, **PLAIN, grid=(2, 2, 2))
+    own = build("videomae", 7, **PLAIN, grid=(2, 2, 2))
     renames = (
         ("backbone.patches.", "backbone.patch_embed.projection."),
         ("backbone.norm.", "backbone.fc_norm."),

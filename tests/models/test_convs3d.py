@@ -15,14 +15,14 @@ from torchvision.models.video import resnet as torchvision_resnet
 from torchvision.models.video import s3d as torchvision_s3d
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.c3d import C3d, c3d
-from avadet.models.backbones.csn import ChannelSeparatedNet, ip_csn_152, ir_csn_50, ir_csn_101, ir_csn_152
+from avadet.models.backbones.c3d import C3d
+from avadet.models.backbones.csn import ChannelSeparatedNet
 from avadet.models.backbones.dilation import without_stride
-from avadet.models.backbones.inception import InceptionNet, googlenet_trunk, i3d_inception, i3d_trunk, s3d, s3d_trunk
-from avadet.models.backbones.r2plus1d import SplitBottleneckNet, r2plus1d_r50
-from avadet.models.backbones.r3d import VideoResNet, mc3_18, middle_channels, r2plus1d_18, r2plus1d_34, r3d_18
-from avadet.models.backbones.x3d import X3d, x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
-from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.backbones.inception import InceptionNet, googlenet_trunk, i3d_trunk, s3d_trunk
+from avadet.models.backbones.r2plus1d import SplitBottleneckNet
+from avadet.models.backbones.r3d import VideoResNet, middle_channels
+from avadet.models.backbones.x3d import X3d
+from avadet.models.build import build
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -30,7 +30,6 @@ with warnings.catch_warnings():
     from pytorchvideo.models.r2plus1d import create_r2plus1d
     from pytorchvideo.models.x3d import create_x3d
 
-Builder = Callable[..., ActionDetector]
 
 KINETICS = 400
 HEAD_512 = 512 * KINETICS + KINETICS
@@ -40,33 +39,33 @@ X3D_HEAD = 432 * 2048 + HEAD_2048
 C3D_HEAD = 8192 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 101 + 101  # fc6, fc7, and fc8 of UCF101
 
 
-def backbone_of(builder: Builder, **options: Any) -> nn.Module:
+def backbone_of(builder: str, **options: Any) -> nn.Module:
     """A full-size backbone without memory."""
     with torch.device("meta"):
-        return builder(80, **options).backbone
+        return build(builder, 80, **options).backbone
 
 
 @pytest.mark.parametrize(
     ("builder", "classifier", "published"),
     [
-        (r3d_18, HEAD_512, 33371472),
-        (mc3_18, HEAD_512, 11695440),
-        (r2plus1d_18, HEAD_512, 31505325),
-        (r2plus1d_34, HEAD_512, 63697175),
-        (s3d, HEAD_1024, 8320048),
-        (x3d_xs, X3D_HEAD, 3794274),
-        (x3d_m, X3D_HEAD, 3794274),
-        (x3d_l, X3D_HEAD, 6153384),
-        (x3d_xl, 630 * 2048 + HEAD_2048, 11095840),
-        (ir_csn_50, HEAD_2048, 13131152),
-        (ir_csn_101, HEAD_2048, 22213776),
-        (ir_csn_152, HEAD_2048, 29703568),
-        (ip_csn_152, HEAD_2048, 33016592),
-        (r2plus1d_r50, HEAD_2048, 28107600),
-        (c3d, C3D_HEAD, 78409573),
+        ("r3d_18", HEAD_512, 33371472),
+        ("mc3_18", HEAD_512, 11695440),
+        ("r2plus1d_18", HEAD_512, 31505325),
+        ("r2plus1d_34", HEAD_512, 63697175),
+        ("s3d", HEAD_1024, 8320048),
+        ("x3d_xs", X3D_HEAD, 3794274),
+        ("x3d_m", X3D_HEAD, 3794274),
+        ("x3d_l", X3D_HEAD, 6153384),
+        ("x3d_xl", 630 * 2048 + HEAD_2048, 11095840),
+        ("ir_csn_50", HEAD_2048, 13131152),
+        ("ir_csn_101", HEAD_2048, 22213776),
+        ("ir_csn_152", HEAD_2048, 29703568),
+        ("ip_csn_152", HEAD_2048, 33016592),
+        ("r2plus1d_r50", HEAD_2048, 28107600),
+        ("c3d", C3D_HEAD, 78409573),
     ],
 )
-def test_parameters_with_the_published_classifier(builder: Builder, classifier: int, published: int) -> None:
+def test_parameters_with_the_published_classifier(builder: str, classifier: int, published: int) -> None:
     assert parameters(backbone_of(builder)) + classifier == published
 
 
@@ -74,21 +73,21 @@ def test_parameters_with_the_published_classifier(builder: Builder, classifier: 
     ("builder", "options", "frames", "size", "published"),
     [
         # torchvision's own numbers
-        (r3d_18, {}, 16, 112, 40.697),
-        (mc3_18, {}, 16, 112, 43.343),
-        (r2plus1d_18, {}, 16, 112, 40.519),
-        (s3d, {"fine": False}, 128, 224, 17.979 * 8),
+        ("r3d_18", {}, 16, 112, 40.697),
+        ("mc3_18", {}, 16, 112, 43.343),
+        ("r2plus1d_18", {}, 16, 112, 40.519),
+        ("s3d", {"fine": False}, 128, 224, 17.979 * 8),
         # the papers'
-        (r2plus1d_34, {}, 32, 112, 152.4),
-        (x3d_xs, {"fine": False}, 4, 160, 0.60),
-        pytest.param(x3d_s, {"fine": False}, 13, 160, 1.96, marks=pytest.mark.slow),
-        (x3d_m, {"fine": False}, 16, 224, 4.73),
-        pytest.param(x3d_l, {"fine": False}, 16, 312, 18.37, marks=pytest.mark.slow),
-        pytest.param(x3d_xl, {"fine": False}, 16, 312, 35.84, marks=pytest.mark.slow),
-        (c3d, {}, 16, 112, 38.5),
+        ("r2plus1d_34", {}, 32, 112, 152.4),
+        ("x3d_xs", {"fine": False}, 4, 160, 0.60),
+        pytest.param("x3d_s", {"fine": False}, 13, 160, 1.96, marks=pytest.mark.slow),
+        ("x3d_m", {"fine": False}, 16, 224, 4.73),
+        pytest.param("x3d_l", {"fine": False}, 16, 312, 18.37, marks=pytest.mark.slow),
+        pytest.param("x3d_xl", {"fine": False}, 16, 312, 35.84, marks=pytest.mark.slow),
+        ("c3d", {}, 16, 112, 38.5),
     ],
 )
-def test_multiply_adds(builder: Builder, options: dict[str, Any], frames: int, size: int, published: float) -> None:
+def test_multiply_adds(builder: str, options: dict[str, Any], frames: int, size: int, published: float) -> None:
     found = gflops(backbone_of(builder, **options), (1, 3, frames, size, size))
     assert found == pytest.approx(published, rel=0.01)
 
@@ -96,15 +95,15 @@ def test_multiply_adds(builder: Builder, options: dict[str, Any], frames: int, s
 @pytest.mark.parametrize(
     ("builder", "frames", "size", "published"),
     [
-        (ir_csn_50, 32, 224, 42.80),
-        pytest.param(ir_csn_101, 32, 256, 74.5, marks=pytest.mark.slow),
-        pytest.param(ir_csn_152, 32, 256, 97.6, marks=pytest.mark.slow),
-        pytest.param(ip_csn_152, 32, 256, 109.9, marks=pytest.mark.slow),
-        (r2plus1d_r50, 16, 256, 75.7),
-        pytest.param(x3d_m, 16, 256, 6.40, marks=pytest.mark.slow),
+        ("ir_csn_50", 32, 224, 42.80),
+        pytest.param("ir_csn_101", 32, 256, 74.5, marks=pytest.mark.slow),
+        pytest.param("ir_csn_152", 32, 256, 97.6, marks=pytest.mark.slow),
+        pytest.param("ip_csn_152", 32, 256, 109.9, marks=pytest.mark.slow),
+        ("r2plus1d_r50", 16, 256, 75.7),
+        pytest.param("x3d_m", 16, 256, 6.40, marks=pytest.mark.slow),
     ],
 )
-def test_multiply_adds_with_norms(builder: Builder, frames: int, size: int, published: float) -> None:
+def test_multiply_adds_with_norms(builder: str, frames: int, size: int, published: float) -> None:
     found = gflops(backbone_of(builder, fine=False), (1, 3, frames, size, size), norms=True)
     assert found == pytest.approx(published, rel=0.002)
 
@@ -112,20 +111,20 @@ def test_multiply_adds_with_norms(builder: Builder, frames: int, size: int, publ
 @pytest.mark.parametrize(
     ("builder", "frames", "size", "shape", "coarse"),
     [
-        (r3d_18, 16, 112, (512, 2, 7, 7), None),
-        (mc3_18, 16, 112, (512, 16, 7, 7), None),
-        (r2plus1d_18, 16, 112, (512, 2, 7, 7), None),
-        (s3d, 64, 224, (1024, 8, 14, 14), (1024, 8, 7, 7)),
-        pytest.param(i3d_inception, 64, 224, (1024, 8, 14, 14), (1024, 8, 7, 7), marks=pytest.mark.slow),
-        (x3d_s, 13, 160, (432, 13, 10, 10), (432, 13, 5, 5)),
-        pytest.param(x3d_l, 16, 320, (432, 16, 20, 20), (432, 16, 10, 10), marks=pytest.mark.slow),
-        pytest.param(ir_csn_101, 32, 256, (2048, 4, 16, 16), (2048, 4, 8, 8), marks=pytest.mark.slow),
-        (r2plus1d_r50, 16, 256, (2048, 4, 16, 16), (2048, 4, 8, 8)),
-        (c3d, 16, 112, (512, 2, 7, 7), None),
+        ("r3d_18", 16, 112, (512, 2, 7, 7), None),
+        ("mc3_18", 16, 112, (512, 16, 7, 7), None),
+        ("r2plus1d_18", 16, 112, (512, 2, 7, 7), None),
+        ("s3d", 64, 224, (1024, 8, 14, 14), (1024, 8, 7, 7)),
+        pytest.param("i3d_inception", 64, 224, (1024, 8, 14, 14), (1024, 8, 7, 7), marks=pytest.mark.slow),
+        ("x3d_s", 13, 160, (432, 13, 10, 10), (432, 13, 5, 5)),
+        pytest.param("x3d_l", 16, 320, (432, 16, 20, 20), (432, 16, 10, 10), marks=pytest.mark.slow),
+        pytest.param("ir_csn_101", 32, 256, (2048, 4, 16, 16), (2048, 4, 8, 8), marks=pytest.mark.slow),
+        ("r2plus1d_r50", 16, 256, (2048, 4, 16, 16), (2048, 4, 8, 8)),
+        ("c3d", 16, 112, (512, 2, 7, 7), None),
     ],
 )
 def test_maps_of_the_full_nets(
-    builder: Builder, frames: int, size: int, shape: tuple[int, ...], coarse: tuple[int, ...] | None
+    builder: str, frames: int, size: int, shape: tuple[int, ...], coarse: tuple[int, ...] | None
 ) -> None:
     clip = torch.empty(1, 3, frames, size, size, device="meta")
     net = backbone_of(builder)
@@ -136,7 +135,7 @@ def test_maps_of_the_full_nets(
 
 
 def test_stages_of_x3d_m() -> None:
-    net = backbone_of(x3d_m, fine=False)
+    net = backbone_of("x3d_m", fine=False)
     x = net.stem(torch.empty(1, 3, 16, 224, 224, device="meta"))  # type: ignore[operator]
     shapes = [tuple(x.shape[1:])]
     for name in ("res2", "res3", "res4", "res5"):
@@ -190,13 +189,13 @@ def test_torchvisions_weights_give_torchvisions_map(kinds: tuple[str, ...], spli
 def test_the_full_sizes_have_torchvisions_names() -> None:
     with torch.device("meta"):
         for builder, theirs in (
-            (r3d_18, torchvision_resnet.r3d_18()),
-            (mc3_18, torchvision_resnet.mc3_18()),
-            (r2plus1d_18, torchvision_resnet.r2plus1d_18()),
-            (s3d, torchvision_s3d()),
+            ("r3d_18", torchvision_resnet.r3d_18()),
+            ("mc3_18", torchvision_resnet.mc3_18()),
+            ("r2plus1d_18", torchvision_resnet.r2plus1d_18()),
+            ("s3d", torchvision_s3d()),
         ):
             expected = {k: v.shape for k, v in theirs.state_dict().items() if not k.startswith(("fc.", "classifier."))}
-            assert {k: v.shape for k, v in builder(80).backbone.state_dict().items()} == expected
+            assert {k: v.shape for k, v in build(builder, 80).backbone.state_dict().items()} == expected
 
 
 def test_channels_between_space_and_time() -> None:
@@ -204,7 +203,7 @@ def test_channels_between_space_and_time() -> None:
     assert middle_channels(64, 64) == 144
     assert middle_channels(64, 128) == 230
     with torch.device("meta"):
-        net = r2plus1d_34(80).backbone
+        net = build("r2plus1d_34", 80).backbone
     assert [net.get_submodule(f"layer{i}")[0].conv2[0][0].out_channels for i in (1, 2, 3, 4)] == [144, 288, 576, 1152]
 
 
@@ -226,7 +225,7 @@ def test_torchvisions_s3d_weights_give_its_map() -> None:
 
 def test_norms_of_s3d_remember_what_they_are_told_to() -> None:
     for options, momentum in (({}, 0.001), ({"momentum": 0.1}, 0.1)):
-        norms = [part for part in backbone_of(s3d, **options).modules() if isinstance(part, nn.BatchNorm3d)]
+        norms = [part for part in backbone_of("s3d", **options).modules() if isinstance(part, nn.BatchNorm3d)]
         assert {norm.momentum for norm in norms} == {momentum}
 
 
@@ -324,7 +323,7 @@ def test_a_basic_block_of_2d_filters_loses_its_stride_too() -> None:
 @pytest.mark.parametrize(
     ("net", "frames", "message"),
     [
-        (C3d(width=1), 7, "C3D takes clips of at least 8 frames, got 7"),
+        (C3d(width=1), 7, "C3d takes clips of at least 8 frames, got 7"),
         (InceptionNet(nn.Sequential(*(nn.MaxPool3d(1),) * 3), 3, fine=False), 4, "at least 5 frames, got 4"),
     ],
     ids=["c3d", "inception"],
@@ -334,8 +333,8 @@ def test_too_short_a_clip_is_refused(net: nn.Module, frames: int, message: str) 
         net(torch.zeros(1, 3, frames, 32, 32))
 
 
-@pytest.mark.parametrize("builder", [s3d, i3d_inception])
-def test_a_net_on_inception_may_end_with_block_4e(builder: Builder) -> None:
+@pytest.mark.parametrize("builder", ["s3d", "i3d_inception"])
+def test_a_net_on_inception_may_end_with_block_4e(builder: str) -> None:
     net = backbone_of(builder, depths=(2, 5, 0))
     assert net(torch.empty(1, 3, 16, 64, 96, device="meta"))[0].shape == (1, 832, 4, 4, 6)
     assert tuple(net.out_channels) == (832,)  # type: ignore[arg-type]

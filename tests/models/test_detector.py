@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.backbone import Backbone, Stride
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.heads.roi_head import RoIHead
+from avadet.types import Pixels
 
 
-class Through(nn.Module):
+class Through(Backbone):
     """A backbone whose map is the clip."""
 
     out_channels = (3,)
+    strides = (Stride(1, 1, 1),)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [x]
@@ -22,7 +25,7 @@ class Through(nn.Module):
 
 @pytest.fixture
 def model() -> ActionDetector:
-    return ActionDetector(Through(), RoIHead((3,), 2), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 2.0)).eval()
+    return ActionDetector(Through(), RoIHead((3,), 2), Pixels((0.5, 0.25, 0.0), (0.5, 0.25, 2.0))).eval()
 
 
 def test_bytes_and_fractions_are_normalised_alike(model: ActionDetector) -> None:

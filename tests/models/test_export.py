@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.backbones.backbone import Backbone, Stride
 from avadet.models.cards import clip_of, labels_of
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.export import export
 from avadet.models.engines.graphs import GraphModel, open_graph, read_graph
 from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
-from avadet.models.zoo import BUILDERS, LoadedModel
+from avadet.models.sizes import SIZES
+from avadet.models.zoo import LoadedModel
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -34,7 +36,7 @@ TORCH_ONLY = ("two_streams_r50",)
 
 
 def architectures() -> list[Any]:
-    names = sorted(set(BUILDERS) - set(TORCH_ONLY))
+    names = sorted(set(SIZES) - set(TORCH_ONLY))
     return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in names]
 
 
@@ -173,10 +175,11 @@ def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-class Bound(nn.Module):
-    """A backbone that says nothing of itself and has a number for each place of the pictures it was written for."""
+class Bound(Backbone):
+    """A backbone that does not say so, but has a number for each place of the pictures it was written for."""
 
     out_channels = (4,)
+    strides = (Stride(8, 14, 14),)
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,19 +11,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.frames import (
-    FrameResNet,
-    cell_lstm_r50,
-    conv_pooling_r50,
-    early_fusion_r50,
-    late_fusion_r50,
-    load_pictures,
-    segment_frames,
-    single_frame_r50,
-    slow_fusion_r50,
-    tsn_r50,
-    widened,
-)
+from avadet.models.backbones.frames import FrameResNet, segment_frames, widened
+from avadet.models.build import build
 
 THIN: dict[str, Any] = {"depths": (1, 1, 1, 1), "inner": 8}
 FUSIONS: dict[str, dict[str, Any]] = {
@@ -47,7 +36,7 @@ def shaken(net: nn.Module) -> nn.Module:
 
 def test_published_sizes() -> None:
     with torch.device("meta"):
-        tsn, single = tsn_r50(80, fine=False).backbone, single_frame_r50(80).backbone
+        tsn, single = build("tsn_r50", 80, fine=False).backbone, build("single_frame_r50", 80).backbone
     assert parameters(tsn) + 2048 * 400 + 400 == 24327632  # TSN R50 as a classifier of Kinetics-400
     assert parameters(single) + 2048 * 1000 + 1000 == 25557032  # torchvision's resnet50
     assert gflops(tsn, (1, 3, 3, 224, 224)) == pytest.approx(3 * 4.089, rel=0.001)
@@ -56,26 +45,26 @@ def test_published_sizes() -> None:
 @pytest.mark.parametrize(
     ("builder", "frames", "shape"),
     [
-        (single_frame_r50, 8, (2048, 1, 14, 16)),
-        (early_fusion_r50, 10, (2048, 1, 14, 16)),
-        (late_fusion_r50, 16, (4096, 1, 14, 16)),
-        (slow_fusion_r50, 10, (2048, 1, 14, 16)),
-        (tsn_r50, 8, (2048, 3, 14, 16)),
-        (conv_pooling_r50, 5, (2048, 5, 14, 16)),
-        (cell_lstm_r50, 5, (512, 1, 14, 16)),
+        ("single_frame_r50", 8, (2048, 1, 14, 16)),
+        ("early_fusion_r50", 10, (2048, 1, 14, 16)),
+        ("late_fusion_r50", 16, (4096, 1, 14, 16)),
+        ("slow_fusion_r50", 10, (2048, 1, 14, 16)),
+        ("tsn_r50", 8, (2048, 3, 14, 16)),
+        ("conv_pooling_r50", 5, (2048, 5, 14, 16)),
+        ("cell_lstm_r50", 5, (512, 1, 14, 16)),
     ],
 )
-def test_maps_of_the_full_nets(builder: Any, frames: int, shape: tuple[int, ...]) -> None:
+def test_maps_of_the_full_nets(builder: str, frames: int, shape: tuple[int, ...]) -> None:
     with torch.device("meta"):
-        net = builder(80).backbone.eval()
-        if builder is not tsn_r50:  # which frames it sees cannot be computed without memory
+        net = build(builder, 80).backbone.eval()
+        if builder != "tsn_r50":  # which frames it sees cannot be computed without memory
             assert [tuple(m.shape) for m in net(torch.empty(2, 3, frames, 224, 256))] == [(2, *shape)]
     assert tuple(net.out_channels) == shape[:1]
 
 
 def test_first_layers_of_the_fusions_see_what_the_paper_says() -> None:
     with torch.device("meta"):
-        early, slow = early_fusion_r50(80).backbone, slow_fusion_r50(80).backbone
+        early, slow = build("early_fusion_r50", 80).backbone, build("slow_fusion_r50", 80).backbone
     assert early.conv1.weight.shape == (64, 30, 7, 7)
     assert slow.conv1.weight.shape == (64, 12, 7, 7)
     seen: dict[str, Any] = {}
@@ -95,7 +84,7 @@ def test_a_still_clip_is_its_picture_wherever_frames_meet(fusion: str, bottlenec
     sizes = {**THIN, "bottleneck": bottleneck} if bottleneck else {"depths": (1, 1, 1, 1), "bottleneck": False}
     pictures = shaken(FrameResNet(**sizes))
     net = FrameResNet(**sizes, **FUSIONS[fusion]).eval()
-    load_pictures(net, pictures.state_dict())
+    net.fill_from_image(pictures.state_dict())
     picture = torch.randn(2, 3, 1, 48, 64)
     with torch.no_grad():
         expected = pictures(picture)[0]
@@ -120,7 +109,7 @@ def test_every_frame_by_itself_is_torchvisions_resnet() -> None:
     torch.manual_seed(0)
     theirs = shaken(resnet18())
     net = FrameResNet(depths=(2, 2, 2, 2), bottleneck=False, fine=False).eval()
-    load_pictures(net, theirs.state_dict())
+    net.fill_from_image(theirs.state_dict())
     seen: list[Tensor] = []
     theirs.layer4.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
     clip = torch.randn(1, 3, 2, 32, 64)
@@ -176,7 +165,8 @@ def test_wider_filters_by_hand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "frames", "message"),
     [
-        ({"windows": {"conv1": (4, 2), "layer1": (2, 2)}}, 5, "2 frames meet before layer1, but only 1 are left"),
+        ({"windows": {"conv1": (4, 2), "layer1": (2, 2)}}, 5, "FrameResNet takes clips of at least 6 frames, got 5"),
+        ({"frames": "ends", "windows": {"layer1": (3, 1)}}, 5, "3 frames meet before layer1, but only 2 are left"),
         ({"frames": "midle"}, 5, "frames must be 'all', 'middle', 'ends' or a number of segments, got 'midle'"),
         ({"windows": {"layer5": (2, 2)}}, 5, "frames can meet before conv1, .*, end, got layer5"),
     ],
@@ -188,9 +178,9 @@ def test_mistakes_are_named(arguments: dict[str, Any], frames: int, message: str
 
 def test_weights_of_another_depth_are_refused() -> None:
     net = FrameResNet(**THIN)
-    with pytest.raises(AvadetError, match=r"no weights for conv1\.weight among those given"):
-        load_pictures(net, {})
+    with pytest.raises(AvadetError, match=r"no 2-D weights for conv1\.weight: .* is not among those given"):
+        net.fill_from_image({})
     with torch.device("meta"):
         other = {name: torch.empty_like(tensor) for name, tensor in resnet50().state_dict().items()}
-    with pytest.raises(AvadetError, match=r"layer1\.0\.conv1\.weight must be \(8, 64, 1, 1\), got \(64, 64, 1, 1\)"):
-        load_pictures(net, other)
+    with pytest.raises(AvadetError, match=r"do not fit layer1\.0\.conv1\.weight: \(64, 64, 1, 1\) for \(8, 64, 1, 1\)"):
+        net.fill_from_image(other)

@@ -8,10 +8,10 @@ from small_models import CLASSES, SPEC, small_model
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from avadet.models.build import build
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.heads.build import HEADS, build_head
 from avadet.models.heads.lstm import LstmHead
-from avadet.models.zoo import build
 
 BACKBONES = ("slow_r50", "slowfast_r50", "mvitv2_s_16x4", "vivit_b_16x2", "frame_resnet", "tsn_r50")
 """One map and two, of as many frames as the clip and of fewer, of convolutions and of tokens."""
@@ -48,5 +48,5 @@ def test_every_kind_works_on_every_backbone(backbone: str, kind: str) -> None:
 
 def test_a_card_or_config_asks_for_a_kind_under_the_head() -> None:
     arguments = {**small_model("slow_r50").card["arguments"], "head": {"kind": "lstm", "units": 8}}
-    model = build("slow_r50", CLASSES, SPEC, arguments)
+    model = build("slow_r50", CLASSES, pixels=SPEC.pixels, **arguments)
     assert isinstance(model.head, LstmHead) and model.head.lstm.hidden_size == 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,17 +13,12 @@ from avadet.errors import AvadetError
 from avadet.models.backbones.hiera import (
     Hiera,
     UnitAttention,
-    hiera,
-    hiera_b,
-    hiera_b_plus,
-    hiera_h,
-    hiera_l,
     pooled,
-    squares,
+    window_partition,
 )
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recognise, translate
 from avadet.models.checkpoints.formats.hiera import HIERA
-from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL: dict[str, Any] = {"channels": 8, "heads": 1, "depths": (1, 2, 2, 1), "grid": (2, 16, 24)}
 
@@ -42,13 +36,13 @@ def strong(net: Any) -> Any:
 @pytest.mark.parametrize(
     ("builder", "parameters", "channels", "gflops"),
     [  # parameters counted on the authors' models of 400 classes; multiply-adds of the paper's table of Kinetics-400
-        (hiera_b, 51_092_560, 96, 102),
-        (hiera_b_plus, 69_392_240, 112, 133),
-        pytest.param(hiera_l, 213_091_600, 144, 413, marks=pytest.mark.slow),
-        pytest.param(hiera_h, 671_627_664, 256, 1159, marks=pytest.mark.slow),
+        ("hiera_b", 51_092_560, 96, 102),
+        ("hiera_b_plus", 69_392_240, 112, 133),
+        pytest.param("hiera_l", 213_091_600, 144, 413, marks=pytest.mark.slow),
+        pytest.param("hiera_h", 671_627_664, 256, 1159, marks=pytest.mark.slow),
     ],
 )
-def test_published_sizes(builder: Callable[..., ActionDetector], parameters: int, channels: int, gflops: float) -> None:
+def test_published_sizes(builder: str, parameters: int, channels: int, gflops: float) -> None:
     found, operations, shapes = sizes(builder, (16, 224, 224))
     third, fourth = 4 * channels, 8 * channels
     # 80 classes instead of 400, from the third stage as well, which has a norm of its own.
@@ -58,12 +52,12 @@ def test_published_sizes(builder: Callable[..., ActionDetector], parameters: int
 
 
 def test_maps_of_all_stages() -> None:
-    _, _, shapes = sizes(hiera_b, (16, 224, 224), maps=(1, 2, 3, 4))
+    _, _, shapes = sizes("hiera_b", (16, 224, 224), maps=(1, 2, 3, 4))
     assert shapes == [(1, 96, 8, 56, 56), (1, 192, 8, 28, 28), (1, 384, 8, 14, 14), (1, 768, 8, 7, 7)]
 
 
 def test_maps_of_a_size_that_no_mask_unit_divides() -> None:
-    _, _, shapes = sizes(hiera_b, (9, 250, 341), maps=(1, 3, 4))
+    _, _, shapes = sizes("hiera_b", (9, 250, 341), maps=(1, 3, 4))
     assert shapes == [(1, 96, 5, 63, 86), (1, 384, 5, 16, 22), (1, 768, 5, 8, 11)]
 
 
@@ -77,14 +71,14 @@ def test_stages_that_nobody_sees_are_not_built() -> None:
 
 def test_a_stage_that_is_not_there_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"maps of a Hiera must be stages from 1 to 4, got \[3, 5\]"):
-        hiera(5, **SMALL, maps=(3, 5))
+        build("hiera", 5, **SMALL, maps=(3, 5))
     with pytest.raises(AvadetError, match=r"maps of a Hiera must be stages from 1 to 4, got \[\]"):
-        hiera(5, **SMALL, maps=())
+        build("hiera", 5, **SMALL, maps=())
 
 
 def test_heads_that_do_not_divide_channels_are_refused() -> None:
     with pytest.raises(AvadetError, match=r"heads must divide channels, got 3 for 8"):
-        hiera(5, **{**SMALL, "heads": 3})
+        build("hiera", 5, **{**SMALL, "heads": 3})
 
 
 def test_each_map_passes_a_norm_of_its_own() -> None:
@@ -107,7 +101,7 @@ def numbered(rows: int, columns: int) -> Tensor:
 
 
 def test_squares_by_hand() -> None:
-    cut = squares(numbered(3, 4), 2, filling=-1)
+    cut = window_partition(numbered(3, 4), 2, filling=-1)
     assert cut.shape == (1, 1, 2, 2, 4, 1)
     assert cut[0, 0, 0, :, :, 0].tolist() == [[0, 1, 10, 11], [2, 3, 12, 13]]
     assert cut[0, 0, 1, :, :, 0].tolist() == [[20, 21, -1, -1], [22, 23, -1, -1]]
@@ -265,9 +259,9 @@ def test_the_authors_have_the_same_features() -> None:
 @pytest.mark.parametrize("name", ["base", "base_plus"])
 def test_the_authors_checkpoints_have_these_shapes(name: str) -> None:
     library = pytest.importorskip("hiera", reason="the library hiera-transformer is not installed")
-    builder = {"base": hiera_b, "base_plus": hiera_b_plus}[name]
+    builder = {"base": "hiera_b", "base_plus": "hiera_b_plus"}[name]
     theirs = getattr(library, f"hiera_{name}_16x224")().state_dict()
     with torch.device("meta"):
-        own = builder(400, maps=(4,)).state_dict()
+        own = build(builder, 400, maps=(4,)).state_dict()
     tensors = translate(theirs, HIERA)
     assert {name: tensor.shape for name, tensor in tensors.items()} == {name: t.shape for name, t in own.items()}

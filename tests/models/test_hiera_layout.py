@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.backbones.hiera import hiera, hiera_b, hiera_b_plus, hiera_h, hiera_l
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recognise, translate
 from avadet.models.checkpoints.formats.format import Evidence
 from avadet.models.checkpoints.formats.hiera import HIERA, hiera_arguments
@@ -63,13 +62,16 @@ def foreign_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-@pytest.mark.parametrize("builder", [hiera_b, hiera_b_plus, hiera_l, hiera_h])
-def test_shapes_alone_tell_the_model(builder: Any) -> None:
+@pytest.mark.parametrize(
+    "builder",
+    ["hiera_b", "hiera_b_plus", "hiera_l", "hiera_h"],
+)
+def test_shapes_alone_tell_the_model(builder: str) -> None:
     with torch.device("meta"):
-        model = builder(400, maps=(4,))
+        model = build(builder, 400, maps=(4,))
         tensors = translate(foreign_names(model.state_dict()), HIERA)
         found = hiera_arguments(Evidence(tensors, source="x.pth"))
-        again = hiera(400, **found)
+        again = build("hiera", 400, **found)
     assert (found["grid"], found["mlp_ratio"], found["maps"]) == ([8, 56, 56], 4, [4])
     heads = [[block.attn.heads for block in net.backbone.blocks] for net in (again, model)]
     assert heads[0] == heads[1]
@@ -78,7 +80,7 @@ def test_shapes_alone_tell_the_model(builder: Any) -> None:
 
 def test_a_file_of_the_authors_loads(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    small = hiera(7, channels=16, depths=(1, 1, 2, 1), grid=(2, 16, 16), maps=(4,)).eval()
+    small = build("hiera", 7, channels=16, depths=(1, 1, 2, 1), grid=(2, 16, 16), maps=(4,)).eval()
     torch.save({"model_state": foreign_names(small.state_dict())}, tmp_path / "small.pth")
     loaded = zoo.load(tmp_path / "small.pth")
     assert loaded.report.is_whole
@@ -91,7 +93,7 @@ def test_a_file_of_the_authors_loads(tmp_path: Path) -> None:
 
 def test_what_is_no_hiera_is_refused() -> None:
     with torch.device("meta"):
-        tensors = hiera(7, channels=16, depths=(1, 1), grid=(2, 2, 3), maps=(2,)).state_dict()
+        tensors = build("hiera", 7, channels=16, depths=(1, 1), grid=(2, 2, 3), maps=(2,)).state_dict()
     with pytest.raises(AvadetError, match=r"x\.pth: a Hiera of 6 places a frame, expected a square number"):
         hiera_arguments(Evidence(tensors, source="x.pth"))
     del tensors["backbone.positions.temporal"]

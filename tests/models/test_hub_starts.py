@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recipe_of, recognise, translate
 from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
-from avadet.models.zoo import BUILDERS
 
 Shapes = dict[str, tuple[int, ...]]
 STARTS = {entry.name: entry for entry in zoo.models() if entry.is_start}
@@ -137,7 +137,7 @@ def on_meta(shapes: Shapes) -> dict[str, Tensor]:
 
 def own_state(architecture: str, classes: int, arguments: dict[str, Any]) -> dict[str, Tensor]:
     with torch.device("meta"):
-        state: dict[str, Tensor] = BUILDERS[architecture](classes, **arguments).state_dict()
+        state: dict[str, Tensor] = build(architecture, classes, **arguments).state_dict()
     return state
 
 
@@ -217,7 +217,7 @@ def test_transformers_has_the_same_tensors(name: str) -> None:
 def test_the_biases_that_the_hubs_videomae_keeps_by_themselves(tmp_path: Path) -> None:
     sizes = {"channels": 16, "depth": 1, "heads": 2, "grid": (2, 2, 2)}
     torch.manual_seed(0)
-    theirs, own = (BUILDERS["videomae"](3, **sizes).eval() for _ in range(2))
+    theirs, own = (build("videomae", 3, **sizes).eval() for _ in range(2))
     for tensor in theirs.parameters():
         nn.init.normal_(tensor)
     state = theirs.state_dict()
@@ -280,7 +280,7 @@ def test_c3d_of_mmaction2_has_the_same_features(prefix: str, tmp_path: Path) -> 
             weight, bias = (foreign[f"{prefix}conv{name}.conv.{kind}"] for kind in ("weight", "bias"))
             expected = F.conv3d(expected, weight, bias, padding=1).relu()
     torch.save({"state_dict": foreign} if prefix else foreign, tmp_path / "c3d.pth")
-    own = BUILDERS["c3d"](7, width=4)
+    own = build("c3d", 7, width=4)
     checkpoint = read_checkpoint(tmp_path / "c3d.pth")
     report = load_tensors(own, checkpoint.tensors, "c3d.pth", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())

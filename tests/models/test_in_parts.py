@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from avadet.models.backbones.slow import resnet3d
+from avadet.models.build import build
 from avadet.models.detectors.two_stage import ActionModel
-from avadet.models.detectors.two_views import TwoViewDetector, tiny_two_views
+from avadet.models.detectors.two_views import TwoViewDetector
 from avadet.models.engines.probe import sample_inputs
 from avadet.models.heads import acar, acrn, pooling
 from avadet.models.heads.in_parts import in_parts
@@ -39,9 +39,9 @@ def models() -> dict[str, ActionModel]:
     """Every kind of model that does something for each person."""
     heads: dict[str, dict[str, Any]] = {"plain": {}, "acar": {"acar": {"width": 6}}, "acrn": {"acrn": {"width": 6}}}
     built: dict[str, ActionModel] = {
-        name: resnet3d(5, **SHALLOW, head={"aligned": True, **head}) for name, head in heads.items()
+        name: build("resnet3d", 5, **SHALLOW, head={"aligned": True, **head}) for name, head in heads.items()
     }
-    return {**built, "two views": tiny_two_views(5, num_frames=4, crop_hw=(32, 32))}
+    return {**built, "two views": build("tiny_two_views", 5, num_frames=4, crop_hw=(32, 32))}
 
 
 @pytest.mark.parametrize("name", ["plain", "acar", "acrn", "two views"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.inception import googlenet_trunk
-from avadet.models.backbones.inflate import inflate_filters, inflated, load_inflated, resnet_name
+from avadet.models.backbones.inflate import inflate_filters, inflated, inflated_like, load_from_image, resnet_name
 from avadet.models.backbones.slow import ResNet3d
 
 I3D_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
@@ -102,7 +104,7 @@ def test_a_resnet_of_pictures_starts_one_of_clips(kernels: tuple[tuple[int, ...]
     net = ResNet3d(
         depths=(1, 1, 1, 1), stem_kernel=stem, temporal_kernels=kernels, temporal_pool=pool, last_dilation=1
     ).eval()
-    load_inflated(net, pictures.state_dict(), resnet_name, start="centre")
+    load_from_image(net, pictures.state_dict(), rename=resnet_name, adapt=partial(inflated_like, start="centre"))
     picture = torch.randn(1, 3, 32, 48)
     with torch.no_grad():
         x = pictures.maxpool(pictures.relu(pictures.bn1(pictures.conv1(picture))))
@@ -115,7 +117,7 @@ def test_a_resnet_of_pictures_starts_one_of_clips(kernels: tuple[tuple[int, ...]
 def test_a_missing_or_misfit_partner_is_named() -> None:
     net = nn.Sequential(nn.Conv3d(1, 2, 3, bias=False))
     with pytest.raises(AvadetError, match=r"no 2-D weights for 0\.weight: 'conv' is not among those given"):
-        load_inflated(net, {}, lambda _name: "conv")
+        load_from_image(net, {}, rename=lambda _name: "conv")
     message = r"2-D weights 'conv' do not fit 0\.weight: \(4, 1, 3, 3, 3\) for \(2, 1, 3, 3, 3\)"
     with pytest.raises(AvadetError, match=message):
-        load_inflated(net, {"conv": torch.zeros(4, 1, 3, 3)}, lambda _name: "conv")
+        load_from_image(net, {"conv": torch.zeros(4, 1, 3, 3)}, rename=lambda _name: "conv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from typing import Any
 
 import pytest
@@ -12,115 +13,25 @@ from small_heads import roi_head
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.mvit import V2, pyramid
-from avadet.models.checkpoints.formats import recognise
+from avadet.models.backbones.backbone import Backbone
+from avadet.models.build import build
+from avadet.models.checkpoints.formats import FORMATS, recognise
 from avadet.models.checkpoints.formats.avadet import AVADET
+from avadet.models.checkpoints.formats.format import IMAGES
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.heads.acar import ActorContextRelation
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.zoo import BUILDERS, build
+from avadet.models.sizes import SIZES
 from avadet.types import ClipSpec
 
 CLASSES = 5
 SIZE = 64
-SHALLOW = {"width": 8, "depths": (1, 1, 1, 1)}
-THIN = {**SHALLOW, "fast_width": 4}
-MULTISCALE = {"stages": pyramid((1, 1, 1), width=8), "grid": (4, 16, 16)}
-TINY_X3D = {"width": 8, "width_factor": 1.0, "depth_factor": 0.6}
-PLAIN = {"channels": 16, "depth": 2, "heads": 2, "grid": (4, 4, 4)}
-ROTARY = {"channels": 24, "depth": 2, "heads": 2}
-UNITS = {"channels": 8, "heads": 1, "depths": (1, 1, 1, 1), "grid": (4, 16, 16)}
-WINDOWS = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
-VIEWS = [{"frames": frames, "channels": 4 * heads, "heads": heads} for frames, heads in ((8, 1), (4, 2), (2, 4))]
-MULTIVIEW = {"views": VIEWS, "depth": 2, "fuse_at": (1,), "global_depth": 1, "global_heads": 4, "global_hidden": 16}
-LEAN = {"depths": (1, 1, 1, 1), "inner": 8}
-SMALL: dict[str, dict[str, Any]] = {
-    "slow_r50": SHALLOW,
-    "c2d_r50": SHALLOW,
-    "i3d_r50": SHALLOW,
-    "resnet3d": {**SHALLOW, "temporal_kernels": ((1,), (3,), (3,), (3,)), "head": {"acrn": {"width": 8}}},
-    "slowfast_r50": THIN,
-    "slowfast": {**THIN, "lateral_kernel": 5, "head": {"aligned": True, "acar": {"width": 8}}},
-    "mvit": {**V2, **MULTISCALE, "grid": (3, 9, 11), "absolute_positions": "joint", "cls_token": False},
-    "mvitv1_b_16x4": MULTISCALE,
-    "mvitv1_b_32x3": MULTISCALE,
-    "mvitv2_s_16x4": MULTISCALE,
-    "mvitv2_b_32x3": MULTISCALE,
-    "person_crops": {"crop_px": 64},
-    "tiny_actions": {},
-    "tiny_two_views": {"crop_hw": (64, 64)},
-    "videomae": {**PLAIN, "tubelet": (4, 8, 8), "mlp_ratio": 2.0},
-    "videomae_s": PLAIN,
-    "videomae_b": PLAIN,
-    "videomae_l": PLAIN,
-    "videomae_h": PLAIN,
-    "vivit": {**PLAIN, "tubelet": (4, 8, 8), "gelu": "tanh"},
-    "vivit_b_16x2": PLAIN,
-    "vivit_b_16x2_factorised_encoder": {**PLAIN, "temporal_depth": 1},
-    "vivit_b_16x2_factorised_attention": PLAIN,
-    "vivit_b_16x2_factorised_dot_product": PLAIN,
-    "vivit_l_16x2": PLAIN,
-    "vivit_l_16x2_factorised_encoder": {**PLAIN, "temporal_depth": 1},
-    "timesformer": {**PLAIN, "patch": 8, "form": "joint"},
-    "timesformer_b": PLAIN,
-    "timesformer_b_hr": PLAIN,
-    "timesformer_b_l": PLAIN,
-    "swin3d": {**WINDOWS, "maps": (1, 2)},
-    "swin3d_t": WINDOWS,
-    "swin3d_s": WINDOWS,
-    "swin3d_b": WINDOWS,
-    "hiera": {**UNITS, "depths": (1, 2, 1), "mlp_ratio": 2.0, "maps": (1, 3)},
-    "hiera_b": UNITS,
-    "hiera_b_plus": UNITS,
-    "hiera_l": UNITS,
-    "hiera_h": UNITS,
-    "vjepa2": {**ROTARY, "tubelet": (4, 8, 8), "mlp_ratio": 2.0},
-    "vjepa2_l": ROTARY,
-    "vjepa2_h": ROTARY,
-    "vjepa2_g": ROTARY,
-    "token_learner_vit": {**PLAIN, "tubelet": (4, 8, 8), "learn_after": 0, "tokens": 3},
-    "token_learner_vit_b": {**PLAIN, "learn_after": 1},
-    "mtv": {**MULTIVIEW, "patch": 8, "fuse_at": (0, 1), "grid": (4, 8, 8)},
-    "mtv_b": MULTIVIEW,
-    "frame_resnet": {"depths": (1, 1, 1, 1), "bottleneck": False, "windows": {"layer1": (2, 2), "layer4": (2, 1)}},
-    "single_frame_r50": LEAN,
-    "early_fusion_r50": {**LEAN, "num_frames": 8},
-    "late_fusion_r50": LEAN,
-    "slow_fusion_r50": {**LEAN, "windows": {"conv1": (2, 2), "layer1": (2, 2), "layer2": (2, 2)}},
-    "tsn_r50": LEAN,
-    "conv_pooling_r50": LEAN,
-    "box_lstm_r50": {**LEAN, "head": {"units": 16, "layers": 2}},
-    "cell_lstm_r50": {**LEAN, "units": 16},
-    "two_streams_r50": {**LEAN, "fields": 5},
-    "c3d": {"width": 8},
-    "csn": {**SHALLOW, "preserved": True},
-    "ir_csn_50": SHALLOW,
-    "ir_csn_101": SHALLOW,
-    "ir_csn_152": SHALLOW,
-    "ip_csn_152": SHALLOW,
-    "i3d_inception": {"width": 0.25, "depths": (1, 1, 0)},
-    "s3d": {"width": 0.25, "depths": (1, 1, 0)},
-    "r2plus1d_r50": SHALLOW,
-    "video_resnet": {**SHALLOW, "kinds": ("2d", "2plus1d", "3d", "2d")},
-    "r3d_18": SHALLOW,
-    "mc3_18": SHALLOW,
-    "r2plus1d_18": SHALLOW,
-    "r2plus1d_34": SHALLOW,
-    "x3d": TINY_X3D,
-    "x3d_xs": TINY_X3D,
-    "x3d_s": TINY_X3D,
-    "x3d_m": TINY_X3D,
-    "x3d_l": TINY_X3D,
-    "x3d_xl": TINY_X3D,
-}
+SMALL = {name: dict(size.small) for name, size in SIZES.items()}
+"""Arguments of a small model of every architecture."""
 SPEC = ClipSpec(num_frames=8, stride=2, fps=30, short_side=SIZE, mean=(0.45,) * 3, std=(0.225,) * 3)
 ROIS = torch.tensor(
     [[1.0, 4, 8, 40, 60], [0, 0, 0, 64, 64], [1, 30, 2, 62, 62], [0, 20, 20, 26, 28], [1, -8, 16, 30, 70]]
 )
-
-
-def test_every_architecture_is_on_trial() -> None:
-    assert set(SMALL) == set(BUILDERS)
 
 
 SAME_IN_SMALL = (
@@ -129,7 +40,7 @@ SAME_IN_SMALL = (
     *("hiera_b_plus", "hiera_l", "hiera_h", "vjepa2_h"),
     *("ir_csn_50", "ir_csn_152", "ip_csn_152", "x3d_xs", "x3d_s", "x3d_l", "x3d_xl"),
 )
-"""Differ from a neighbour only in what `SMALL` sets: on trial when there is time."""
+"""Differ from a neighbour only in what is small: on trial when there is time."""
 
 
 def architectures() -> list[Any]:
@@ -147,7 +58,7 @@ def architecture(request: pytest.FixtureRequest) -> str:
 def model(architecture: str) -> ActionModel:
     """A small model of each architecture, in eval mode, with no parameter at zero."""
     torch.manual_seed(0)
-    net = build(architecture, CLASSES, SPEC, SMALL[architecture])
+    net = build(architecture, CLASSES, pixels=SPEC.pixels, **SMALL[architecture])
     for parameter in net.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
@@ -173,6 +84,14 @@ def logits(model: ActionModel, clips: Tensor) -> Tensor:
     with torch.no_grad():
         answer: Tensor = model(clips, ROIS)
     return answer
+
+
+def backbone_of(model: ActionModel) -> Backbone:
+    """Of a detector of one; skips those of several parts, which are on trial themselves."""
+    if not isinstance(model, ActionDetector):
+        pytest.skip("made of several detectors, which are on trial themselves")
+    assert isinstance(model.backbone, Backbone)
+    return model.backbone
 
 
 def test_answer_is_finite_and_differs_between_boxes(logits: Tensor) -> None:
@@ -246,12 +165,10 @@ def test_clips_do_not_see_each_other(model: ActionModel, clips: Tensor, logits: 
 
 def test_box_of_the_whole_frame_is_the_mean_of_the_map(model: ActionModel, clips: Tensor) -> None:
     # One sample at the centre of each cell leaves no interpolation error, so the two must be equal, at any stride.
-    if not isinstance(model, ActionDetector):
-        pytest.skip("made of several detectors, which are on trial themselves")
     whole = torch.tensor([[0.0, 0, 0, SIZE, SIZE]])
     with torch.no_grad():
-        maps = model.backbone(model.normalise(clips))
-        assert [one_map.shape[1] for one_map in maps] == list(model.backbone.out_channels)  # type: ignore[arg-type]
+        maps = backbone_of(model)(model.normalise(clips))
+        assert [one_map.shape[1] for one_map in maps] == list(backbone_of(model).out_channels)
         for one_map in maps:
             head = roi_head(
                 [one_map.shape[1]], 1, resolution=one_map.shape[-1], aligned=True, sampling_ratio=1, pool="avg"
@@ -262,29 +179,81 @@ def test_box_of_the_whole_frame_is_the_mean_of_the_map(model: ActionModel, clips
 
 def test_strides_are_what_the_net_says(model: ActionModel) -> None:
     # A clip that is larger by whole cells has so many cells more, whatever is rounded at its edges.
-    if not isinstance(model, ActionDetector):
-        pytest.skip("made of several detectors, which are on trial themselves")
-    strides = model.backbone.strides
-    coarsest = int(max(max(pair) for pair in strides))  # type: ignore[arg-type, union-attr]
-    sizes = (SIZE + 6, SIZE + 21), (SIZE + 6 + 2 * coarsest, SIZE + 21 + 3 * coarsest)
+    backbone = backbone_of(model)
+    coarsest = int(max(max(stride.height, stride.width) for stride in backbone.strides))
+    steps = math.lcm(backbone.num_frames.multiple_of, *(stride.time or 1 for stride in backbone.strides))
+    longer = backbone.num_frames.exactly or SPEC.num_frames + 2 * steps
+    shapes = (SPEC.num_frames, SIZE + 6, SIZE + 21), (longer, SIZE + 6 + 2 * coarsest, SIZE + 21 + 3 * coarsest)
     with torch.no_grad():
-        maps, larger = (model.backbone(torch.zeros(1, 3, SPEC.num_frames, *size_hw)) for size_hw in sizes)
-    assert len(strides) == len(maps)  # type: ignore[arg-type]
-    for (down, across), one, other in zip(strides, maps, larger):  # type: ignore[arg-type]
-        assert (other.shape[3] - one.shape[3], other.shape[4] - one.shape[4]) == (
-            2 * coarsest / down,
-            3 * coarsest / across,
-        )
-        covered = one.shape[3] * down, one.shape[4] * across
-        assert all(abs(size - px) < stride for size, px, stride in zip(sizes[0], covered, (down, across)))
+        maps, larger = (backbone(torch.zeros(1, 3, *shape)) for shape in shapes)
+    assert len(backbone.strides) == len(backbone.out_channels) == len(maps)
+    added = [after - before for before, after in zip(*shapes)]
+    for stride, channels, one, other in zip(backbone.strides, backbone.out_channels, maps, larger):
+        assert one.shape[1] == channels
+        cells = [after - before for before, after in zip(one.shape[2:], other.shape[2:])]
+        assert cells == [0 if step is None else px / step for px, step in zip(added, stride)]
+        covered = one.shape[3] * stride.height, one.shape[4] * stride.width
+        assert all(abs(size - px) < step for size, px, step in zip(shapes[0][1:], covered, stride[1:]))
+
+
+def test_clips_that_it_does_not_take_are_refused_by_name(model: ActionModel) -> None:
+    backbone = backbone_of(model)
+    lengths = (backbone.num_frames, *backbone.sizes)
+    taken = [SPEC.num_frames, SIZE, SIZE]
+    assert all(length in allowed for length, allowed in zip(taken, lengths))
+    for axis, (allowed, word) in enumerate(zip(lengths, ("frames", "rows", "columns"))):
+        wrong = (allowed.exactly or max(allowed.least, allowed.multiple_of)) - 1
+        if wrong > 0:
+            shape = [*taken[:axis], wrong, *taken[axis + 1 :]]
+            message = f"^{type(backbone).__name__} takes clips of {allowed} {word}, got {wrong}$"
+            with pytest.raises(AvadetError, match=message):
+                backbone(torch.zeros(1, 3, *shape))
+
+
+def test_it_takes_the_shortest_and_smallest_clip_that_it_says(model: ActionModel) -> None:
+    backbone = backbone_of(model)
+    frames = backbone.num_frames.exactly or max(backbone.num_frames.least, backbone.num_frames.multiple_of)
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, 3, frames, SIZE, SIZE))
+    assert all(one_map.shape[2] >= 1 for one_map in maps)
+
+
+PUBLISHED = [name for name, size in SIZES.items() if size.clip is not None and size.module.startswith("backbones.")]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_size_declares_what_it_gives(name: str) -> None:
+    """On the clip that it was published with: maps of as many cells as strides say, but for rounding."""
+    clip = SIZES[name].clip
+    assert clip is not None
+    with torch.device("meta"):
+        model = build(name, 80).eval()
+    backbone, shape = backbone_of(model), (clip.frames, clip.side_px, clip.side_px)
+    assert all(length in allowed for length, allowed in zip(shape, (backbone.num_frames, *backbone.sizes)))
+    with torch.device("meta"), torch.no_grad():
+        maps = backbone(torch.empty(1, 3, *shape))
+    assert [one_map.shape[1] for one_map in maps] == list(backbone.out_channels)
+    for stride, one_map in zip(backbone.strides, maps, strict=True):
+        for cells, length, step in zip(one_map.shape[2:], shape, stride, strict=True):
+            assert step is None or math.floor(length / step) <= cells <= math.ceil(length / step)
+
+
+def test_a_start_from_an_image_model_is_of_a_known_kind() -> None:
+    """That each fills what it says is tested kind by kind in test_picture_start.py."""
+    kinds = {layout.name for layout in FORMATS if layout.classifies == IMAGES}
+    with torch.device("meta"):
+        declared = {name: backbone_of(build(name, 80, **SIZES[name].small)) for name in PUBLISHED}
+    assert {net.init_from_image for net in declared.values()} == {None, *kinds}
+    for name, net in declared.items():
+        if net.init_from_image is not None:
+            with pytest.raises(AvadetError):
+                net.fill_from_image({}), name
 
 
 def test_a_box_over_a_cell_reads_that_cell(model: ActionModel) -> None:
-    if not isinstance(model, ActionDetector):
-        pytest.skip("made of several detectors, which are on trial themselves")
     clip_hw = (SIZE, SIZE * 3 // 2)
     with torch.no_grad():
-        maps = model.backbone(torch.zeros(1, 3, SPEC.num_frames, *clip_hw))
+        maps = backbone_of(model)(torch.zeros(1, 3, SPEC.num_frames, *clip_hw))
     for one_map in maps:
         rows, columns = one_map.shape[3:]
         numbered = torch.arange(1.0, rows * columns + 1).reshape(1, 1, 1, rows, columns)
@@ -300,8 +269,6 @@ def test_a_box_over_a_cell_reads_that_cell(model: ActionModel) -> None:
 
 def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
     # Something bright comes into one quarter of the picture: the features of that quarter's box change most.
-    if not isinstance(model, ActionDetector):
-        pytest.skip("made of several detectors, which are on trial themselves")
     height, width = 2 * SIZE + 6, 3 * SIZE + 10  # no multiple of any stride
     quarters = [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, width // 2)]
     clips = torch.full((5, 3, SPEC.num_frames, height, width), 0.45)
@@ -309,7 +276,7 @@ def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
         clip[..., top + 8 : bottom - 8, left + 8 : right - 8] = 1
     rois = torch.tensor([[number, *quarter] for number in range(5) for quarter in quarters]).float()
     with torch.no_grad():
-        maps = model.backbone(model.normalise(clips))
+        maps = backbone_of(model)(model.normalise(clips))
         # The mean over the box, not the maximum, which one cell at its edge decides.
         head = roi_head([one_map.shape[1] for one_map in maps], 1, aligned=True, pool="avg")
         head.strides = model.head.strides
@@ -319,7 +286,7 @@ def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
 
 
 def test_state_dict_is_the_whole_model(model: ActionModel, architecture: str, clips: Tensor, logits: Tensor) -> None:
-    twin = build(architecture, CLASSES, SPEC, SMALL[architecture])
+    twin = build(architecture, CLASSES, pixels=SPEC.pixels, **SMALL[architecture])
     twin.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()})
     with torch.no_grad():
         assert torch.equal(twin.eval()(clips, ROIS), logits)
@@ -332,7 +299,7 @@ def test_its_tensors_are_known_as_its_own(model: ActionModel, architecture: str)
 def test_arguments_survive_a_card(model: ActionModel, architecture: str) -> None:
     arguments = json.loads(json.dumps(SMALL[architecture]))
     with torch.device("meta"):
-        twin = build(architecture, CLASSES, SPEC, arguments)
+        twin = build(architecture, CLASSES, pixels=SPEC.pixels, **arguments)
     assert {name: p.shape for name, p in twin.state_dict().items()} == {
         name: p.shape for name, p in model.state_dict().items()
     }
@@ -340,4 +307,4 @@ def test_arguments_survive_a_card(model: ActionModel, architecture: str) -> None
 
 def test_arguments_that_mean_nothing_are_refused(architecture: str) -> None:
     with pytest.raises(AvadetError, match=rf"architecture {architecture} cannot be built with .*'dephts'"):
-        build(architecture, CLASSES, SPEC, {**SMALL[architecture], "dephts": 1})
+        build(architecture, CLASSES, pixels=SPEC.pixels, **{**SMALL[architecture], "dephts": 1})

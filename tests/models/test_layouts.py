@@ -9,8 +9,7 @@ from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.slow import i3d_r50, slow_r50
-from avadet.models.backbones.slowfast import slowfast
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import FORMATS, recipe_of, recognise, translate
 from avadet.models.checkpoints.formats.avadet import AVADET
 from avadet.models.checkpoints.formats.caffe2 import CAFFE2
@@ -156,7 +155,7 @@ def test_a_pool_among_the_numbered_blocks_is_stepped_over() -> None:
         hub = create_resnet(
             stem_conv_kernel_size=(5, 7, 7), stage1_pool=nn.MaxPool3d, stage_conv_a_kernel_size=kernels
         ).state_dict()
-        own = i3d_r50(400).state_dict()
+        own = build("i3d_r50", 400).state_dict()
     renamed = translate(hub, recognise(hub, "I3D_8x8_R50.pyth"))
     assert {name: value.shape for name, value in renamed.items()} == {name: own[name].shape for name in own}
 
@@ -171,9 +170,15 @@ def test_an_unknown_family_is_named_by_its_first_tensors() -> None:
 
 def test_architecture_is_read_off_the_shapes() -> None:
     with torch.device("meta"):
-        i3d = i3d_r50(7, width=16).state_dict()
-        model = slowfast(
-            9, width=32, fast_width=4, depths=(3, 4, 23, 3), lateral_kernel=5, slow_kernels=((1,), (1,), (3, 1), (3,))
+        i3d = build("i3d_r50", 7, width=16).state_dict()
+        model = build(
+            "slowfast",
+            9,
+            width=32,
+            fast_width=4,
+            depths=(3, 4, 23, 3),
+            lateral_kernel=5,
+            slow_kernels=((1,), (1,), (3, 1), (3,)),
         )
     found = recipe_of(i3d, PYSLOWFAST, {}, "x")
     assert (found.architecture, found.num_classes, found.clip.num_frames, found.clip.stride) == ("resnet3d", 7, 8, 8)
@@ -192,7 +197,7 @@ def test_architecture_is_read_off_the_shapes() -> None:
 
 def test_settings_speak_where_shapes_are_silent() -> None:
     with torch.device("meta"):
-        tensors = slowfast(3, width=8, fast_width=1).state_dict()
+        tensors = build("slowfast", 3, width=8, fast_width=1).state_dict()
     settings = {
         "DATA": {"NUM_FRAMES": 64, "SAMPLING_RATE": 1, "TEST_CROP_SIZE": 320, "MEAN": [0.5, 0.4, 0.3]},
         "SLOWFAST": {"ALPHA": 8},
@@ -208,7 +213,7 @@ def test_settings_speak_where_shapes_are_silent() -> None:
 
 def test_alignment_follows_the_project_without_settings() -> None:
     with torch.device("meta"):
-        tensors = slow_r50(3, width=8).state_dict()
+        tensors = build("slow_r50", 3, width=8).state_dict()
     assert recipe_of(tensors, PYSLOWFAST, {}, "x").arguments["head"]["aligned"] is True
     assert recipe_of(tensors, PYTORCHVIDEO, {}, "x").arguments["head"]["aligned"] is False
     assert recipe_of(tensors, CAFFE2, {}, "x").arguments["head"]["aligned"] is False
@@ -257,9 +262,9 @@ def test_what_is_no_weight_and_what_is_no_class_are_left_out() -> None:
 
 def test_mmaction2_has_its_own_habits() -> None:
     with torch.device("meta"):
-        fast = slowfast(80, width=8, fast_width=1, lateral_norm=False).state_dict()
-        faster = slowfast(80, width=8, fast_width=1, lateral_kernel=5, lateral_norm=False).state_dict()
-        slow = slow_r50(80, width=8).state_dict()
+        fast = build("slowfast", 80, width=8, fast_width=1, lateral_norm=False).state_dict()
+        faster = build("slowfast", 80, width=8, fast_width=1, lateral_kernel=5, lateral_norm=False).state_dict()
+        slow = build("slow_r50", 80, width=8).state_dict()
     found = recipe_of(fast, MMACTION, {}, "x.pth")
     assert found.arguments["head"] == {"aligned": True, "resolution": 8, "time_pool": "avg"}
     assert (found.arguments["slow_sampling"], found.arguments["last_dilation"]) == ("nearest", 1)
@@ -297,7 +302,7 @@ def test_the_configuration_of_mmaction2_is_read_and_not_run() -> None:
     }
     assert mmaction_settings("nothing = 'known'") == {"DATA": {}, "DETECTION": {}, "SLOWFAST": {}}
     with torch.device("meta"):
-        fast = slowfast(80, width=8, fast_width=1, lateral_norm=False).state_dict()
+        fast = build("slowfast", 80, width=8, fast_width=1, lateral_norm=False).state_dict()
     found = recipe_of(fast, MMACTION, mmaction_settings(MMACTION_CONFIG), "x.pth")
     assert (found.arguments["alpha"], found.arguments["head"]["time_pool"]) == (8, "max")
     assert (found.clip.mean, found.clip.std) == ((0.5, 0.4, 0.2), (0.2, 0.1, 0.2))
@@ -332,15 +337,15 @@ def test_the_name_of_a_temporal_max_model_tells_its_pool() -> None:
     name = "slowfast_kinetics400-pretrained-r50-temporal-max_8xb6-8x8x1-cosine-10e_ava22-rgb_20220906-0a2bb7ed.pth"
     assert name_settings(name, True, True)["DETECTION"] == {"TIME_POOL": "max"}
     with torch.device("meta"):
-        fast = slowfast(80, width=8, fast_width=1, lateral_norm=False).state_dict()
+        fast = build("slowfast", 80, width=8, fast_width=1, lateral_norm=False).state_dict()
     assert recipe_of(fast, MMACTION, {}, name).arguments["head"]["time_pool"] == "max"
 
 
 def test_nonlocal_blocks_are_found_by_their_names() -> None:
     after = ((), (1, 3), (1, 3, 5), ())
     with torch.device("meta"):
-        one = i3d_r50(5, width=8, nonlocal_after=after).state_dict()
-        two = slowfast(5, width=8, fast_width=1, nonlocal_after=after).state_dict()
+        one = build("i3d_r50", 5, width=8, nonlocal_after=after).state_dict()
+        two = build("slowfast", 5, width=8, fast_width=1, nonlocal_after=after).state_dict()
     places = [[], [1, 3], [1, 3, 5], []]
     found = recipe_of(one, PYSLOWFAST, {}, "x").arguments
     assert (found["nonlocal_after"], found["nonlocal_options"]) == (places, {"softmax": True, "pool": [1, 2, 2]})
@@ -357,8 +362,8 @@ def test_nonlocal_blocks_are_found_by_their_names() -> None:
 
 def test_a_classifier_over_twice_the_channels_sees_the_whole_map() -> None:
     with torch.device("meta"):
-        tensors = slow_r50(80, width=8, head={"context": True}).state_dict()
-        odd = slow_r50(80, width=8).state_dict()
+        tensors = build("slow_r50", 80, width=8, head={"context": True}).state_dict()
+        odd = build("slow_r50", 80, width=8).state_dict()
     head = recipe_of(tensors, MMACTION, {}, "x.pth").arguments["head"]
     assert (head["context"], head["context_cells"]) == (True, 8)
     odd["head.proj.weight"] = torch.empty(80, 384, device="meta")
@@ -368,7 +373,7 @@ def test_a_classifier_over_twice_the_channels_sees_the_whole_map() -> None:
 
 def test_dilation_follows_the_settings_of_detection_only() -> None:
     with torch.device("meta"):
-        tensors = slow_r50(3, width=8).state_dict()
+        tensors = build("slow_r50", 3, width=8).state_dict()
     for strides, dilations, expected in (([1, 2, 2, 1], [1, 1, 1, 1], 1), ([1, 2, 2, 2], [1, 1, 1, 1], 2)):
         said = {"SPATIAL_STRIDES": [[s] for s in strides], "SPATIAL_DILATIONS": [[d] for d in dilations]}
         assert recipe_of(tensors, PYSLOWFAST, {"RESNET": said}, "x").arguments["last_dilation"] == expected

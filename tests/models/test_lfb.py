@@ -18,12 +18,12 @@ from torch.nn import functional
 
 from avadet.data.feature_banks import FeatureBank, bank_window, read_bank
 from avadet.errors import AvadetError
+from avadet.models.build import build
 from avadet.models.checkpoints.weights import load_tensors
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.engines.export import export
 from avadet.models.heads.lfb import BankAttention, BankOptions, BankReader, BankWindow
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.zoo import build
 
 HW = (64, 64)
 ROIS = torch.tensor([[1.0, 4, 8, 40, 60], [0, 0, 0, 64, 64], [1, 30, 2, 62, 62], [0, 20, 20, 26, 28]])
@@ -335,13 +335,15 @@ def test_relations_are_those_of_people_with_what_the_bank_says_of_them() -> None
 
 def test_two_streams_have_no_bank() -> None:
     with pytest.raises(AvadetError, match="two streams read no feature bank"):
-        build("two_streams_r50", CLASSES, SPEC, {**SMALL["two_streams_r50"], "head": {"bank": {}}})
+        build("two_streams_r50", CLASSES, pixels=SPEC.pixels, **{**SMALL["two_streams_r50"], "head": {"bank": {}}})
 
 
 def whole_models() -> tuple[ActionDetector, ActionDetector]:
     """A SlowFast without a bank, and one with a bank that began from it."""
     plain = small_model("slowfast_r50").model
-    read = build("slowfast_r50", CLASSES, SPEC, {**SMALL["slowfast_r50"], "head": {"bank": {"width": 4}}}).eval()
+    read = build(
+        "slowfast_r50", CLASSES, pixels=SPEC.pixels, **{**SMALL["slowfast_r50"], "head": {"bank": {"width": 4}}}
+    ).eval()
     report = load_tensors(read, plain.state_dict(), "the model without", allow_partial=True)
     assert {name.split(".")[1] for name in report.missing} == {"bank"}
     assert not (report.unexpected or report.reshaped)

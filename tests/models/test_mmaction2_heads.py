@@ -15,6 +15,7 @@ from torchvision.ops import roi_align
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.nonlocal_block import NonLocal
+from avadet.models.build import build
 from avadet.models.checkpoints.formats.mmaction2 import has_background, mmaction_settings
 from avadet.models.checkpoints.weights import read_checkpoint
 
@@ -41,7 +42,9 @@ def random_model(**arguments: Any) -> nn.Module:
     """A small Slow whose norms and classifier all matter."""
     torch.manual_seed(0)
     spec = zoo.ClipSpec(4, 16, 30.0, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    model = zoo.build("slow_r50", 5, spec, {"width": 4, "depths": [1, 2, 1, 1], "last_dilation": 1, **arguments})
+    model = build(
+        "slow_r50", 5, pixels=spec.pixels, **{"width": 4, "depths": [1, 2, 1, 1], "last_dilation": 1, **arguments}
+    )
     for name, value in model.state_dict().items():
         if value.is_floating_point() and ("norm" in name or name.startswith("head")):
             value.copy_(torch.rand(value.shape) + 0.5 if name.endswith(("weight", "var")) else torch.randn(value.shape))

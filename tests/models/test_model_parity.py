@@ -16,11 +16,12 @@ from small_heads import crop_otherwise
 
 from avadet.models import zoo
 from avadet.models.backbones.slowfast import slow_frames
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recipe_of, recognise, translate
 from avadet.models.checkpoints.formats.format import Tensors
 from avadet.models.checkpoints.weights import COUNTER, read_checkpoint
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.zoo import LoadedModel, build
+from avadet.models.zoo import LoadedModel
 
 pytestmark = pytest.mark.shared
 
@@ -184,7 +185,7 @@ def test_full_key_lists_map_without_rest(shared: Path, fixture: str, count: int)
     assert len(renamed) == len(tensors) == count
     recipe = recipe_of(renamed, layout, settings, fixture)
     with torch.device("meta"):
-        model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments)
+        model = build(recipe.architecture, recipe.num_classes, pixels=recipe.clip.pixels, **recipe.arguments)
     own = {name: value.shape for name, value in model.state_dict().items()}
     if not any(name.endswith(COUNTER) for name in renamed):
         own = {name: shape for name, shape in own.items() if not name.endswith(COUNTER)}

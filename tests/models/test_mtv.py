@@ -11,8 +11,9 @@ from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.mtv import MTV, CrossViewAttention, View, mtv, mtv_b
+from avadet.models.backbones.mtv import MTV, CrossViewAttention, View
 from avadet.models.backbones.vit_blocks import Block, attention
+from avadet.models.build import build
 
 VIEWS = (
     {"frames": 8, "channels": 8, "heads": 1},
@@ -57,7 +58,7 @@ def released(views: tuple[tuple[int, int, int], ...]) -> int:
 
 
 def test_sizes_of_mtv_b() -> None:
-    parameters, operations, shapes = sizes(mtv_b, (32, 224, 224))
+    parameters, operations, shapes = sizes("mtv_b", (32, 224, 224))
     assert parameters == released(BASE) == 303_840_464
     width = 768 + 384 + 192
     # A stretch of 8 frames has 197, 2 x 197 and 4 x 197 tokens; there are four.
@@ -78,7 +79,7 @@ def test_views_may_have_depths_of_their_own() -> None:
         {"frames": frames, "channels": width, "heads": heads, "depth": depth}
         for (width, frames, depth), heads in zip(LARGE, (3, 6, 12, 16))
     ]
-    parameters, _, shapes = sizes(mtv, (32, 224, 224), views=views, fuse_at=(11, 23))
+    parameters, _, shapes = sizes("mtv", (32, 224, 224), views=views, fuse_at=(11, 23))
     assert parameters == released(LARGE) == 875_150_672
     assert shapes == [(1, 192 + 384 + 768 + 1024, 16, 14, 14)]
 
@@ -201,6 +202,6 @@ def test_only_positions_and_class_tokens_know_the_order_of_stretches() -> None:
 
 def test_what_cannot_be_built_or_seen() -> None:
     with pytest.raises(AvadetError, match=r"must fit into those of the view before, longest first, got \[8, 3\]"):
-        mtv(5, views=({**VIEWS[0]}, {**VIEWS[1], "frames": 3}))
-    with pytest.raises(AvadetError, match="must have a multiple of 8 frames, its longest tubelet; got 12"):
+        build("mtv", 5, views=({**VIEWS[0]}, {**VIEWS[1], "frames": 3}))
+    with pytest.raises(AvadetError, match="MTV takes clips of a multiple of 8 frames, got 12"):
         net_of()(torch.zeros(1, 3, 12, 32, 48))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,7 @@ from torch import Tensor
 from torchvision.models.video.mvit import MSBlockConfig, MultiscaleBlock
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.grid_positions import Grid, JointPositions, SeparatePositions
 from avadet.models.backbones.mvit import (
-    V1,
-    V2,
     Attention,
     Block,
     BlockShape,
@@ -27,13 +25,10 @@ from avadet.models.backbones.mvit import (
     Stage,
     Traits,
     block_shapes,
-    mvit,
-    mvitv1_b_16x4,
-    mvitv1_b_32x3,
-    mvitv2_b_32x3,
-    mvitv2_s_16x4,
-    pyramid,
 )
+from avadet.models.backbones.mvit_stages import V1, V2, pyramid
+from avadet.models.backbones.positions import Grid, Positions, SeparatePositions
+from avadet.models.build import build
 from avadet.models.checkpoints.formats.format import Evidence
 from avadet.models.checkpoints.formats.pyslowfast import MVIT, mvit_arguments, mvit_clip
 from avadet.models.checkpoints.formats.vit import join_qkv
@@ -41,11 +36,16 @@ from avadet.models.detectors.two_stage import ActionDetector
 
 PUBLISHED = [
     # fixture, builder, what it is built with, frames and stride
-    ("mvitv1_b_16x4_stride32_full", mvitv1_b_16x4, {"stages": pyramid((1, 2, 11, 2))}, (16, 4)),
-    ("mvitv1_b_32x3_stride32_full", mvitv1_b_32x3, {"stages": pyramid((2, 3, 16, 3))}, (32, 3)),
-    ("mvitv2_s_16x4_stride32_full", mvitv2_s_16x4, {"stages": pyramid((1, 2, 11, 2))}, (16, 4)),
-    ("mvitv2_s_16x4_stride16_full", mvitv2_s_16x4, {"stages": pyramid((1, 2, 11, 2), last_stride=1)}, (16, 4)),
-    ("mvitv2_b_32x3_stride32_full", mvitv2_b_32x3, {"stages": pyramid((2, 3, 16, 3))}, (32, 3)),
+    ("mvitv1_b_16x4_stride32_full", "mvitv1_b_16x4", {"stages": pyramid((1, 2, 11, 2))}, (16, 4)),
+    ("mvitv1_b_32x3_stride32_full", "mvitv1_b_32x3", {"stages": pyramid((2, 3, 16, 3))}, (32, 3)),
+    ("mvitv2_s_16x4_stride32_full", "mvitv2_s_16x4", {"stages": pyramid((1, 2, 11, 2))}, (16, 4)),
+    (
+        "mvitv2_s_16x4_stride16_full",
+        "mvitv2_s_16x4",
+        {"stages": pyramid((1, 2, 11, 2), last_stride=1)},
+        (16, 4),
+    ),
+    ("mvitv2_b_32x3_stride32_full", "mvitv2_b_32x3", {"stages": pyramid((2, 3, 16, 3))}, (32, 3)),
 ]
 
 
@@ -108,7 +108,7 @@ def test_where_a_model_widens_and_shrinks() -> None:
     second = block_shapes(stages, (4, 9, 9), widen_in_attention=True, drop_path=0.5)
     assert [(s.channels_in, s.channels, s.channels_out) for s in first] == [(8, 8, 8), (8, 8, 16), (16, 16, 16)]
     assert [(s.channels_in, s.channels, s.channels_out) for s in second] == [(8, 8, 8), (8, 8, 8), (8, 16, 16)]
-    assert [s.drop for s in first] == [0, 0.25, 0.5]
+    assert [s.drop_path for s in first] == [0, 0.25, 0.5]
     assert [s.grid for s in block_shapes([stages[1]] * 2, (4, 9, 9), True, 0)] == [(4, 9, 9), (4, 4, 4)]
 
 
@@ -126,7 +126,7 @@ def test_distances_along_an_axis() -> None:
     torch.testing.assert_close(given, torch.tensor([[3.0, 2 / 3], [16 / 3, 3.0]]))
 
 
-@pytest.mark.parametrize("kind", [SeparatePositions, JointPositions])
+@pytest.mark.parametrize("kind", [SeparatePositions, partial(Positions, trilinear=True)])
 def test_absolute_positions_between_the_trained_ones(kind: type) -> None:
     positions = kind(1, (1, 1, 2), 1)
     torch.nn.init.zeros_(positions.get_parameter("temporal" if kind is SeparatePositions else "table"))
@@ -217,7 +217,7 @@ def test_torchvisions_blocks_agree_on_any_grid(second: bool, grid: Grid) -> None
 @pytest.mark.parametrize(("last_stride", "cells"), [(2, (8, 11)), (1, (16, 22))])
 def test_wide_pictures_and_no_boxes(last_stride: int, cells: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    model = mvitv2_s_16x4(5, stages=pyramid((1, 1, 1, 1), width=8, last_stride=last_stride)).eval()
+    model = build("mvitv2_s_16x4", 5, stages=pyramid((1, 1, 1, 1), width=8, last_stride=last_stride)).eval()
     clip = torch.rand(1, 3, 4, 256, 341)
     with torch.no_grad():
         maps = model.backbone(clip)
@@ -232,15 +232,15 @@ def test_wide_pictures_and_no_boxes(last_stride: int, cells: tuple[int, int]) ->
 @pytest.mark.parametrize(
     ("builder", "options", "millions", "gflops"),
     [  # multiply-adds as torchvision says of its own; of 32 frames PySlowFast's net counted, and the paper's number
-        (mvitv1_b_16x4, {}, 36.364592, 70.599),
-        (mvitv1_b_32x3, {}, 52.869200, 236.3),
-        (mvitv2_s_16x4, {}, 34.291664, 64.224),
-        (mvitv2_s_16x4, {"stages": pyramid((1, 2, 11, 2), last_stride=1)}, 34.294352, None),
-        (mvitv2_b_32x3, {}, 50.984048, 225.0),
+        ("mvitv1_b_16x4", {}, 36.364592, 70.599),
+        ("mvitv1_b_32x3", {}, 52.869200, 236.3),
+        ("mvitv2_s_16x4", {}, 34.291664, 64.224),
+        ("mvitv2_s_16x4", {"stages": pyramid((1, 2, 11, 2), last_stride=1)}, 34.294352, None),
+        ("mvitv2_b_32x3", {}, 50.984048, 225.0),
     ],
 )
-def test_published_sizes(builder: type, options: dict[str, Any], millions: float, gflops: float | None) -> None:
-    frames = 32 if builder in (mvitv1_b_32x3, mvitv2_b_32x3) else 16
+def test_published_sizes(builder: str, options: dict[str, Any], millions: float, gflops: float | None) -> None:
+    frames = 32 if builder in ("mvitv1_b_32x3", "mvitv2_b_32x3") else 16
     parameters, operations, _ = sizes(builder, (frames, 224, 224), **options)
     assert parameters == round(millions * 1e6)
     assert gflops is None or operations == pytest.approx(gflops, rel=0.005)
@@ -248,9 +248,9 @@ def test_published_sizes(builder: type, options: dict[str, Any], millions: float
 
 def test_what_cannot_be_built() -> None:
     with pytest.raises(AvadetError, match="must be one of none, separate, joint, got 'learned'"):
-        mvit(5, stages=pyramid((1,), width=8), absolute_positions="learned")
+        build("mvit", 5, stages=pyramid((1,), width=8), absolute_positions="learned")
     with pytest.raises(AvadetError, match="heads of a stage must divide its channels, got 3 for 8"):
-        mvit(5, stages=pyramid((1,), width=8, heads=3))
+        build("mvit", 5, stages=pyramid((1,), width=8, heads=3))
 
 
 @pytest.mark.parametrize(
@@ -299,16 +299,16 @@ VARIANTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("arguments", VARIANTS)
 def test_shapes_alone_tell_the_model(arguments: dict[str, Any]) -> None:
     with torch.device("meta"):
-        tensors = mvit(3, **arguments).state_dict()
+        tensors = build("mvit", 3, **arguments).state_dict()
         found = mvit_arguments(Evidence(tensors, {}, "x"))
-        again = mvit(3, **as_json(found)).state_dict()
+        again = build("mvit", 3, **as_json(found)).state_dict()
     assert {name: found[name] for name in arguments} == as_json(arguments)
     assert shapes(again) == shapes(tensors)
 
 
 def test_settings_speak_where_shapes_are_silent() -> None:
     with torch.device("meta"):
-        tensors = mvit(3, **V1, stages=pyramid((1, 1), width=8), grid=(16, 8, 8)).state_dict()
+        tensors = build("mvit", 3, **V1, stages=pyramid((1, 1), width=8), grid=(16, 8, 8)).state_dict()
     said = {
         "PATCH_STRIDE": [1, 8, 8],
         "POOL_Q_STRIDE": [[1, 2, 2, 2]],
@@ -324,7 +324,9 @@ def test_settings_speak_where_shapes_are_silent() -> None:
 
 def test_a_joint_table_needs_the_frames() -> None:
     with torch.device("meta"):
-        tensors = mvit(3, stages=pyramid((1,), width=8), grid=(4, 8, 8), absolute_positions="joint").state_dict()
+        tensors = build(
+            "mvit", 3, stages=pyramid((1,), width=8), grid=(4, 8, 8), absolute_positions="joint"
+        ).state_dict()
     assert mvit_arguments(Evidence(tensors, {"DATA": {"NUM_FRAMES": 8}}, "x"))["grid"] == [4, 8, 8]
     with pytest.raises(AvadetError, match=r"x: positions of 32 places a frame, expected those of a square"):
         mvit_arguments(Evidence(tensors, {}, "x"))
@@ -356,7 +358,7 @@ def load_tiny(folder: Path) -> ActionDetector:
     arguments = mvit_arguments(Evidence(tensors, yaml.safe_load(content["cfg"]), folder.name))
     assert arguments == mvit_arguments(Evidence(tensors, {}, folder.name))
     assert mvit_clip(arguments) == (16, 4, 96)
-    model = mvit(80, **arguments)
+    model = build("mvit", 80, **arguments)
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -379,7 +381,7 @@ def test_tiny_checkpoints_give_the_stored_scores(shared: Path, fixture: str) -> 
 @pytest.mark.shared
 @pytest.mark.parametrize(("fixture", "builder", "options", "clip"), PUBLISHED)
 def test_full_key_lists_map_without_rest(
-    shared: Path, fixture: str, builder: type, options: dict[str, Any], clip: tuple[int, int]
+    shared: Path, fixture: str, builder: str, options: dict[str, Any], clip: tuple[int, int]
 ) -> None:
     folder = shared / "parity" / "models" / fixture
     listed = json.loads((folder / "keys.json").read_text())
@@ -389,5 +391,5 @@ def test_full_key_lists_map_without_rest(
     assert mvit_clip(arguments) == (*clip, 224)
     assert arguments["stages"] == as_json(options["stages"])
     with torch.device("meta"):
-        named, read_off = builder(80, **options), mvit(80, **arguments)
+        named, read_off = build(builder, 80, **options), build("mvit", 80, **arguments)
     assert shapes(tensors) == shapes(named.state_dict()) == shapes(read_off.state_dict())

@@ -10,6 +10,7 @@ from small_heads import consensus_head, lstm_head, roi_head
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.backbone import Backbone, Stride
 from avadet.models.backbones.frames import CellLstm
 from avadet.models.heads.pooling import frame_by_frame
 from avadet.models.heads.roi_head import RoIHead
@@ -142,10 +143,11 @@ def test_an_lstm_minds_the_order_of_frames(name: str) -> None:
     assert (answers[0] - answers[1]).abs().max() > 1e-3
 
 
-class Through(nn.Module):
+class Through(Backbone):
     """A backbone whose map is the clip."""
 
     out_channels = (3,)
+    strides = (Stride(1, 1, 1),)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [x]

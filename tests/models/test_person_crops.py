@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.detectors.person_crops import MotionStream, crop, person_crops, square_windows
+from avadet.models.build import build
+from avadet.models.detectors.person_crops import MotionStream, crop, square_windows
 
 
 def test_windows_are_squares_around_the_longer_side() -> None:
@@ -29,7 +30,7 @@ def test_beyond_the_picture_lies_black_or_its_border() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_any_number_of_boxes_of_any_clip(count: int) -> None:
-    model = person_crops(7, crop_px=64).eval()
+    model = build("person_crops", 7, crop_px=64).eval()
     clips = torch.randint(0, 256, (2, 3, 8, 48, 64), dtype=torch.uint8)
     rois = torch.tensor([[1.0, 5, 5, 25, 45], [0, 0, 0, 30, 40], [1, 5, 5, 25, 45]])[:count]
     with torch.inference_mode():
@@ -42,7 +43,7 @@ def test_any_number_of_boxes_of_any_clip(count: int) -> None:
 
 
 def test_persons_go_through_in_parts_and_get_the_same_scores() -> None:
-    model = person_crops(3, crop_px=32).eval()
+    model = build("person_crops", 3, crop_px=32).eval()
     clips = torch.randint(0, 256, (1, 3, 8, 48, 64), dtype=torch.uint8)
     rois = torch.tensor([[0.0, 3, 2, 13, 30]]) + torch.arange(37.0)[:, None] * torch.tensor([0, 1, 0.25, 1, 0.25])
     with torch.inference_mode():
@@ -63,8 +64,8 @@ def test_motion_sees_the_order_of_frames_and_no_change_of_light() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"appearance_frames must be some of 0 to 7, got \[8\]"):
-        person_crops(3, appearance_frames=[8])
+        build("person_crops", 3, appearance_frames=[8])
     with pytest.raises(AvadetError, match="motion_px must be a multiple of 64, got 60"):
-        person_crops(3, motion_px=60)
+        build("person_crops", 3, motion_px=60)
     with pytest.raises(AvadetError, match="clips of 8 frames, got 4"):
-        person_crops(3)(torch.zeros(1, 3, 4, 32, 32), torch.zeros(0, 5))
+        build("person_crops", 3)(torch.zeros(1, 3, 4, 32, 32), torch.zeros(0, 5))

@@ -12,11 +12,12 @@ from torchvision.models import GoogLeNet, VisionTransformer
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.inception import googlenet_name
+from avadet.models.build import build
 from avadet.models.checkpoints.formats.format import IMAGES
-from avadet.models.checkpoints.picture_start import inception_name, start_from_pictures
+from avadet.models.checkpoints.image_start import start_from_images
 from avadet.models.checkpoints.weights import Checkpoint, read_checkpoint
 from avadet.models.detectors.two_streams import cross_modality
-from avadet.models.zoo import BUILDERS
 
 THIN = {"depths": (1, 1, 1, 1), "inner": 8}
 
@@ -41,8 +42,8 @@ def pictures(net: nn.Module, folder: Path) -> Checkpoint:
 
 def start(name: str, checkpoint: Checkpoint, **options: Any) -> tuple[Any, Any]:
     """A model started from pictures, and the report."""
-    model = BUILDERS[name](7, **options).eval()
-    report = start_from_pictures(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
+    model = build(name, 7, **options).eval()
+    report = start_from_images(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
     assert {name.rpartition(".")[0] for name in report.missing} <= {"head.proj", "rgb.head.proj", "flow_head.proj"}
     return model, report
 
@@ -72,8 +73,8 @@ def test_nets_of_frames_take_a_resnet_as_it_is(resnet: tuple[ResNet, Checkpoint]
 
 @pytest.mark.parametrize("name", ["tsn_r50", "early_fusion_r50", "late_fusion_r50", "slow_fusion_r50", "box_lstm_r50"])
 def test_other_nets_of_frames_too(resnet: tuple[ResNet, Checkpoint], name: str) -> None:
-    model = BUILDERS[name](7, **THIN)
-    report = start_from_pictures(model, resnet[1].tensors, resnet[1].format, "pictures.pth")
+    model = build(name, 7, **THIN)
+    report = start_from_images(model, resnet[1].tensors, resnet[1].format, "pictures.pth")
     assert not any(name.startswith("backbone.") for name in report.missing)
     assert torch.equal(model.backbone.layer3[0].conv2.weight, resnet[0].layer3[0].conv2.weight)
 
@@ -107,7 +108,7 @@ def test_i3d_on_inception_inflates_googlenet(tmp_path: Path) -> None:
     square = net.get_submodule("inception5b.branch2.1.conv").weight
     assert cube.shape[2] == 3
     torch.testing.assert_close(cube.sum(dim=2), square)
-    assert inception_name("features.12.branch1.bn.bias") == "inception4e.branch1.bn.bias"
+    assert googlenet_name("features.12.branch1.bn.bias") == "inception4e.branch1.bn.bias"
 
 
 def test_transformers_of_video_take_an_image_transformer(tmp_path: Path) -> None:
@@ -116,8 +117,8 @@ def test_transformers_of_video_take_an_image_transformer(tmp_path: Path) -> None
     assert checkpoint.format.name == "torchvision vit"
     sizes = {"channels": 16, "depth": 2, "heads": 2}
     for name, grid in (("vivit", (4, 2, 2)), ("timesformer", (8, 2, 2)), ("token_learner_vit", (4, 2, 2))):
-        model = BUILDERS[name](7, grid=grid, **sizes)
-        report = start_from_pictures(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
+        model = build(name, 7, grid=grid, **sizes)
+        report = start_from_images(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
         assert "backbone.blocks.0.norm1.weight" not in report.missing
         mlp = net.encoder.layers[1].mlp[0].weight
         assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, mlp), name
@@ -127,8 +128,8 @@ def test_token_learner_takes_all_blocks_of_an_image_transformer(tmp_path: Path) 
     net = shaken(VisionTransformer(32, 16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=64, num_classes=5))
     checkpoint = pictures(net, tmp_path)
     sizes = {"channels": 16, "depth": 3, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (2, 3, 4)}
-    model = BUILDERS["token_learner_vit"](7, **sizes).eval()
-    report = start_from_pictures(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
+    model = build("token_learner_vit", 7, **sizes).eval()
+    report = start_from_images(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
     # All it has but the class and its classifier; what stays random is what no image has.
     theirs = {name for name in checkpoint.tensors if not name.startswith(("class_token", "heads."))}
     assert report.loaded == len(theirs)
@@ -147,13 +148,13 @@ def test_token_learner_takes_all_blocks_of_an_image_transformer(tmp_path: Path) 
     ("name", "options", "message"),
     [
         ("swin3d", {"channels": 8, "depths": (1, 1), "heads": (1, 2)}, "from which no part of this model can start"),
-        ("single_frame_r50", {**THIN, "inner": 16}, r"pictures\.pth: .* must be"),
+        ("single_frame_r50", {**THIN, "inner": 16}, r"pictures\.pth: .*do not fit"),
         ("slow_r50", {"width": 8}, r"pictures\.pth: .*2-D weights"),
     ],
 )
 def test_what_did_not_grow_out_of_it_is_refused(
     resnet: tuple[ResNet, Checkpoint], name: str, options: dict[str, Any], message: str
 ) -> None:
-    model = BUILDERS[name](7, **options)
+    model = build(name, 7, **options)
     with pytest.raises(AvadetError, match=message):
-        start_from_pictures(model, resnet[1].tensors, resnet[1].format, "pictures.pth")
+        start_from_images(model, resnet[1].tensors, resnet[1].format, "pictures.pth")

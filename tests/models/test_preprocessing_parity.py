@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from avadet import boxes
-from avadet.models.backbones.slow import slow_r50
 from avadet.models.backbones.slowfast import slow_frames
+from avadet.models.build import build
 from avadet.types import ClipSpec
 from avadet.video.sample import clip_indices, resize_short
 
@@ -29,7 +29,7 @@ def shown(bgr_frames: np.ndarray) -> torch.Tensor:
     """Frames of a file as a model here gets them: (1, 3, T, H, W), of mean 0 and deviation 1."""
     small = [resize_short(np.ascontiguousarray(bgr[:, :, ::-1]), SHORT_SIDE) for bgr in bgr_frames]
     clip = torch.from_numpy(np.stack(small)).permute(3, 0, 1, 2)[None]
-    return slow_r50(1, width=4, depths=(1, 1, 1, 1)).normalise(clip)
+    return build("slow_r50", 1, width=4, depths=(1, 1, 1, 1)).normalise(clip)
 
 
 def test_slow_frames_of_the_reference_tables(shared: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,9 +9,7 @@ import torch
 from counting import gflops
 from torch import nn
 
-from avadet.models.backbones.slow import c2d_r50, i3d_r50, resnet3d, slow_r50
-from avadet.models.backbones.slowfast import slowfast_r50
-from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.build import build
 
 NONLOCAL_I3D = {
     "stem_kernel": 5,
@@ -38,30 +35,29 @@ def with_stride(net: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("builder", "options", "clip", "published"),
     [  # as fvcore counts PySlowFast's nets, norms included
-        pytest.param(slow_r50, {}, (8, 224, 224), 41.92, marks=pytest.mark.slow),
-        (slow_r50, {}, (8, 256, 256), 54.75),
-        pytest.param(slow_r50, {}, (4, 256, 256), 27.4, marks=pytest.mark.slow),
-        pytest.param(slowfast_r50, {}, (32, 224, 224), 50.58, marks=pytest.mark.slow),
-        (slowfast_r50, {}, (32, 256, 256), 66.07),
-        pytest.param(c2d_r50, {}, (8, 224, 224), 19.62, marks=pytest.mark.slow),
-        (c2d_r50, {}, (8, 256, 256), 25.63),
-        pytest.param(i3d_r50, {}, (8, 224, 224), 28.54, marks=pytest.mark.slow),
-        (i3d_r50, {}, (8, 256, 256), 37.3),
-        (resnet3d, NONLOCAL_I3D, (8, 224, 224), 36.68),
+        pytest.param("slow_r50", {}, (8, 224, 224), 41.92, marks=pytest.mark.slow),
+        ("slow_r50", {}, (8, 256, 256), 54.75),
+        pytest.param("slow_r50", {}, (4, 256, 256), 27.4, marks=pytest.mark.slow),
+        pytest.param("slowfast_r50", {}, (32, 224, 224), 50.58, marks=pytest.mark.slow),
+        ("slowfast_r50", {}, (32, 256, 256), 66.07),
+        pytest.param("c2d_r50", {}, (8, 224, 224), 19.62, marks=pytest.mark.slow),
+        ("c2d_r50", {}, (8, 256, 256), 25.63),
+        pytest.param("i3d_r50", {}, (8, 224, 224), 28.54, marks=pytest.mark.slow),
+        ("i3d_r50", {}, (8, 256, 256), 37.3),
+        ("resnet3d", NONLOCAL_I3D, (8, 224, 224), 36.68),
     ],
 )
-def test_as_classifiers(
-    builder: Callable[..., ActionDetector], options: dict[str, Any], clip: tuple[int, int, int], published: float
-) -> None:
+def test_as_classifiers(builder: str, options: dict[str, Any], clip: tuple[int, int, int], published: float) -> None:
     with torch.device("meta"):
-        net = with_stride(builder(80, **options).backbone)
+        net = with_stride(build(builder, 80, **options).backbone)
     assert gflops(net, (1, 3, *clip), norms=True) == pytest.approx(published, rel=0.002)
 
 
 @pytest.mark.parametrize(
-    ("builder", "clip", "published"), [(slow_r50, (4, 256, 256), 41.69), (slowfast_r50, (32, 256, 256), 97.29)]
+    ("builder", "clip", "published"),
+    [("slow_r50", (4, 256, 256), 41.69), ("slowfast_r50", (32, 256, 256), 97.29)],
 )
-def test_as_detectors(builder: Callable[..., ActionDetector], clip: tuple[int, int, int], published: float) -> None:
+def test_as_detectors(builder: str, clip: tuple[int, int, int], published: float) -> None:
     with torch.device("meta"):
-        net = builder(80).backbone
+        net = build(builder, 80).backbone
     assert gflops(net, (1, 3, *clip), norms=True) == pytest.approx(published, rel=0.001)

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.slow import ResNet3d, c2d_r50, i3d_r50, slow_r50
-from avadet.models.backbones.slowfast import Lateral, SlowFast, slow_frames, slowfast_r50
-from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.backbones.slow import ResNet3d
+from avadet.models.backbones.slowfast import Lateral, SlowFast, slow_frames
+from avadet.models.build import build
 
 
 @pytest.mark.parametrize(
     ("builder", "millions", "tensors"),
-    [(slow_r50, 31.798, 320), (slowfast_r50, 33.829, 662), (i3d_r50, 27.388, 320), (c2d_r50, 23.672, 320)],
+    [
+        ("slow_r50", 31.798, 320),
+        ("slowfast_r50", 33.829, 662),
+        ("i3d_r50", 27.388, 320),
+        ("c2d_r50", 23.672, 320),
+    ],
 )
-def test_published_sizes(builder: Callable[..., ActionDetector], millions: float, tensors: int) -> None:
+def test_published_sizes(builder: str, millions: float, tensors: int) -> None:
     with torch.device("meta"):
-        model = builder(80)
+        model = build(builder, 80)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)
     assert len(model.state_dict()) == tensors
 
 
 def test_maps_of_the_full_models() -> None:
     with torch.device("meta"):
-        slow, slowfast, i3d = slow_r50(80).backbone, slowfast_r50(80).backbone, i3d_r50(80).backbone
+        slow, slowfast, i3d = (
+            build("slow_r50", 80).backbone,
+            build("slowfast_r50", 80).backbone,
+            build("i3d_r50", 80).backbone,
+        )
         assert [m.shape for m in slow(torch.empty(1, 3, 4, 256, 256))] == [(1, 2048, 4, 16, 16)]
         shapes = [tuple(m.shape) for m in slowfast(torch.empty(2, 3, 32, 224, 288))]
         assert shapes == [(2, 2048, 8, 14, 18), (2, 256, 32, 14, 18)]

@@ -14,8 +14,9 @@ from zoo_entry import put_in_zoo
 from avadet.config import ClipConfig, ModelConfig
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.models.backbones.mvit import mvitv1_b_16x4
+from avadet.models.build import build
 from avadet.models.cards import make_card
+from avadet.models.sizes import SIZES
 from avadet.models.zoo.entries import Entry
 from avadet.training.setup import build_model
 from avadet.types import ClipSpec
@@ -98,13 +99,13 @@ def test_parameters_are_those_of_the_published_model(name: str) -> None:
 @pytest.mark.parametrize("name", STARTS)
 def test_it_starts_a_model_that_can_be_built(name: str) -> None:
     card = STARTS[name].card
-    assert card["architecture"] in zoo.BUILDERS
+    assert card["architecture"] in SIZES
     assert card["license"] and card["data"] and card["classifies"] in ("whole clips", "pictures", "nothing")
     if card["classifies"] in ("pictures", "nothing") or card["architecture"].startswith(("x3d", "hiera", "c3d")):
         return  # what they have besides is not what a detector has
     classes = 600 if "600" in card["data"] else 400
     with torch.device("meta"):
-        model = zoo.BUILDERS[card["architecture"]](classes, **card["arguments"])
+        model = build(card["architecture"], classes, **card["arguments"])
     assert sum(p.numel() for p in model.parameters()) == card["parameters"]
 
 
@@ -145,7 +146,7 @@ CLIP = ClipConfig(num_frames=4, stride=2, fps=30, short_side=64, mean=(0.45,) * 
 def test_a_training_starts_from_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"width": 8, "depths": [1, 1, 1, 1]}
     torch.manual_seed(0)
-    theirs = zoo.BUILDERS["r3d_18"](400, **small).state_dict()
+    theirs = build("r3d_18", 400, **small).state_dict()
     state = {name.removeprefix("backbone.").replace("head.proj", "fc"): tensor for name, tensor in theirs.items()}
     cached("small_k400", tmp_path, monkeypatch, state, "r3d_18")
     config = ModelConfig(family="r3d_18", arguments=small, init=Path("small_k400"))
@@ -169,5 +170,5 @@ def test_a_training_starts_from_pictures_by_name(tmp_path: Path, monkeypatch: py
 
 def test_the_shallow_mvit_of_more_frames_is_the_same_net() -> None:
     with torch.device("meta"):
-        model = mvitv1_b_16x4(400, grid=[16, 56, 56])
+        model = build("mvitv1_b_16x4", 400, grid=[16, 56, 56])
     assert sum(p.numel() for p in model.parameters()) == STARTS["mvitv1_b_32x3_shallow_k400"].card["parameters"]

@@ -6,22 +6,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avadet.models.backbones.mvit import V2, Attention, mvit, pyramid
-from avadet.models.backbones.slow import slow_r50
-from avadet.models.backbones.slowfast import slowfast_r50
-from avadet.models.backbones.vivit import vivit
+from avadet.models.backbones.backbone import Backbone, Stride
+from avadet.models.backbones.mvit import Attention
+from avadet.models.backbones.mvit_stages import V2, pyramid
+from avadet.models.build import build
 from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.detectors.two_views import tiny_two_views
-from avadet.models.engines.summary import Part, Summary, count_flops, count_parameters, summary
-from avadet.models.families import FAMILIES
+from avadet.models.engines.summary import (
+    Part,
+    Summary,
+    count_flops,
+    count_parameters,
+    summary,
+)
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.zoo import BUILDERS
+from avadet.models.sizes import SIZES
 
 
-class Pictures(nn.Module):
+class Pictures(Backbone):
     """Two convolutions of 1x1x1 and a pool, in a list that is never called."""
 
     out_channels = (5,)
+    strides = (Stride(1, 2, 2),)
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +61,7 @@ def test_parameters_multiply_adds_and_shapes_by_hand() -> None:
 
 def test_equal_blocks_are_one_line() -> None:
     small = {"channels": 16, "depth": 3, "heads": 2, "grid": (4, 2, 3)}
-    found = summary(lambda: vivit(5, **small), frames=8, hw=(32, 48))
+    found = summary(lambda: build("vivit", 5, **small), frames=8, hw=(32, 48))
     (blocks,) = [part for part in found.parts[0].parts if part.name == "blocks"]
     assert (blocks.kind, blocks.shapes, blocks.parts) == ("3 x Block", ((1, 1 + 4 * 2 * 3, 16),), ())
     assert blocks.parameters == 3 * (12 * 16**2 + 13 * 16)
@@ -64,7 +69,7 @@ def test_equal_blocks_are_one_line() -> None:
 
 def test_a_pyramid_shows_its_stages() -> None:
     plan = {"stages": pyramid((1, 2, 3), width=8), "grid": (4, 16, 16), "widen_in_attention": True}
-    found = summary(lambda: mvit(5, **plan), frames=8, hw=(64, 64))
+    found = summary(lambda: build("mvit", 5, **plan), frames=8, hw=(64, 64))
     (blocks,) = [part for part in found.parts[0].parts if part.name == "blocks"]
     assert [(part.name, part.kind, part.shapes[0][1]) for part in blocks.parts] == [
         ("0", "Block", 1 + 4 * 16 * 16),
@@ -74,7 +79,7 @@ def test_a_pyramid_shows_its_stages() -> None:
 
 
 def test_pathways_whose_stages_are_called_one_by_one_are_opened_up() -> None:
-    found = summary(lambda: slowfast_r50(80), frames=32, hw=(256, 256))
+    found = summary(lambda: build("slowfast_r50", 80), frames=32, hw=(256, 256))
     slow, fast, _ = found.parts[0].parts
     assert [part.shapes for part in slow.parts] == [
         ((1, channels, 8, side, side),) for channels, side in ((64, 64), (256, 64), (512, 32), (1024, 16), (2048, 16))
@@ -88,7 +93,7 @@ def test_operations_are_those_of_the_paper() -> None:
     sizes = {"stages": pyramid((1,), width=8), "grid": (2, 16, 16), "patch_stride": (2, 4, 4), "cls_token": False}
     shape = (1, 3, 4, 64, 64)
     with torch.device("meta"):
-        net = mvit(5, **{**V2, **sizes}).backbone.eval()
+        net = build("mvit", 5, **{**V2, **sizes}).backbone.eval()
         with count_flops(net) as counter:
             net(torch.empty(shape))
     queries, keys = 2 * 16 * 16, 2 * 2 * 2
@@ -112,33 +117,33 @@ def whole(found: Summary) -> int:
 
 
 def test_a_model_of_several_detectors_is_run_for_real() -> None:
-    found = summary(lambda: tiny_two_views(21, crop_hw=(64, 64)), frames=8, hw=(64, 96))
+    found = summary(lambda: build("tiny_two_views", 21, crop_hw=(64, 64)), frames=8, hw=(64, 96))
     frame, actor = found.parts
     assert frame.parts[0].shapes == ((1, 96, 8, 4, 6), (1, 192, 8, 2, 3))
     assert actor.parts[0].shapes == ((1, 96, 8, 4, 4), (1, 192, 8, 2, 2))
-    assert found.parameters == whole(found) == count_parameters(tiny_two_views(21))
+    assert found.parameters == whole(found) == count_parameters(build("tiny_two_views", 21))
 
 
 def test_no_hook_is_left() -> None:
     built: list[ActionDetector] = []
 
-    def build() -> ActionDetector:
-        built.append(slow_r50(5, width=8, depths=(1, 1, 1, 1)))
+    def made() -> ActionDetector:
+        built.append(build("slow_r50", 5, width=8, depths=(1, 1, 1, 1)))
         return built[-1]
 
-    found = summary(build, frames=4, hw=(64, 64))
+    found = summary(made, frames=4, hw=(64, 64))
     assert [any(module._forward_hooks for module in model.modules()) for model in built] == [False]
     assert found.parameters == whole(found) == count_parameters(built[0])
 
 
-SIZES = [(name, size) for sizes in FAMILIES.values() for name, size in sizes.items() if size is not None]
+PUBLISHED = [(name, size.clip) for name, size in SIZES.items() if size.clip is not None]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "size"), SIZES, ids=[name for name, _ in SIZES])
+@pytest.mark.parametrize(("name", "size"), PUBLISHED, ids=[name for name, _ in PUBLISHED])
 def test_every_published_size_can_be_taken_apart(name: str, size: tuple[int, int, int]) -> None:
     frames, _, side_px = size
-    found = summary(lambda: BUILDERS[name](80), frames, (side_px, side_px))
+    found = summary(lambda: build(name, 80), frames, (side_px, side_px))
     assert found.parameters == whole(found) > 0
     assert found.gflops > 0
     assert all(shape[1] > 0 for part in found.parts for shape in part.shapes)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from counting import sizes
@@ -12,8 +10,8 @@ from torchvision.models import video
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.swin3d import Swin3d, swin3d, swin3d_b, swin3d_s, swin3d_t
-from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.backbones.swin3d import Swin3d
+from avadet.models.build import build
 
 SMALL = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
 
@@ -21,14 +19,12 @@ SMALL = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
 @pytest.mark.parametrize(
     ("builder", "parameters", "channels", "gflops"),
     [  # torchvision publishes the numbers of its own models of 400 classes; multiply-adds were counted on those
-        (swin3d_t, video.Swin3D_T_Weights.KINETICS400_V1.meta["num_params"], 768, 88.06),
-        (swin3d_s, video.Swin3D_S_Weights.KINETICS400_V1.meta["num_params"], 768, None),
-        (swin3d_b, video.Swin3D_B_Weights.KINETICS400_V1.meta["num_params"], 1024, 281.9),
+        ("swin3d_t", video.Swin3D_T_Weights.KINETICS400_V1.meta["num_params"], 768, 88.06),
+        ("swin3d_s", video.Swin3D_S_Weights.KINETICS400_V1.meta["num_params"], 768, None),
+        ("swin3d_b", video.Swin3D_B_Weights.KINETICS400_V1.meta["num_params"], 1024, 281.9),
     ],
 )
-def test_published_sizes(
-    builder: Callable[..., ActionDetector], parameters: int, channels: int, gflops: float | None
-) -> None:
+def test_published_sizes(builder: str, parameters: int, channels: int, gflops: float | None) -> None:
     found, operations, shapes = sizes(builder, (32, 224, 224))
     assert found == parameters - 320 * (channels + 1)  # 80 classes instead of 400
     assert gflops is None or operations == pytest.approx(gflops, rel=0.01)
@@ -36,7 +32,7 @@ def test_published_sizes(
 
 
 def test_maps_of_several_stages() -> None:
-    _, _, shapes = sizes(swin3d_t, (8, 256, 341), maps=(2, 3, 4))
+    _, _, shapes = sizes("swin3d_t", (8, 256, 341), maps=(2, 3, 4))
     assert shapes == [(1, 192, 4, 32, 43), (1, 384, 4, 16, 22), (1, 768, 4, 8, 11)]
 
 
@@ -73,4 +69,4 @@ def test_each_map_passes_a_norm_of_its_own() -> None:
 
 def test_a_stage_that_is_not_there() -> None:
     with pytest.raises(AvadetError, match=r"maps of a Swin must be stages from 1 to 2, got \[2, 3\]"):
-        swin3d(5, **SMALL, maps=(2, 3))
+        build("swin3d", 5, **SMALL, maps=(2, 3))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.detectors.tiny_actions import ShiftedShuffleNet, TemporalShift
+from avadet.models.backbones.tiny_actions import ShiftedShuffleNet, TemporalShift
 
 
 def test_shift_by_hand() -> None:
@@ -60,5 +60,5 @@ def test_frozen_parts_stay_as_they_are() -> None:
 def test_mistakes() -> None:
     with pytest.raises(AvadetError, match=r"stages must be some of 2, 3, 4, got \[1\]"):
         ShiftedShuffleNet(2, stages=(1,))
-    with pytest.raises(AvadetError, match="takes clips of 2 frames, got 3"):
+    with pytest.raises(AvadetError, match="takes clips of exactly 2 frames, got 3"):
         ShiftedShuffleNet(2)(torch.rand(1, 3, 3, 64, 64))

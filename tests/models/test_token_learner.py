@@ -7,28 +7,21 @@ import torch
 from counting import sizes
 from torch import nn
 
-from avadet.models.backbones.token_learner import (
-    LearnedTokensBlock,
-    TokenFuser,
-    TokenLearner,
-    TokenLearnerViT,
-    token_learner_vit_b,
-)
-from avadet.models.backbones.videomae import videomae_b
+from avadet.models.backbones.token_learner import LearnedTokensBlock, TokenFuser, TokenLearner, TokenLearnerViT
 from avadet.models.backbones.vivit import JointViViT
 
 SMALL = {"channels": 16, "depth": 2, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (4, 2, 3)}
 
 
 def test_sizes_of_the_base_model() -> None:
-    parameters, operations, shapes = sizes(token_learner_vit_b, (16, 224, 224))
+    parameters, operations, shapes = sizes("token_learner_vit_b", (16, 224, 224))
     block = 12 * 768**2 + 13 * 768
     perceptron = 768 * 64 + 64 + 64 * 8 + 8  # of places: its 64 hidden units, 8 learned tokens
     learner, fuser = 2 * 768 + perceptron, 3 * 2 * 768 + 8 * 8 + 8 + perceptron
     others = 3 * 2 * 16 * 16 * 768 + 768 + 1568 * 768 + 2 * 768 + 80 * 769
     assert parameters == 12 * block + 6 * (learner + fuser) + others
     # "placing it in the middle about halves the cost": against the same transformer without it
-    _, without, _ = sizes(videomae_b, (16, 224, 224))
+    _, without, _ = sizes("videomae_b", (16, 224, 224))
     assert operations / without == pytest.approx(0.53, abs=0.01)
     assert shapes == [(1, 768, 8, 14, 14)]
 

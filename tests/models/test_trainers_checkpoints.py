@@ -26,6 +26,7 @@ from yacs.config import CfgNode
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.checkpoints.inert import plain
 from avadet.models.checkpoints.torch_file import open_file
 from avadet.models.checkpoints.weights import read_checkpoint
@@ -305,7 +306,7 @@ def test_one_class_and_a_card_less_safetensors_load(tmp_path: Path) -> None:
 def test_avadets_own_weights_keep_their_card(tmp_path: Path) -> None:
     """Wrapped ones load; a safetensors file is nothing without its card, which alone knows clip and labels."""
     spec = zoo.clip_of(zoo.card_of(zoo.entry_of("tiny")))
-    own = zoo.build("slow_r50", 2, spec, {"width": 4, "depths": [1, 1, 1, 1]}).state_dict()
+    own = build("slow_r50", 2, pixels=spec.pixels, **{"width": 4, "depths": [1, 1, 1, 1]}).state_dict()
     torch.save({"state_dict": {f"model.{name}": value for name, value in own.items()}}, tmp_path / "x.ckpt")
     found = read_checkpoint(tmp_path / "x.ckpt").tensors
     assert found.keys() == own.keys()

@@ -13,14 +13,8 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.frames import FrameResNet
-from avadet.models.detectors.two_streams import (
-    FlowNet,
-    TwoStreamDetector,
-    cross_modality,
-    normal_flow,
-    optical_flow,
-    two_streams_r50,
-)
+from avadet.models.build import build
+from avadet.models.detectors.two_streams import FlowNet, TwoStreamDetector, cross_modality, normal_flow, optical_flow
 
 THIN: dict[str, Any] = {"depths": (1, 1, 1, 1), "inner": 8}
 METHODS = ["dis", "farneback"]
@@ -81,7 +75,7 @@ def test_cross_modality_start_is_the_mean_over_colours() -> None:
     assert cross_modality(weight, 4).flatten().tolist() == [3.0] * 4
     torch.manual_seed(0)
     net, rgb = FlowNet(10, **THIN), FrameResNet(**THIN)
-    net.start_from(rgb.conv1.weight.detach())
+    net.fill_from_image(rgb.state_dict())
     assert net.trunk.conv1.weight.shape == (64, 20, 7, 7)
     for channel in (0, 7, 19):
         assert torch.equal(net.trunk.conv1.weight[:, channel], rgb.conv1.weight.mean(dim=1))
@@ -98,7 +92,7 @@ def test_fields_lie_one_behind_the_other() -> None:
 
 def test_size_of_the_published_pair() -> None:
     with torch.device("meta"):
-        model = two_streams_r50(80)
+        model = build("two_streams_r50", 80)
     trunk, head = 23508032, 2048 * 80 + 80
     # Of the flow's first layer only the channels differ: 20 instead of 3.
     assert parameters(model) == 2 * (trunk + head) + 64 * 7 * 7 * (20 - 3)
@@ -107,7 +101,7 @@ def test_size_of_the_published_pair() -> None:
 @pytest.fixture
 def model() -> TwoStreamDetector:
     torch.manual_seed(0)
-    net = two_streams_r50(4, fields=2, flow_weight=3.0, **THIN).eval()
+    net = build("two_streams_r50", 4, fields=2, flow_weight=3.0, **THIN).eval()
     torch.nn.init.normal_(net.rgb.head.proj.weight)
     torch.nn.init.normal_(net.flow_head.proj.weight)
     return net

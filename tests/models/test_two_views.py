@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from avadet.models.detectors.two_views import actor_windows, cut_out, shaken, tiny_two_views
+from avadet.models.build import build
+from avadet.models.detectors.two_views import actor_windows, cut_out, shaken
 
 
 def test_window_by_hand() -> None:
@@ -46,7 +47,7 @@ def test_each_person_is_cut_out_of_its_own_clip() -> None:
 
 def test_logits_are_the_mean_of_the_views() -> None:
     torch.manual_seed(0)
-    model = tiny_two_views(4, crop_hw=(64, 64)).eval()
+    model = build("tiny_two_views", 4, crop_hw=(64, 64)).eval()
     clips, rois = torch.rand(1, 3, 8, 64, 64), torch.tensor([[0.0, 5, 5, 40, 60]])
     with torch.no_grad():
         frame, actor = model.view_logits(clips, rois)
@@ -62,7 +63,7 @@ def test_windows_are_shaken_in_training_only_and_within_bounds() -> None:
     shift = (moved[:, :2] + moved[:, 2:]) / 2 - torch.tensor([20.0, 40])
     assert (shift.abs() <= torch.tensor([2.0, 4])).all() and shift.std(dim=0).min() > 0.5
     assert (size / torch.tensor([20.0, 40])).log().abs().max() <= 0.2
-    model = tiny_two_views(4, crop_hw=(64, 64), jitter=0.3, dropout=0.0).eval()
+    model = build("tiny_two_views", 4, crop_hw=(64, 64), jitter=0.3, dropout=0.0).eval()
     clips, rois = torch.rand(1, 3, 8, 64, 64), torch.tensor([[0.0, 5, 5, 40, 60]])
     with torch.no_grad():
         assert torch.equal(model(clips, rois), model(clips, rois))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.videomae import videomae, videomae_b, videomae_h, videomae_l, videomae_s
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recognise
 from avadet.models.checkpoints.formats.format import CheckpointFormat, Evidence
 from avadet.models.checkpoints.formats.mmaction2 import MMACTION_VIT
@@ -68,14 +67,22 @@ def mmaction_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-@pytest.mark.parametrize("builder", [videomae_s, videomae_b, videomae_l, videomae_h])
-def test_shapes_alone_tell_the_model(builder: Any) -> None:
+@pytest.mark.parametrize(
+    "builder",
+    [
+        "videomae_s",
+        "videomae_b",
+        "videomae_l",
+        "videomae_h",
+    ],
+)
+def test_shapes_alone_tell_the_model(builder: str) -> None:
     with torch.device("meta"):
-        model = builder(80)
+        model = build(builder, 80)
         foreign = mmaction_names(model.state_dict())
         tensors = {MMACTION_VIT.rename(name): tensor for name, tensor in foreign.items()}
         found = videomae_arguments(Evidence(tensors, source="x.pth"))
-        again = videomae(80, **found)
+        again = build("videomae", 80, **found)
     assert found["grid"] == [8, 14, 14]
     assert again.backbone.blocks[0].attn.heads == model.backbone.blocks[0].attn.heads
     assert {name: t.shape for name, t in again.state_dict().items()} == {name: t.shape for name, t in tensors.items()}

@@ -9,19 +9,19 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.image_vit import image_vit_names, start_from_image
+from avadet.models.backbones.inflate import inflate_filters
+from avadet.models.backbones.positions import Positions, resized
 from avadet.models.backbones.timesformer import TimeSformer
 from avadet.models.backbones.vit_blocks import (
     Attention,
-    Positions,
     Tubelets,
     as_map,
     attention,
     by_frame,
     drops,
-    resized,
 )
 from avadet.models.backbones.vivit import FactorisedEncoder, FactorisedSelfAttentionBlock, FactorisedViViT, JointViViT
-from avadet.models.checkpoints.image_start import central_frame, image_vit_names, inflated, start_from_image
 
 
 def test_tokens_of_a_clip_come_frame_by_frame_and_row_by_row() -> None:
@@ -52,8 +52,11 @@ def test_keys_that_are_not_there_have_no_say() -> None:
 
 
 def test_a_clip_smaller_than_a_tubelet_is_refused() -> None:
-    with pytest.raises(AvadetError, match=r"clips must have at least 2 x 16 x 16 frames.*; got 1 x 64 x 64"):
-        Tubelets(4, (2, 16, 16))(torch.zeros(1, 3, 1, 64, 64))
+    net = JointViViT(**SMALL, tubelet=(2, 16, 16), grid=(1, 4, 4))
+    with pytest.raises(AvadetError, match="JointViViT takes clips of at least 2 frames, got 1"):
+        net(torch.zeros(1, 3, 1, 64, 64))
+    with pytest.raises(AvadetError, match="JointViViT takes clips of at least 16 columns, got 15"):
+        net(torch.zeros(1, 3, 2, 64, 15))
 
 
 def test_positions_between_the_trained_ones() -> None:
@@ -157,14 +160,14 @@ def test_one_frame_is_an_image() -> None:
         torch.testing.assert_close(map_tokens(joint, clip), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kernel", [central_frame, inflated])
-def test_tubelets_of_an_image_model(kernel: type) -> None:
+@pytest.mark.parametrize("start", ["centre", "mean"])
+def test_tubelets_of_an_image_model(start: str) -> None:
     torch.manual_seed(0)
     weight, bias = torch.randn(8, 3, 4, 4), torch.randn(8)
     clip = torch.randn(1, 3, 8, 12, 8)
-    if kernel is inflated:
+    if start == "mean":
         clip = clip[:, :, :1].expand(-1, -1, 8, -1, -1)  # it stands still
-    found = F.conv3d(clip, kernel(weight, 4), bias, stride=4)
+    found = F.conv3d(clip, inflate_filters(weight, 4, start), bias, stride=4)
     for number in range(2):
         middle = clip[:, :, number * 4 + 2]  # 4 // 2 in each tubelet of 4 frames
         expected = F.conv2d(middle, weight, bias, stride=4)
@@ -188,7 +191,7 @@ def test_what_an_image_model_does_not_know(builder: type, only_video: str) -> No
 def test_frames_of_a_fresh_factorised_encoder_are_images() -> None:
     image = image_vit()
     net = FactorisedEncoder(**SMALL, tubelet=(3, 16, 16), grid=(2, 2, 2)).eval()
-    start_from_image(net, image_vit_names(image.state_dict()), central_frame)
+    start_from_image(net, image_vit_names(image.state_dict()))
     clip = torch.randn(1, 3, 6, 32, 32)
     with torch.no_grad():
         tokens, grid = net.patches(clip)

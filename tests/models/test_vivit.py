@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,19 +10,8 @@ from counting import sizes
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.vivit import (
-    FactorisedSelfAttentionBlock,
-    JointViViT,
-    SplitAttention,
-    vivit,
-    vivit_b_16x2,
-    vivit_b_16x2_factorised_attention,
-    vivit_b_16x2_factorised_dot_product,
-    vivit_b_16x2_factorised_encoder,
-    vivit_l_16x2,
-    vivit_l_16x2_factorised_encoder,
-)
-from avadet.models.detectors.two_stage import ActionDetector
+from avadet.models.backbones.vivit import FactorisedSelfAttentionBlock, JointViViT, SplitAttention
+from avadet.models.build import build
 
 FORMS = ("joint", "factorised_encoder", "factorised_attention", "factorised_dot_product")
 SMALL = {"channels": 16, "depth": 2, "heads": 2, "grid": (4, 2, 3)}
@@ -37,25 +25,23 @@ REST = 2 * 768 + 80 * 768 + 80
 @pytest.mark.parametrize(
     ("builder", "parameters", "with_400_classes", "gflops"),
     [  # the last two columns are of the paper's table of forms: M, 10 ** 9 multiply-adds
-        (vivit_b_16x2, TUBELETS + 12 * BLOCK + (3137 + 1) * 768 + REST, 88.9, 455.2),
+        ("vivit_b_16x2", TUBELETS + 12 * BLOCK + (3137 + 1) * 768 + REST, 88.9, 455.2),
         (
-            vivit_b_16x2_factorised_encoder,
+            "vivit_b_16x2_factorised_encoder",
             TUBELETS + (12 + 4) * BLOCK + (197 + 1 + 17 + 1 + 2) * 768 + REST,
             115.1,
             284.4,
         ),
         (
-            vivit_b_16x2_factorised_attention,
+            "vivit_b_16x2_factorised_attention",
             TUBELETS + 12 * (BLOCK + 4 * 768**2 + 6 * 768) + 3136 * 768 + REST,
             117.3,
             372.3,
         ),
-        (vivit_b_16x2_factorised_dot_product, TUBELETS + 12 * BLOCK + 3136 * 768 + REST, 88.9, 277.1),
+        ("vivit_b_16x2_factorised_dot_product", TUBELETS + 12 * BLOCK + 3136 * 768 + REST, 88.9, 277.1),
     ],
 )
-def test_published_sizes(
-    builder: Callable[..., ActionDetector], parameters: int, with_400_classes: float, gflops: float
-) -> None:
+def test_published_sizes(builder: str, parameters: int, with_400_classes: float, gflops: float) -> None:
     found, operations, shapes = sizes(builder, (32, 224, 224))
     assert found == parameters
     assert (found + 320 * 769) / 1e6 == pytest.approx(with_400_classes, abs=0.06)
@@ -64,18 +50,19 @@ def test_published_sizes(
 
 
 @pytest.mark.parametrize(
-    ("builder", "millions"), [(vivit_l_16x2, 307.180624), (vivit_l_16x2_factorised_encoder, 354.575440)]
+    ("builder", "millions"),
+    [("vivit_l_16x2", 307.180624), ("vivit_l_16x2_factorised_encoder", 354.575440)],
 )
-def test_large_ones(builder: Callable[..., ActionDetector], millions: float) -> None:
+def test_large_ones(builder: str, millions: float) -> None:
     with torch.device("meta"):
-        model = builder(80)
+        model = build(builder, 80)
     assert sum(p.numel() for p in model.parameters()) == round(millions * 1e6)
 
 
 def backbone(form: str, **changes: Any) -> nn.Module:
     """A small one with no weight at zero."""
     torch.manual_seed(0)
-    net = vivit(5, form=form, **{**SMALL, **changes}).backbone
+    net = build("vivit", 5, form=form, **{**SMALL, **changes}).backbone
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.3)
     return net.eval()
@@ -128,7 +115,7 @@ def test_frames_see_each_other(form: str) -> None:
 
 def test_fresh_attention_along_time_gives_zeros() -> None:
     torch.manual_seed(0)
-    net = vivit(5, form="factorised_attention", **SMALL).backbone
+    net = build("vivit", 5, form="factorised_attention", **SMALL).backbone
     nn.init.zeros_(net.positions.table)
     clip = torch.randn(1, 3, 8, 32, 48)
     with torch.no_grad():
@@ -179,10 +166,12 @@ def test_cells_of_the_factorised_encoder_are_places_plus_frames() -> None:
 
 def test_what_cannot_be_built() -> None:
     with pytest.raises(AvadetError, match=r"must be one of joint, factorised_encoder, .*, got 'divided'"):
-        vivit(5, form="divided", **SMALL)
+        build("vivit", 5, form="divided", **SMALL)
     with pytest.raises(AvadetError, match="are split in two, got 3 of them"):
-        vivit(5, form="factorised_dot_product", channels=12, depth=1, heads=3)
-    assert isinstance(vivit(5, form="factorised_attention", **SMALL).backbone.blocks[0], FactorisedSelfAttentionBlock)
+        build("vivit", 5, form="factorised_dot_product", channels=12, depth=1, heads=3)
+    assert isinstance(
+        build("vivit", 5, form="factorised_attention", **SMALL).backbone.blocks[0], FactorisedSelfAttentionBlock
+    )
 
 
 def own_names(theirs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,16 @@ from torch import nn
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.backbones.vit_blocks import attention
-from avadet.models.backbones.vjepa2 import VJEPA2, rotary_angles, turned, vjepa2, vjepa2_g, vjepa2_h, vjepa2_l
+from avadet.models.backbones.vjepa2 import (
+    VJEPA2,
+    apply_rotary,
+    rotary_angles,
+)
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recognise, translate
 from avadet.models.checkpoints.formats.transformers import TRANSFORMERS_VJEPA2 as TRANSFORMERS
 from avadet.models.checkpoints.formats.vjepa2 import VJEPA2 as VJEPA2_AUTHORS
 from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
-from avadet.models.detectors.two_stage import ActionDetector
 
 SMALL: dict[str, Any] = {"channels": 32, "depth": 2, "heads": 2}
 
@@ -39,12 +42,12 @@ def strong(net: Any) -> Any:
 @pytest.mark.parametrize(
     ("builder", "parameters", "channels", "gflops"),
     [  # both counted on the encoders of transformers
-        (vjepa2_l, 303_885_312, 1024, 827.85),
-        pytest.param(vjepa2_h, 631_648_000, 1280, 1636.11, marks=pytest.mark.slow),
-        pytest.param(vjepa2_g, 1_012_173_952, 1408, 2543.83, marks=pytest.mark.slow),
+        ("vjepa2_l", 303_885_312, 1024, 827.85),
+        pytest.param("vjepa2_h", 631_648_000, 1280, 1636.11, marks=pytest.mark.slow),
+        pytest.param("vjepa2_g", 1_012_173_952, 1408, 2543.83, marks=pytest.mark.slow),
     ],
 )
-def test_published_sizes(builder: Callable[..., ActionDetector], parameters: int, channels: int, gflops: float) -> None:
+def test_published_sizes(builder: str, parameters: int, channels: int, gflops: float) -> None:
     found, operations, shapes = sizes(builder, (16, 256, 256))
     assert found == parameters + 80 * (channels + 1)
     assert operations == pytest.approx(gflops, rel=0.01)
@@ -53,12 +56,12 @@ def test_published_sizes(builder: Callable[..., ActionDetector], parameters: int
 
 def test_the_giant_has_22_heads_and_6144_hidden_units() -> None:
     with torch.device("meta"):
-        net = vjepa2_g(80)
+        net = build("vjepa2_g", 80)
     assert {(block.attn.heads, block.mlp.fc1.out_features) for block in net.backbone.blocks} == {(22, 6144)}
 
 
 def test_angles_by_hand() -> None:
-    # Of 14 channels 4 turn with the frame, 4 with the row, 4 with the column; speeds are 1 and 1 / 10000 ** (2 / 4).
+    # Of 14 channels 4 turn with the frame, 4 with the row, 4 with the column; inv_freq are 1 and 1 / 10000 ** (2 / 4).
     angles = rotary_angles((2, 3, 4), 14)
     assert angles.shape == (24, 14)
     last = [1, 0.01, 1, 0.01, 2, 0.02, 2, 0.02, 3, 0.03, 3, 0.03, 0, 0]
@@ -72,9 +75,9 @@ def test_turning_by_hand() -> None:
     # A quarter turn takes (1, 2) to (-2, 1); each head by itself, the last channels not at all.
     tokens = torch.tensor([[[1.0, 2, 3, 4, 5, 6, 7, 8]]])
     angles = torch.tensor([[math.pi / 2, math.pi / 2, 0, 0]])
-    torch.testing.assert_close(turned(tokens, angles), torch.tensor([[[-2.0, 1, 3, 4, -6, 5, 7, 8]]]))
+    torch.testing.assert_close(apply_rotary(tokens, angles), torch.tensor([[[-2.0, 1, 3, 4, -6, 5, 7, 8]]]))
     # Two angles in a pair, as published weights have it: 1 cos a - 2 sin a, 2 cos b + 1 sin b.
-    pair = turned(torch.tensor([[[1.0, 2]]]), torch.tensor([[0.3, 0.5]])).flatten()
+    pair = apply_rotary(torch.tensor([[[1.0, 2]]]), torch.tensor([[0.3, 0.5]])).flatten()
     by_hand = [math.cos(0.3) - 2 * math.sin(0.3), 2 * math.cos(0.5) + math.sin(0.5)]
     assert pair.tolist() == pytest.approx(by_hand)
 
@@ -86,7 +89,7 @@ def test_a_block_written_out() -> None:
     with torch.no_grad():
         found = block(tokens, angles)
         q, k, v = block.attn.qkv(block.norm1(tokens)).chunk(3, dim=-1)
-        halfway = tokens + block.attn.proj(attention(turned(q, angles), turned(k, angles), v, 2))
+        halfway = tokens + block.attn.proj(attention(apply_rotary(q, angles), apply_rotary(k, angles), v, 2))
         torch.testing.assert_close(found, halfway + block.mlp(block.norm2(halfway)))
         # Values do not turn, and without turning the answer is another.
         plain = tokens + block.attn.proj(attention(q, k, v, 2))
@@ -148,7 +151,7 @@ def transformers_encoder(**options: Any) -> tuple[Any, nn.Module]:
 
 def test_transformers_has_the_same_features() -> None:
     _, theirs = transformers_encoder()
-    own = vjepa2(5, **SMALL).eval()
+    own = build("vjepa2", 5, **SMALL).eval()
     tensors = theirs.state_dict()
     layout = recognise(tensors, "x.safetensors")
     assert layout is TRANSFORMERS
@@ -166,7 +169,7 @@ def test_transformers_classifier_starts_a_detector(tmp_path: Path) -> None:
     whole = transformers.VJEPA2ForVideoClassification(theirs.config)
     save_file({name: tensor.clone() for name, tensor in whole.state_dict().items()}, tmp_path / "ssv2.safetensors")
     checkpoint = read_checkpoint(tmp_path / "ssv2.safetensors")
-    report = load_tensors(vjepa2(5, **SMALL), checkpoint.tensors, "ssv2.safetensors", allow_partial=True)
+    report = load_tensors(build("vjepa2", 5, **SMALL), checkpoint.tensors, "ssv2.safetensors", allow_partial=True)
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
 
 
@@ -198,7 +201,7 @@ def test_queries_keys_and_values_are_joined_and_the_rest_left() -> None:
 
 def test_a_file_of_the_authors_starts_a_detector(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    trained, fresh = vjepa2(5, **SMALL), vjepa2(5, **SMALL)
+    trained, fresh = build("vjepa2", 5, **SMALL), build("vjepa2", 5, **SMALL)
     encoder = {
         "module." + name.replace("patches.", "patch_embed.proj."): tensor
         for name, tensor in trained.state_dict().items()

@@ -20,10 +20,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.slow import slow_r50
+from avadet.models.build import build
 from avadet.models.checkpoints.formats import recipe_of
 from avadet.models.checkpoints.weights import load_tensors, read_checkpoint, save_model
-from avadet.models.zoo import build
 
 SMALL = {"width": 4, "depths": (1, 1, 1, 1)}
 
@@ -102,7 +101,7 @@ def test_settings_come_along_and_run_nothing(tmp_path: Path) -> None:
 
 
 def test_report_counts_every_kind_of_misfit() -> None:
-    model = slow_r50(3, **SMALL)
+    model = build("slow_r50", 3, **SMALL)
     tensors = {name: torch.full_like(value, 2) for name, value in model.state_dict().items()}
     total = len(tensors)
     tensors["head.proj.weight"] = torch.zeros(400, 128)
@@ -124,7 +123,7 @@ def test_report_counts_every_kind_of_misfit() -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    model = slow_r50(3, **SMALL)
+    model = build("slow_r50", 3, **SMALL)
     with pytest.raises(
         AvadetError, match=r"\d+ missing \(backbone\.stem\.conv\.weight, [^,]+, [^,]+, \.\.\.\); 0 unex"
     ):
@@ -153,7 +152,7 @@ def caffe2_of(state: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 def test_weights_of_caffe2_are_read_and_counted(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model, path = shaken(slow_r50(3, **SMALL)), tmp_path / "C2D_8x8_R50.pkl"
+    model, path = shaken(build("slow_r50", 3, **SMALL)), tmp_path / "C2D_8x8_R50.pkl"
     content = caffe2_of(model.state_dict())
     content["blobs"]["pred_w"] = content["blobs"]["pred_w"][:, :, None, None, None]  # a convolution of one cell
     content["blobs"]["conv1_w"] = content["blobs"]["conv1_w"].astype(">f4")
@@ -163,7 +162,7 @@ def test_weights_of_caffe2_are_read_and_counted(tmp_path: Path) -> None:
     recipe = recipe_of(checkpoint.tensors, checkpoint.format, {}, str(path))
     # The name says 8x8; the published file of this name is a Slow of 4 frames every 16.
     assert (recipe.clip.num_frames, recipe.clip.stride, recipe.arguments["temporal_pool"]) == (4, 16, 1)
-    other = build(recipe.architecture, 3, recipe.clip, recipe.arguments)
+    other = build(recipe.architecture, 3, pixels=recipe.clip.pixels, **recipe.arguments)
     report = load_tensors(other, checkpoint.tensors, "c2.pkl")
     weights = {name: value for name, value in model.state_dict().items() if not name.endswith("tracked")}
     assert (report.loaded, report.refolded, report.is_whole) == (len(weights), ("head.proj.weight",), True)
@@ -172,7 +171,7 @@ def test_weights_of_caffe2_are_read_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_shape_that_differs_otherwise_is_no_refolding() -> None:
-    model = slow_r50(3, **SMALL)
+    model = build("slow_r50", 3, **SMALL)
     tensors = dict(model.state_dict())
     name = "backbone.res4.0.branch2.conv_a.weight"
     tensors[name] = tensors[name].transpose(2, 4)  # 1x1x3 for 3x1x1: as many values, another meaning
@@ -203,14 +202,14 @@ def test_the_configuration_of_mmaction2_comes_along(tmp_path: Path) -> None:
 
 
 def test_missing_step_counters_are_fine() -> None:
-    model = slow_r50(3, **SMALL)
+    model = build("slow_r50", 3, **SMALL)
     tensors = {name: value for name, value in model.state_dict().items() if not name.endswith("tracked")}
     assert load_tensors(model, tensors, "caffe2").is_whole
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_saved_is_read_back(tmp_path: Path, half: bool) -> None:
-    model = slow_r50(3, **SMALL)
+    model = build("slow_r50", 3, **SMALL)
     path = tmp_path / "new" / "x.safetensors"
     save_model(path, model, {"name": "x"}, half=half)
     assert sorted(p.name for p in path.parent.iterdir()) == ["x.json", "x.safetensors"]
@@ -226,7 +225,7 @@ def test_saved_is_read_back(tmp_path: Path, half: bool) -> None:
 
 def test_only_safetensors_are_written(tmp_path: Path) -> None:
     with pytest.raises(AvadetError, match=r"saved as \.safetensors, got suffix '\.pth'"):
-        save_model(tmp_path / "x.pth", slow_r50(3, **SMALL), {})
+        save_model(tmp_path / "x.pth", build("slow_r50", 3, **SMALL), {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -257,7 +256,7 @@ def test_pytorchvideo_nets_give_their_own_scores_here(tmp_path: Path, pathways: 
     torch.save({"model_state": net.state_dict()}, tmp_path / "hub.pyth")
     checkpoint = read_checkpoint(tmp_path / "hub.pyth")
     recipe = recipe_of(checkpoint.tensors, checkpoint.format, {}, "hub.pyth")
-    model = build(recipe.architecture, recipe.num_classes, recipe.clip, recipe.arguments).eval()
+    model = build(recipe.architecture, recipe.num_classes, pixels=recipe.clip.pixels, **recipe.arguments).eval()
     assert load_tensors(model, checkpoint.tensors, "hub.pyth").loaded == len(net.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(model(clip, rois).sigmoid(), net(seen, rois), atol=1e-5, rtol=0)

@@ -24,9 +24,11 @@ from zoo_entry import put_in_zoo
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.cards import clip_of, labels_of, make_card, read_card, scores_of
 from avadet.models.checkpoints.formats import recipe_of, recognise, translate
 from avadet.models.checkpoints.weights import save_model
+from avadet.models.sizes import SIZES
 from avadet.models.zoo.entries import Entry
 from avadet.types import ClipSpec
 
@@ -47,7 +49,7 @@ def saved(tmp_path: Path) -> Path:
     """A small model in avadet's own format."""
     torch.manual_seed(0)
     path = tmp_path / "own" / "small.safetensors"
-    save_model(path, zoo.build("slow_r50", 2, SPEC, SMALL), small_card())
+    save_model(path, build("slow_r50", 2, pixels=SPEC.pixels, **SMALL), small_card())
     return path
 
 
@@ -73,7 +75,7 @@ def test_own_format_comes_back_ready_to_run(saved: Path) -> None:
     assert not loaded.model.training
     assert loaded.model.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
     torch.manual_seed(0)
-    original = zoo.build("slow_r50", 2, SPEC, SMALL).eval()
+    original = build("slow_r50", 2, pixels=SPEC.pixels, **SMALL).eval()
     with torch.no_grad():
         assert torch.equal(loaded.model(CLIPS, ROIS), original(CLIPS, ROIS))
 
@@ -92,7 +94,7 @@ def test_a_foreign_checkpoint_is_converted_by_saving_it(tmp_path: Path) -> None:
 
 
 def test_eighty_classes_are_those_of_ava(tmp_path: Path) -> None:
-    model = zoo.build("slow_r50", 80, SPEC, SMALL)
+    model = build("slow_r50", 80, pixels=SPEC.pixels, **SMALL)
     torch.save(model.state_dict(), tmp_path / "mine.pyth")
     assert zoo.load(tmp_path / "mine.pyth").labels.names[:2] == ("bend/bow (at the waist)", "crawl")
 
@@ -111,7 +113,9 @@ def size_of(card: str) -> tuple[int, list[int], float]:
     """Parameters, widths of the maps and multiply-adds (10^9) of what a card, as JSON, says at 256 x 256 px."""
     read = json.loads(card)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = zoo.build(read["architecture"], len(labels_of(read)), clip_of(read), read["arguments"]).eval()
+        model = build(
+            read["architecture"], len(labels_of(read)), pixels=clip_of(read).pixels, **read["arguments"]
+        ).eval()
         maps = model.backbone(model.normalise(torch.empty(1, 3, read["clip"]["num_frames"], 256, 256)))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return parameters, [one_map.shape[3] for one_map in maps], counter.get_total_flops() / 2e9
@@ -137,7 +141,7 @@ def test_no_two_official_entries_are_alike() -> None:
     for part in ("name", "url", "file"):
         values = [getattr(entry, part) for entry in entries]
         assert len(set(values)) == len(values), part
-    assert not {entry.name for entry in zoo.models()} & set(zoo.BUILDERS)
+    assert not {entry.name for entry in zoo.models()} & set(SIZES)
 
 
 FIXTURES = {
@@ -160,8 +164,8 @@ def test_entries_build_what_their_weights_would_be_recognised_as(shared: Path, n
     card = zoo.card_of(entry)
     recipe = recipe_of(translate(tensors, layout), layout, {}, entry.file)
     with torch.device("meta"):
-        named = zoo.build(card["architecture"], 80, clip_of(card), card["arguments"])
-        recognised = zoo.build(recipe.architecture, 80, recipe.clip, recipe.arguments)
+        named = build(card["architecture"], 80, pixels=clip_of(card).pixels, **card["arguments"])
+        recognised = build(recipe.architecture, 80, pixels=recipe.clip.pixels, **recipe.arguments)
     assert recipe.clip == clip_of(card)
     if entry.file.endswith(".pkl"):  # the key list is PySlowFast's own, whose habit differs from its caffe2 models'
         crop_otherwise(recognised.head, aligned=False)

@@ -15,9 +15,9 @@ from tiny_actions import appearance, calibrate, crops, figures, fitting, labels,
 from tiny_actions.loop import Loop, rate_factor
 
 from avadet.figures.scene import random_scene
+from avadet.models.build import build
 from avadet.models.cards import calibration_of, labels_of, read_card, scores_of
 from avadet.models.checkpoints.torch_file import read_safetensors
-from avadet.models.detectors.person_crops import person_crops
 from avadet.models.scores import to_scores
 from avadet.types import PersonBoxes, UInt8Array
 
@@ -86,7 +86,7 @@ def test_all_steps_on_twelve_pictures(
     card = read_card(weights.with_suffix(".json"))
     names = labels_of(card)
     assert scores_of(card, names) == "pose_or_none" and calibration_of(card, names) is not None
-    model = person_crops(len(names)).eval()
+    model = build("person_crops", len(names)).eval()
     model.load_state_dict(read_safetensors(weights))
     clip = torch.rand(1, 3, 8, 96, 128)
     with torch.inference_mode():

@@ -21,6 +21,7 @@ from avadet.data.feature_banks import BankFile, FeatureBank, bank_window, read_b
 from avadet.data.keyframes import Targets, training_targets
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.training import setup
@@ -66,7 +67,11 @@ def looker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("looker") / "looker.safetensors"
     labels = LabelMap(("any",), (1,), ("action",), (True,))
-    save_model(path, zoo.build("slow_r50", 1, SPEC, SMALL).eval(), make_card("looker", "slow_r50", SMALL, SPEC, labels))
+    save_model(
+        path,
+        build("slow_r50", 1, pixels=SPEC.pixels, **SMALL).eval(),
+        make_card("looker", "slow_r50", SMALL, SPEC, labels),
+    )
     return path
 
 

@@ -13,8 +13,8 @@ from staged_squares import LABELS, SquareStore, video
 from avadet.annotations.ava import AvaTable, read_detections, read_ground_truth, write_detections
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
+from avadet.models.build import build
 from avadet.models.checkpoints.weights import LoadReport
-from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.zoo import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
@@ -134,7 +134,7 @@ def test_flip_averages_with_the_mirrored_clip() -> None:
 
 def test_batches_do_not_change_scores() -> None:
     torch.manual_seed(0)
-    model = tiny_actions(3, num_frames=4)
+    model = build("tiny_actions", 3, num_frames=4)
     videos = [video(0), video(1)]
     one = score_videos(_scorer(model, batch_size=1), videos, SquareStore())
     many = score_videos(_scorer(model, batch_size=32), videos, SquareStore())
@@ -211,7 +211,7 @@ def test_nobody_found_anywhere_scores_zero() -> None:
 def test_files_give_the_number_of_the_run(tmp_path: Path) -> None:
     torch.manual_seed(3)
     videos = [video(index) for index in range(6)]
-    model = tiny_actions(3, num_frames=4)
+    model = build("tiny_actions", 3, num_frames=4)
     scored = score_videos(_scorer(model), videos, SquareStore(), frame_step=3, persons=_two_people)
     truth, found = tmp_path / "gt.csv", tmp_path / "det.csv"
     write_truth(truth, scored, LABELS)

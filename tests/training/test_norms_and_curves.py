@@ -14,7 +14,7 @@ from torch import nn
 
 from avadet.data.loader import ClipBatch
 from avadet.errors import AvadetError
-from avadet.models.detectors.tiny_actions import tiny_actions
+from avadet.models.build import build
 from avadet.training import setup
 from avadet.training.curves import panel, write_curves
 from avadet.training.distributed import Processes
@@ -56,7 +56,7 @@ def test_precise_statistics_by_hand() -> None:
 
 
 def test_frozen_norms_stay_as_they_are() -> None:
-    model = tiny_actions(3, num_frames=4)
+    model = build("tiny_actions", 3, num_frames=4)
     model.train()
     freeze_norms(model)
     before = {name: value.clone() for name, value in model.named_buffers()}
@@ -70,7 +70,7 @@ def test_recomputed_blocks_give_the_same_gradients_and_statistics() -> None:
     results = []
     for again in (False, True):
         torch.manual_seed(3)
-        model = tiny_actions(3, num_frames=4).train()
+        model = build("tiny_actions", 3, num_frames=4).train()
         if again:
             assert recompute_blocks(model) == 3
         torch.manual_seed(4)  # the dropout of both

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.mvit import mvitv2_s_16x4
-from avadet.models.detectors.tiny_actions import tiny_actions
+from avadet.models.build import build
 from avadet.training.optim import (
     WeightAverage,
     build_optimizer,
@@ -35,7 +34,7 @@ def test_step_and_constant() -> None:
 
 
 def test_every_parameter_is_in_one_group_and_norms_do_not_decay() -> None:
-    model = tiny_actions(3)
+    model = build("tiny_actions", 3)
     groups = param_groups(model, lr=0.1, backbone_lr_factor=0.5, weight_decay=0.2)
     members = [id(p) for group in groups for p in group["params"]]
     assert sorted(members) == sorted(id(p) for p in model.parameters())
@@ -45,7 +44,7 @@ def test_every_parameter_is_in_one_group_and_norms_do_not_decay() -> None:
 
 
 def test_frozen_parts_and_factor_zero_leave_the_optimizer() -> None:
-    model = tiny_actions(3)
+    model = build("tiny_actions", 3)
     model.backbone.freeze(2)
     frozen = {id(p) for part in (model.backbone.trunk.stem, model.backbone.trunk.stages[0]) for p in part.parameters()}
     members = {id(p) for group in param_groups(model, 0.1, 0.5, 0.2) for p in group["params"]}
@@ -66,7 +65,7 @@ def test_linear_scaling() -> None:
 
 def test_layers_decay_by_the_depth_of_their_block() -> None:
     with torch.device("meta"):
-        model = mvitv2_s_16x4(3)
+        model = build("mvitv2_s_16x4", 3)
     factors = layer_factors(model, 0.5)
     assert factors["backbone.patches.weight"] == 0.5**17
     assert {value for name, value in factors.items() if ".blocks.0." in name} == {0.5**16}
@@ -79,25 +78,25 @@ def test_layers_decay_by_the_depth_of_their_block() -> None:
     last = next(model.backbone.blocks[15].parameters())
     assert rates[id(last)] == pytest.approx(0.1 * 0.5 * 0.5)
     with pytest.raises(AvadetError, match=r"optim\.layer_decay is for transformers"):
-        param_groups(tiny_actions(3), 0.1, 0.5, 0.2, layer_decay=0.5)
+        param_groups(build("tiny_actions", 3), 0.1, 0.5, 0.2, layer_decay=0.5)
 
 
 def test_momenta_of_the_optimizers() -> None:
-    groups = param_groups(tiny_actions(3), 0.1, 0.5, 0.2)
+    groups = param_groups(build("tiny_actions", 3), 0.1, 0.5, 0.2)
     assert build_optimizer("sgd", groups, 0.9).defaults["nesterov"]
     assert not build_optimizer("sgd", groups, 0.9, nesterov=False).defaults["nesterov"]
     assert build_optimizer("adamw", groups, 0.9, betas=(0.8, 0.9)).defaults["betas"] == (0.8, 0.9)
 
 
 def test_set_lr_scales_the_peak_not_the_present_rate() -> None:
-    optimizer = build_optimizer("sgd", param_groups(tiny_actions(3), 0.1, 0.5, 0.0), 0.9)
+    optimizer = build_optimizer("sgd", param_groups(build("tiny_actions", 3), 0.1, 0.5, 0.0), 0.9)
     set_lr(optimizer, 0.5)
     set_lr(optimizer, 0.5)
     assert {group["lr"] for group in optimizer.param_groups} == {0.025, 0.05}
 
 
 def test_average_by_hand() -> None:
-    model = tiny_actions(2)
+    model = build("tiny_actions", 2)
     average = WeightAverage(model, decay=0.15)
     bias, mean = model.head.proj.bias, model.head.norm.running_mean
     count = model.head.norm.num_batches_tracked
@@ -116,7 +115,7 @@ def test_average_by_hand() -> None:
 
 
 def test_average_without_decay_is_the_model() -> None:
-    model = tiny_actions(2)
+    model = build("tiny_actions", 2)
     average = WeightAverage(model, decay=0.0)
     with torch.no_grad():
         model.head.proj.weight.normal_()

@@ -14,11 +14,11 @@ from staged_squares import LABELS, SquareStore, config, video
 from avadet.config import Config, decisive_values
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.formats.acar import ACAR
 from avadet.models.checkpoints.formats.pyslowfast import PYSLOWFAST
 from avadet.models.checkpoints.weights import Checkpoint, remap_classifier, save_model
-from avadet.models.detectors.tiny_actions import tiny_actions
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
 from avadet.training.logs import RunFolder, describe_machine, git_commit
@@ -107,7 +107,7 @@ def test_the_same_classes_in_the_same_order_load_whole(tmp_path: Path) -> None:
 
 
 def test_names_are_equal_but_for_case_and_underscores() -> None:
-    model = tiny_actions(3)
+    model = build("tiny_actions", 3)
     fresh = model.head.proj.bias.detach().clone()
     rows = torch.arange(4.0)[:, None].expand(4, 576)
     tensors = {"head.proj.weight": rows, "head.proj.bias": torch.arange(4.0), "head.norm.bias": torch.zeros(4)}

@@ -20,6 +20,7 @@ from torch import distributed as dist
 from avadet.config import Config, TrainConfig, decisive_values
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.models.build import build
 from avadet.models.checkpoints.torch_file import read_safetensors
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import sharding
@@ -56,7 +57,7 @@ def clips() -> Tensor:
 
 def built(family: str = "videomae") -> ActionModel:
     torch.manual_seed(0)
-    return zoo.build(family, 3, SPEC, MODELS[family]).eval()
+    return build(family, 3, pixels=SPEC.pixels, **MODELS[family]).eval()
 
 
 def backward(views: nn.Module) -> None:

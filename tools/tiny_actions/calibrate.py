@@ -14,9 +14,10 @@ from torch import Tensor
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
-from avadet.models.detectors.person_crops import PersonCropDetector, person_crops
+from avadet.models.detectors.person_crops import PersonCropDetector
 from avadet.types import ClipSpec, Float64Array, LabelMap
 from tiny_actions import appearance, motion
 from tiny_actions.classes import CANNOT_TELL, LABEL_MAP, NUM_POSES, action_column, pose_column
@@ -172,7 +173,7 @@ def assemble(app: appearance.AppearanceNet, moving: motion.MotionNet, shift: Ten
         moving: the motion stream and what it adds.
         shift: of poses and "cannot tell" (13,).
     """
-    model = person_crops(len(POSES) + len(ACTIONS))
+    model = build("person_crops", len(POSES) + len(ACTIONS))
     model.appearance.load_state_dict(app.stream.state_dict())
     model.motion.load_state_dict(moving.stream.state_dict())
     poses, actions = [pose_column(one) for one in POSES], [action_column(one) for one in ACTIONS]

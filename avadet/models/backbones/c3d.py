@@ -6,27 +6,18 @@ took one small fixed frame; a detector needs the map before it, conv5b, whose ce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import Tensor, nn
 
-from avadet.errors import AvadetError
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.build import build_head
+from avadet.models.backbones.backbone import Allowed, Backbone, Stride
 
 LAYERS = (("1a",), ("2a",), ("3a", "3b"), ("4a", "4b"), ("5a", "5b"))
 WIDTHS = (1, 2, 4, 8, 8)
-MIN_FRAMES = 8
 
 
-class C3d(nn.Module):
-    """conv1a ... conv5b, each followed by a ReLU; groups are separated by max pools, of which the first spares time.
+class C3d(Backbone):
+    """conv1a ... conv5b, each followed by a ReLU; groups are separated by max pools, of which the first spares time."""
 
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
-    """
+    num_frames = Allowed(least=8)
 
     def __init__(self, *, width: int = 64, norm: bool = False) -> None:
         """Build it with random weights (He et al., 2015).
@@ -49,7 +40,7 @@ class C3d(nn.Module):
             self.groups.append(group)
         self.pools = nn.ModuleList([nn.MaxPool3d((1, 2, 2)), *(nn.MaxPool3d(2) for _ in range(3))])
         self.out_channels = (channels,)
-        self.strides = ((16, 16),)
+        self.strides = (Stride(8, 16, 16),)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -61,30 +52,8 @@ class C3d(nn.Module):
         Raises:
             AvadetError: for fewer than 8 frames.
         """
-        if clip.shape[2] < MIN_FRAMES:
-            raise AvadetError(f"C3D takes clips of at least {MIN_FRAMES} frames, got {clip.shape[2]}")
+        self.check(clip)
         features = self.groups[0](clip)
         for pool, group in zip(self.pools, list(self.groups)[1:]):
             features = group(pool(features))
         return [features]
-
-
-def c3d(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """C3D, 16 frames at 112 px: 27.697 M parameters with 80 classes.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-        backbone: arguments of `C3d`.
-    """
-    net = C3d(**backbone)
-    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)

@@ -5,7 +5,7 @@
   CVPR 2014): frames meet at the pixels, by and by, or at the end.
 - Segments (Wang et al., "Temporal Segment Networks", ECCV 2016): a few frames from all over the clip, scored one by
   one; a consensus of their logits.
-- Conv pooling and LSTM (Ng et al., "Beyond Short Snippets", CVPR 2015): see `over_time`.
+- Conv pooling and LSTM (Ng et al., "Beyond Short Snippets", CVPR 2015): see `CellLstm` and `heads.over_time`.
 
 One ResNet serves all. Where frames meet, a window of them is laid channel upon channel and the next convolution made
 as much wider, which is a convolution over time. The papers' nets were AlexNet, Inception and GoogLeNet; the windows
@@ -14,6 +14,7 @@ are theirs. Blocks and names are torchvision's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,15 +23,10 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.backbone import IMAGENET, Allowed, Backbone, Stride
 from avadet.models.backbones.dilation import without_stride
+from avadet.models.backbones.inflate import load_from_image
 from avadet.models.backbones.lstm import new_lstm
-from avadet.models.backbones.strides import declared_strides
-from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.build import build_head
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""Of ImageNet, as torchvision's ResNets were trained."""
 
 R50 = (3, 4, 6, 3)
 STAGES = ("conv1", "layer1", "layer2", "layer3", "layer4")
@@ -41,13 +37,11 @@ Window = Sequence[int]
 """(frames, stride): so many neighbouring frames meet, and the next so many start `stride` frames later."""
 
 
-class FrameResNet(nn.Module):
-    """A ResNet over chosen frames of a clip, which may meet on the way.
+class FrameResNet(Backbone):
+    """A ResNet over chosen frames of a clip, which may meet on the way."""
 
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
-    """
+    pixels = IMAGENET
+    init_from_image = "torchvision resnet"
 
     def __init__(
         self,
@@ -86,7 +80,10 @@ class FrameResNet(nn.Module):
         for place, (extent, _) in self.windows.items():
             self._widen(place, extent)
         self.out_channels = (channels * self.windows.get("end", (1, 1))[0],)
-        self.strides = ((16, 16) if fine else (32, 32),)
+        follows = frames == "all"
+        time = math.prod(stride for _, stride in self.windows.values()) if follows else None
+        self.strides = (Stride(time, 16, 16) if fine else Stride(time, 32, 32),)
+        self.num_frames = Allowed(least=self._least() if follows else frames if isinstance(frames, int) else 1)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> one map (B, C, T', H / 16, W / 16), T' the frames that are left.
@@ -94,12 +91,30 @@ class FrameResNet(nn.Module):
         Raises:
             AvadetError: if the clip is shorter than the segments or a window wants it.
         """
+        self.check(clip)
         x = self._chosen(clip)
         for place in STAGES:
             x = self._met(x, place)
             pictures = self._stage(place, x.transpose(1, 2).flatten(0, 1))
             x = pictures.view(clip.shape[0], -1, *pictures.shape[1:]).transpose(1, 2)
         return [self._met(x, "end")]
+
+    def fill_from_image(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Take over torchvision's ResNet of the same depth.
+
+        The shortcut of a basic block whose frames meet stays as it is: there is none for a single frame.
+        """
+        return load_from_image(
+            self, tensors, adapt=_widened_like, may_lack=lambda name: name.endswith("downsample.0.weight")
+        )
+
+    def _least(self) -> int:
+        """Of how many frames one is left in the end."""
+        least = 1
+        for place in reversed(PLACES):
+            extent, stride = self.windows.get(place, (1, 1))
+            least = (least - 1) * stride + extent
+        return least
 
     def _stage(self, place: str, pictures: Tensor) -> Tensor:
         """One part of the ResNet on pictures (N, C, H, W)."""
@@ -180,161 +195,51 @@ def wide_filters(weight: Tensor, extent: int) -> Tensor:
     return weight.repeat(1, extent, 1, 1) / extent
 
 
-def load_pictures(net: FrameResNet, pictures: Mapping[str, Tensor]) -> list[str]:
-    """Fill a net, in place, from the state dict of torchvision's ResNet of its depth; its classifier stays away.
-
-    Returns:
-        names of the parameters of `net` for which a net of single frames has none.
-
-    Raises:
-        AvadetError: for a tensor without a partner, or one of another size.
-    """
-    filled: dict[str, Tensor] = {}
-    for name, tensor in net.state_dict().items():
-        if name not in pictures and name.endswith("downsample.0.weight"):
-            continue  # the shortcut of a basic block whose frames meet: there is none for a single frame
-        if name not in pictures:
-            raise AvadetError(f"no weights for {name} among those given")
-        weight = pictures[name]
-        if weight.ndim == 4 and tensor.shape[1] != weight.shape[1] and tensor.shape[1] % weight.shape[1] == 0:
-            weight = wide_filters(weight, tensor.shape[1] // weight.shape[1])
-        if weight.shape != tensor.shape:
-            raise AvadetError(f"{name} must be {tuple(tensor.shape)}, got {tuple(weight.shape)}")
-        filled[name] = weight
-    return list(net.load_state_dict(filled, strict=False).missing_keys)
+def _widened_like(weight: Tensor, wide: Tensor) -> Tensor:
+    """Filters for one frame as those of a convolution over several, see `wide_filters`; anything else as it is."""
+    over_frames = weight.ndim == wide.ndim == 4 and wide.shape[1] % weight.shape[1] == 0
+    return wide_filters(weight, wide.shape[1] // weight.shape[1]) if over_frames else weight
 
 
-def frame_resnet(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """An action model on a `FrameResNet` of any size.
+class EarlyFusion(FrameResNet):
+    """All frames of a clip meet at the pixels."""
 
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-        backbone: arguments of `FrameResNet`.
-    """
-    net = FrameResNet(**backbone)
-    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
+    def __init__(self, *, num_frames: int = 10, **options: Any) -> None:
+        """Build it for clips of `num_frames` frames; the other options are those of `FrameResNet`."""
+        super().__init__(**{"windows": {"conv1": (num_frames, num_frames)}, **options})
 
 
-def single_frame_r50(num_classes: int, **options: Any) -> ActionDetector:
-    """The middle frame alone: what can be known without time; 23.672 M parameters with 80 classes."""
-    return frame_resnet(num_classes, **{"frames": "middle", **options})
+class CellLstm(Backbone):
+    """A backbone with an LSTM behind each of its maps that reads every cell frame by frame."""
 
+    pixels = IMAGENET
 
-def early_fusion_r50(num_classes: int, *, num_frames: int = 10, **options: Any) -> ActionDetector:
-    """All frames meet at the pixels, 10 of them in the paper.
-
-    Args:
-        num_classes: K, logits a box.
-        num_frames: T of every clip.
-        options: of `frame_resnet`.
-    """
-    return frame_resnet(num_classes, **{"windows": {"conv1": (num_frames, num_frames)}, **options})
-
-
-def late_fusion_r50(num_classes: int, **options: Any) -> ActionDetector:
-    """The first frame and the last, 15 apart in the paper (T = 16), pass one net; their maps meet at the end."""
-    return frame_resnet(num_classes, **{"frames": "ends", "windows": {"end": (2, 2)}, **options})
-
-
-def slow_fusion_r50(num_classes: int, **options: Any) -> ActionDetector:
-    """Frames meet by fours at the pixels, then twice by twos; 10 frames become 4, 2, 1 as in the paper."""
-    windows = {"conv1": (4, 2), "layer1": (2, 2), "layer2": (2, 2)}
-    return frame_resnet(num_classes, **{"windows": windows, **options})
-
-
-def conv_pooling_r50(num_classes: int, *, head: dict[str, Any] | None = None, **options: Any) -> ActionDetector:
-    """All frames one by one; the maximum of their maps over time.
-
-    Args:
-        num_classes: K, logits a box.
-        head: options of `build_head`.
-        options: of `frame_resnet`.
-    """
-    return frame_resnet(num_classes, head={"time_pool": "max", **(head or {})}, **options)
-
-
-def tsn_r50(
-    num_classes: int,
-    *,
-    segments: int = 3,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """TSN: a frame of each segment, a consensus of their logits; 23.672 M parameters with 80 classes.
-
-    Args:
-        num_classes: K, logits a box.
-        segments: 3 in the paper.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-        backbone: arguments of `FrameResNet`.
-    """
-    net = FrameResNet(frames=segments, **backbone)
-    return ActionDetector(
-        net, build_head(net.out_channels, num_classes, {"kind": "consensus", **(head or {})}), mean, std
-    )
-
-
-def box_lstm_r50(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """All frames one by one; an LSTM reads each box's features in their order.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-        backbone: arguments of `FrameResNet`.
-    """
-    net = FrameResNet(**backbone)
-    return ActionDetector(net, build_head(net.out_channels, num_classes, {"kind": "lstm", **(head or {})}), mean, std)
-
-
-class CellLstm(nn.Module):
-    """A backbone with an LSTM behind each of its maps that reads every cell frame by frame.
-
-    Attributes:
-        out_channels: `units` for each map.
-        strides: those of the backbone.
-    """
-
-    def __init__(self, backbone: nn.Module, units: int = 512, layers: int = 1) -> None:
+    def __init__(self, backbone: Backbone, units: int = 512, layers: int = 1) -> None:
         """Join them.
 
         Args:
             backbone: clip -> maps.
-            units: size of the LSTMs' states.
+            units: size of the LSTMs' states; `out_channels` of each map.
             layers: LSTMs upon each other.
         """
         super().__init__()
-        channels: Sequence[int] = backbone.out_channels  # type: ignore[assignment]
         self.backbone = backbone
-        self.lstms = nn.ModuleList(new_lstm(count, units, layers) for count in channels)
-        self.out_channels = (units,) * len(channels)
-        self.strides = declared_strides(backbone)
+        self.lstms = nn.ModuleList(new_lstm(count, units, layers) for count in backbone.out_channels)
+        self.out_channels = (units,) * len(backbone.out_channels)
+        self.strides = tuple(stride._replace(time=None) for stride in backbone.strides)
+        self.num_frames, self.sizes = backbone.num_frames, backbone.sizes
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps (B, units, 1, H_i, W_i)."""
         return [_last_states(lstm, one_map) for lstm, one_map in zip(self.lstms, self.backbone(clip))]
+
+
+class FrameLstm(CellLstm):
+    """`CellLstm` behind a `FrameResNet`."""
+
+    def __init__(self, *, units: int = 512, layers: int = 1, **frames: Any) -> None:
+        """Build it with random weights; the other arguments are those of `FrameResNet`."""
+        super().__init__(FrameResNet(**frames), units, layers)
 
 
 def _last_states(lstm: nn.Module, one_map: Tensor) -> Tensor:
@@ -343,28 +248,3 @@ def _last_states(lstm: nn.Module, one_map: Tensor) -> Tensor:
     cells = one_map.permute(0, 3, 4, 2, 1).flatten(0, 2)
     states: Tensor = lstm(cells)[0][:, -1]
     return states.view(batch, height, width, -1).permute(0, 3, 1, 2)[:, :, None]
-
-
-def cell_lstm_r50(
-    num_classes: int,
-    *,
-    units: int = 512,
-    layers: int = 1,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """All frames one by one; an LSTM reads each cell of their maps in their order.
-
-    Args:
-        num_classes: K, logits a box.
-        units: size of the LSTM's state.
-        layers: LSTMs upon each other.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-        backbone: arguments of `FrameResNet`.
-    """
-    net = CellLstm(FrameResNet(**backbone), units, layers)
-    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)

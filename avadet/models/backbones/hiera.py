@@ -12,7 +12,6 @@ for it. Here tokens stay where they are in the picture, the parameters are the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +19,9 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.grid_positions import SeparatePositions
-from avadet.models.backbones.vit_blocks import (
-    EPS,
-    INIT_STD,
-    Mlp,
-    attention,
-    drops,
-    grid_of,
-    random_weights,
-    vit_detector,
-)
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
+from avadet.models.backbones.backbone import Backbone, Stride
+from avadet.models.backbones.positions import SeparatePositions, grid_of
+from avadet.models.backbones.vit_blocks import EPS, attention, drops, mlp, random_weights
 
 UNIT = 8
 """Rows and columns of tokens in a mask unit of the first stage; they halve from stage to stage."""
@@ -42,14 +32,10 @@ LOCAL_STAGES = 2
 PATCH_KERNEL, PATCH_STRIDE, PATCH_PADDING = (3, 7, 7), (2, 4, 4), (1, 3, 3)
 
 
-class Hiera(nn.Module):
+class Hiera(Backbone):
     """Clip -> tokens of 2 x 4 x 4 px -> blocks -> the maps of chosen stages, each after a norm.
 
     Clips of any size are welcome: positions are interpolated to the grid at hand.
-
-    Attributes:
-        out_channels: channels of the maps.
-        strides: (rows, columns) px of a cell of each.
     """
 
     graph_has_one_size = True
@@ -86,7 +72,7 @@ class Hiera(nn.Module):
             raise AvadetError(f"maps of a Hiera must be stages from 1 to {last}, got {list(maps)}")
         self.maps = tuple(maps)
         self.patches = nn.Conv3d(3, channels, PATCH_KERNEL, PATCH_STRIDE, PATCH_PADDING)
-        self.positions = SeparatePositions(channels, grid_of(grid), cls_tokens=0)
+        self.positions = SeparatePositions(channels, grid_of(grid))
         rates = drops(sum(depths), drop_path)
         self.depths = tuple(depths[: max(maps)])
         self.blocks = nn.ModuleList(
@@ -98,10 +84,10 @@ class Hiera(nn.Module):
         self.norm = nn.LayerNorm(widths[last], EPS) if last in widths else nn.Identity()
         self.norms = nn.ModuleDict({str(stage): nn.LayerNorm(widths[stage], EPS) for stage in widths if stage != last})
         self.out_channels = tuple(widths[stage] for stage in self.maps)
-        self.strides = tuple((PATCH_STRIDE[1] * 2 ** (stage - 1),) * 2 for stage in self.maps)
+        self.strides = tuple(
+            Stride(PATCH_STRIDE[0], *(step * 2 ** (stage - 1) for step in PATCH_STRIDE[1:])) for stage in self.maps
+        )
         random_weights(self)
-        for table in self.positions.parameters():
-            nn.init.trunc_normal_(table, std=INIT_STD)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps (B, C_i, T / 2, H / s, W / s), rounded up; s = 4, 8, 16, 32."""
@@ -133,7 +119,9 @@ class Block(nn.Module):
     attends as the stage before it does.
     """
 
-    def __init__(self, channels: int, heads: int, stage: int, is_first: bool, mlp_ratio: float, drop: float) -> None:
+    def __init__(
+        self, channels: int, heads: int, stage: int, is_first: bool, mlp_ratio: float, drop_path: float
+    ) -> None:
         """Build it.
 
         Args:
@@ -142,7 +130,7 @@ class Block(nn.Module):
             stage: the block's, counted from 1.
             is_first: whether it is the first block of its stage.
             mlp_ratio: hidden units of the perceptron, as a multiple of its inputs.
-            drop: share of samples that skip a branch in training.
+            drop_path: share of samples that skip a branch in training.
         """
         super().__init__()
         before = stage - 1 if is_first and stage > 1 else stage
@@ -151,17 +139,17 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width_in, EPS)
         self.attn = UnitAttention(width_in, width, heads * 2 ** (stage - 1), unit)
         self.norm2 = nn.LayerNorm(width, EPS)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        self.mlp = mlp(width, int(width * mlp_ratio))
         self.widen = nn.Linear(width_in, width) if width_in != width else None
-        self.drop = StochasticDepth(drop, "row")
+        self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, cells: Tensor) -> Tensor:
         """Tokens (B, T, H, W, C) -> (B, T, H', W', C'), where H' and W' may be half of H and W, rounded up."""
         normed = self.norm1(cells)
         shortcut = cells if self.widen is None else pooled(self.widen(normed))
-        cells = shortcut + self.drop(self.attn(normed))
-        told: Tensor = cells + self.drop(self.mlp(self.norm2(cells)))
-        return told
+        cells = shortcut + self.drop_path(self.attn(normed))
+        out: Tensor = cells + self.drop_path(self.mlp(self.norm2(cells)))
+        return out
 
 
 class UnitAttention(nn.Module):
@@ -204,12 +192,14 @@ class UnitAttention(nn.Module):
         side = unit // 2 if self.pools else unit
         _, rows, columns = grid_of(k.shape[1:4])
         is_cut = rows % unit or columns % unit
-        there = squares(torch.ones_like(k[:, :, :, :, :1]), unit)[..., 0] > 0 if is_cut else None
-        mixed = attention(squares(q, side), squares(k, unit), squares(v, unit), self.heads, there)
-        return _joined(mixed, side)[:, :, : q.shape[2], : q.shape[3]]
+        there = window_partition(torch.ones_like(k[:, :, :, :, :1]), unit)[..., 0] > 0 if is_cut else None
+        mixed = attention(
+            window_partition(q, side), window_partition(k, unit), window_partition(v, unit), self.heads, there
+        )
+        return window_reverse(mixed, side)[:, :, : q.shape[2], : q.shape[3]]
 
 
-def squares(cells: Tensor, side: int, filling: float = 0.0) -> Tensor:
+def window_partition(cells: Tensor, side: int, filling: float = 0.0) -> Tensor:
     """Cells (B, T, H, W, C) cut into squares of every frame, (B, T, rows, columns, side * side, C).
 
     Squares that reach beyond the edge, on the right and at the bottom, are filled up with `filling`.
@@ -222,7 +212,7 @@ def squares(cells: Tensor, side: int, filling: float = 0.0) -> Tensor:
     return cut.transpose(3, 4).flatten(4, 5)
 
 
-def _joined(cut: Tensor, side: int) -> Tensor:
+def window_reverse(cut: Tensor, side: int) -> Tensor:
     """Squares (B, T, rows, columns, side * side, C) back in their places, (B, T, rows * side, columns * side, C)."""
     rows = cut.reshape(*cut.shape[:4], side, side, -1).transpose(3, 4)
     return rows.flatten(4, 5).flatten(2, 3)
@@ -230,47 +220,4 @@ def _joined(cut: Tensor, side: int) -> Tensor:
 
 def pooled(cells: Tensor) -> Tensor:
     """The maximum of every two by two cells of a frame; of those that are there at an edge of odd length."""
-    return squares(cells, 2, float("-inf")).amax(dim=4)
-
-
-def hiera(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A Hiera of any size as an action model.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
-        backbone: arguments of `Hiera`.
-    """
-    net = Hiera(**backbone)
-    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
-
-
-def hiera_b(num_classes: int, **options: Any) -> ActionDetector:
-    """Hiera-B, 16 frames every 4 at 224 px: 50.878 M parameters with 80 classes, 102 GFLOPs."""
-    return hiera(num_classes, **{"drop_path": 0.1, **options})
-
-
-def hiera_b_plus(num_classes: int, **options: Any) -> ActionDetector:
-    """Hiera-B+, 16 frames every 4 at 224 px: 69.142 M parameters with 80 classes, 132 GFLOPs."""
-    return hiera(num_classes, **{"channels": 112, "heads": 2, "drop_path": 0.1, **options})
-
-
-def hiera_l(num_classes: int, **options: Any) -> ActionDetector:
-    """Hiera-L, 16 frames every 4 at 224 px: 212.770 M parameters with 80 classes, 412 GFLOPs."""
-    own = {"channels": 144, "heads": 2, "depths": (2, 6, 36, 4), "drop_path": 0.2}
-    return hiera(num_classes, **{**own, **options})
-
-
-def hiera_h(num_classes: int, **options: Any) -> ActionDetector:
-    """Hiera-H, 16 frames every 4 at 224 px: 671.056 M parameters with 80 classes, 1158 GFLOPs."""
-    own = {"channels": 256, "heads": 4, "depths": (2, 6, 36, 4), "drop_path": 0.3}
-    return hiera(num_classes, **{**own, **options})
+    return window_partition(cells, 2, float("-inf")).amax(dim=4)

@@ -7,21 +7,18 @@ torchvision's, whose Kinetics checkpoint fits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 from torchvision.models.googlenet import BasicConv2d, Inception
 from torchvision.models.video.s3d import SepInceptionBlock3D, TemporalSeparableConv
 from torchvision.ops.misc import Conv3dNormActivation
 
-from avadet.errors import AvadetError
+from avadet.models.backbones.backbone import TORCHVISION_KINETICS, Allowed, Backbone, Stride
 from avadet.models.backbones.dilation import dilate
-from avadet.models.backbones.inflate import inflated
-from avadet.models.backbones.r3d import MEAN, STD
-from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.build import build_head
+from avadet.models.backbones.inflate import inflated, load_from_image
 
 STEM = (64, 64, 192)
 """Channels of the three convolutions before the first block."""
@@ -43,19 +40,15 @@ first 3x3, before and after the second (5x5 in the paper), and behind the pool."
 DEPTHS = (2, 5, 2)
 """Blocks of each group; (2, 5, 0) ends at stride 16 with block 4e, as AVA's first baseline (Gu et al., CVPR 2018)."""
 
-MIN_FRAMES = 5
-
 S3D_MOMENTUM = 0.001
 """Share of a batch in the running statistics of S3D's norms: as published, for runs of very many steps."""
 
 
-class InceptionNet(nn.Module):
-    """What both share: a sequence of layers, of which the last two blocks may stay at stride 16.
+class InceptionNet(Backbone):
+    """What both share: a sequence of layers, of which the last two blocks may stay at stride 16."""
 
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
-    """
+    pixels = TORCHVISION_KINETICS
+    num_frames = Allowed(least=5)
 
     def __init__(self, features: nn.Sequential, out_channels: int, fine: bool, last: int = DEPTHS[2]) -> None:
         """Take over a trunk.
@@ -69,7 +62,7 @@ class InceptionNet(nn.Module):
         super().__init__()
         self.features = features
         self.out_channels = (out_channels,)
-        self.strides = ((16, 16) if fine or last == 0 else (32, 32),)
+        self.strides = (Stride(8 if last > 0 else 4, 16, 16) if fine or last == 0 else Stride(8, 32, 32),)
         if fine and last > 0:
             # One cell more at the far ends, so that a pool over two cells leaves as many as it found.
             pad = nn.ReplicationPad3d((0, 1, 0, 1, 0, 0))
@@ -85,8 +78,7 @@ class InceptionNet(nn.Module):
         Raises:
             AvadetError: for fewer than 5 frames.
         """
-        if clip.shape[2] < MIN_FRAMES:
-            raise AvadetError(f"nets on Inception take clips of at least {MIN_FRAMES} frames, got {clip.shape[2]}")
+        self.check(clip)
         return [self.features(clip)]
 
 
@@ -159,53 +151,56 @@ def _scaled(channels: int, width: float) -> int:
     return max(1, round(channels * width))
 
 
-def i3d_inception(
-    num_classes: int,
-    *,
-    width: float = 1.0,
-    depths: Sequence[int] = DEPTHS,
-    fine: bool = True,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-) -> ActionDetector:
-    """I3D as first published, on Inception, 64 frames at 224 px: 12.369 M parameters with 80 classes.
+class I3d(InceptionNet):
+    """I3D as first published, on Inception."""
 
-    Args:
-        num_classes: K, logits a box.
-        width: multiplies all channels.
-        depths: blocks of each group, no more than in `GROUPS`.
-        fine: see `InceptionNet`.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-    """
-    net = InceptionNet(*i3d_trunk(width, depths), fine, depths[2])
-    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
+    init_from_image = "torchvision googlenet"
+
+    def __init__(self, *, width: float = 1.0, depths: Sequence[int] = DEPTHS, fine: bool = True) -> None:
+        """Build it with random weights.
+
+        Args:
+            width: multiplies all channels.
+            depths: blocks of each group, no more than in `GROUPS`.
+            fine: whether the last pool gives up its spatial stride, for cells of 16 px instead of 32.
+        """
+        super().__init__(*i3d_trunk(width, depths), fine, depths[2])
+
+    def fill_from_image(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Inflate torchvision's GoogLeNet."""
+        return load_from_image(self, tensors, rename=googlenet_name)
 
 
-def s3d(
-    num_classes: int,
-    *,
-    width: float = 1.0,
-    depths: Sequence[int] = DEPTHS,
-    fine: bool = True,
-    momentum: float = S3D_MOMENTUM,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-) -> ActionDetector:
-    """S3D, 64 frames at 224 px, 128 in torchvision's checkpoint: 7.992 M parameters with 80 classes.
+class S3d(InceptionNet):
+    """S3D, every cube split into a filter over space and one over time."""
 
-    Args:
-        num_classes: K, logits a box.
-        width: multiplies all channels.
-        depths: blocks of each group, no more than in `GROUPS`.
-        fine: see `InceptionNet`.
-        momentum: share of each batch in what norms remember of all; short runs need more, such as 0.1.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-    """
-    net = InceptionNet(*s3d_trunk(width, depths, momentum), fine, depths[2])
-    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
+    def __init__(
+        self,
+        *,
+        width: float = 1.0,
+        depths: Sequence[int] = DEPTHS,
+        fine: bool = True,
+        momentum: float = S3D_MOMENTUM,
+    ) -> None:
+        """Build it with random weights.
+
+        Args:
+            width: multiplies all channels.
+            depths: blocks of each group, no more than in `GROUPS`.
+            fine: whether the last pool gives up its spatial stride, for cells of 16 px instead of 32.
+            momentum: share of each batch in what norms remember of all; short runs need more, such as 0.1.
+        """
+        super().__init__(*s3d_trunk(width, depths, momentum), fine, depths[2])
+
+
+GOOGLENET_LAYERS = {
+    **{"0": "conv1", "2": "conv2", "3": "conv3", "5": "inception3a", "6": "inception3b"},
+    **{str(8 + index): f"inception4{letter}" for index, letter in enumerate("abcde")},
+    **{"14": "inception5a", "15": "inception5b"},
+}
+"""Number of a layer of `I3d` -> its name in torchvision's GoogLeNet."""
+
+
+def googlenet_name(name: str) -> str:
+    """Name of a tensor of `I3d` -> its name in torchvision's GoogLeNet."""
+    return re.sub(r"^features\.(\d+)\.", lambda found: f"{GOOGLENET_LAYERS.get(found[1], found[0])}.", name)

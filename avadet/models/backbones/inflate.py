@@ -11,7 +11,6 @@ import copy
 import re
 from collections.abc import Callable, Collection, Mapping
 
-import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError, unknown_name
@@ -96,39 +95,53 @@ def _cube(value: int | tuple[int, int], is_flat: bool) -> tuple[int, int, int]:
     return (1 if is_flat else height, height, width)
 
 
-def load_inflated(
-    net: nn.Module, pictures: Mapping[str, Tensor], rename: Callable[[str], str], start: str = "mean"
-) -> None:
-    """Fill a 3-D net, in place, from the state dict of the 2-D net it grew out of.
+def load_from_image(
+    net: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    rename: Callable[[str], str] = str,
+    adapt: Callable[[Tensor, Tensor], Tensor] | None = None,
+    may_lack: Callable[[str], bool] = lambda name: False,
+) -> list[str]:
+    """Fill a net of videos, in place, from the state dict of the image model it grew out of.
 
     Args:
-        net: its tensors of five axes may stand for tensors of four.
-        pictures: the 2-D net's tensors; those that nobody asks for (the classifier) are left out.
-        rename: name of a tensor of `net` -> name in `pictures`.
-        start: see `inflate_filters`.
+        net: in eval or training mode.
+        tensors: the image model's; those that nobody asks for (its classifier) are left out.
+        rename: name of a tensor of `net` -> name in `tensors`.
+        adapt: tensor of the image model and the tensor of `net` it is for -> what to put there; None = `inflated_like`.
+        may_lack: whether a tensor of `net`, by its name, is one that image models need not have.
+
+    Returns:
+        names of the tensors that the image model lacks.
 
     Raises:
         AvadetError: for a tensor without a partner, or one of another size.
     """
     filled: dict[str, Tensor] = {}
     for name, tensor in net.state_dict().items():
-        partner = pictures.get(rename(name))
+        partner = tensors.get(rename(name))
+        if partner is None and may_lack(name):
+            continue
         if partner is None:
             raise AvadetError(f"no 2-D weights for {name}: '{rename(name)}' is not among those given")
-        if tensor.ndim == 5 and partner.ndim == 4:
-            partner = inflate_filters(partner, tensor.shape[2], start)
+        partner = (adapt or inflated_like)(partner, tensor)
         if partner.shape != tensor.shape:
             raise AvadetError(
                 f"2-D weights '{rename(name)}' do not fit {name}: {tuple(partner.shape)} for {tuple(tensor.shape)}"
             )
         filled[name] = partner
-    with torch.no_grad():
-        net.load_state_dict(filled)
+    return list(net.load_state_dict(filled, strict=False).missing_keys)
+
+
+def inflated_like(weight: Tensor, cube: Tensor, start: str = "mean") -> Tensor:
+    """Filters of four axes for a tensor of five, see `inflate_filters`; anything else as it is."""
+    return inflate_filters(weight, cube.shape[2], start) if cube.ndim == 5 and weight.ndim == 4 else weight
 
 
 def resnet_name(name: str) -> str:
     """Name of a tensor of `ResNet3d` -> its name in torchvision's 2-D ResNets ("res3.0.branch2.conv_b.weight" ->
-    "layer2.0.conv2.weight"), for `load_inflated`; any other name stays as it is.
+    "layer2.0.conv2.weight"); any other name stays as it is.
     """
     parts = {"conv_a": "conv1", "conv_b": "conv2", "conv_c": "conv3", "norm_a": "bn1", "norm_b": "bn2", "norm_c": "bn3"}
     stem = re.fullmatch(r"stem\.(conv|norm)\.(.+)", name)

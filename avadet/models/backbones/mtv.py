@@ -26,18 +26,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.backbone import Allowed, Backbone, Stride
+from avadet.models.backbones.positions import Grid, Positions, resized
 from avadet.models.backbones.vit_blocks import (
     EPS,
     Block,
-    Grid,
-    Positions,
     Tubelets,
     as_map,
     attention,
@@ -45,10 +44,7 @@ from avadet.models.backbones.vit_blocks import (
     by_frame,
     drops,
     random_weights,
-    resized,
-    vit_detector,
 )
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
 
 
 @dataclass(frozen=True)
@@ -71,19 +67,19 @@ class View:
 class CrossViewAttention(nn.Module):
     """What the tokens of one view learn from those of another; zeros at first."""
 
-    def __init__(self, asking: View, asked: View) -> None:
+    def __init__(self, query: View, key_value: View) -> None:
         """Make it for normed tokens of these two views; it has the width and heads of the one that asks."""
         super().__init__()
-        self.heads = asking.heads
-        self.q = nn.Linear(asking.channels, asking.channels)
-        self.kv = nn.Linear(asked.channels, 2 * asking.channels)
-        self.proj = nn.Linear(asking.channels, asking.channels)
+        self.heads = query.heads
+        self.q = nn.Linear(query.channels, query.channels)
+        self.kv = nn.Linear(key_value.channels, 2 * query.channels)
+        self.proj = nn.Linear(query.channels, query.channels)
 
-    def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key_value: Tensor) -> Tensor:
         """Tokens (..., N, C) and (..., M, C') -> what to add to the first."""
-        k, v = self.kv(asked).chunk(2, dim=-1)
-        learned: Tensor = self.proj(attention(self.q(asking), k, v, self.heads))
-        return learned
+        k, v = self.kv(key_value).chunk(2, dim=-1)
+        out: Tensor = self.proj(attention(self.q(query), k, v, self.heads))
+        return out
 
 
 class MultiviewBlock(nn.Module):
@@ -99,9 +95,9 @@ class MultiviewBlock(nn.Module):
             fuses: whether views ask one another.
         """
         super().__init__()
-        asking = views if fuses else ()
-        self.norms = nn.ModuleList(nn.LayerNorm(view.channels, EPS) for view in asking)
-        self.cross = nn.ModuleList(CrossViewAttention(*pair) for pair in itertools.pairwise(asking))
+        fused = views if fuses else ()
+        self.norms = nn.ModuleList(nn.LayerNorm(view.channels, EPS) for view in fused)
+        self.cross = nn.ModuleList(CrossViewAttention(*pair) for pair in itertools.pairwise(fused))
         self.drops = nn.ModuleList(StochasticDepth(rate or 0.0, "row") for rate in rates[1:] if fuses)
         self.views = nn.ModuleList(
             nn.Identity() if rate is None else Block(view.channels, view.heads, mlp_ratio, rate, gelu="tanh")
@@ -109,23 +105,21 @@ class MultiviewBlock(nn.Module):
         )
 
     def forward(self, tokens: Sequence[Tensor]) -> list[Tensor]:
-        """Tokens (B, stretches, N_i, C_i) of every view -> the same shapes."""
-        told = list(tokens)
+        """Tokens (B, windows, N_i, C_i) of every view -> the same shapes."""
+        out = list(tokens)
         normed = [norm(one) for norm, one in zip(self.norms, tokens)]
         for index, (cross, drop) in enumerate(zip(self.cross, self.drops)):
-            told[index] = told[index] + drop(cross(normed[index], normed[index + 1]))
-        return [block(one) for block, one in zip(self.views, told)]
+            out[index] = out[index] + drop(cross(normed[index], normed[index + 1]))
+        return [block(one) for block, one in zip(self.views, out)]
 
 
-class MTV(nn.Module):
+class MTV(Backbone):
     """Clip -> tubelets of every view -> blocks -> all tokens side by side, plus the global transformer -> one map.
 
     Clips of any picture size are welcome: positions are interpolated to the grid at hand.
-
-    Attributes:
-        out_channels: channels of its one map, those of all views.
-        strides: (rows, columns) px of one of its cells.
     """
+
+    graph_has_one_size = True
 
     def __init__(
         self,
@@ -176,7 +170,9 @@ class MTV(nn.Module):
         self.global_blocks = blocks(global_depth, total, global_heads, global_hidden / total, drop_path, gelu="tanh")
         self.norm = nn.LayerNorm(total, EPS)
         self.out_channels = (total,)
-        self.strides = ((patch, patch),)
+        self.strides = (Stride(self.tubelets[-1], patch, patch),)
+        self.num_frames = Allowed(self.tubelets[0], multiple_of=self.tubelets[0])
+        self.sizes = (Allowed(patch), Allowed(patch))
         self._random_weights()
 
     def _random_weights(self) -> None:
@@ -192,14 +188,10 @@ class MTV(nn.Module):
         Raises:
             AvadetError: if T is no multiple of the longest tubelet.
         """
-        longest = self.tubelets[0]
-        if clip.shape[2] % longest:
-            raise AvadetError(
-                f"clips of this MTV must have a multiple of {longest} frames, its longest tubelet; got {clip.shape[2]}"
-            )
-        stretches = clip.shape[2] // longest
+        self.check(clip)
+        windows = clip.shape[2] // self.tubelets[0]
         frames, grid = self._tokenised(clip)
-        tokens = [one.reshape(len(one), stretches, -1, one.shape[-1]) for one in frames]
+        tokens = [one.reshape(len(one), windows, -1, one.shape[-1]) for one in frames]
         for block in self.blocks:
             tokens = block(tokens)
         frames = [one.reshape(before.shape) for one, before in zip(tokens, frames)]
@@ -236,37 +228,3 @@ def _check(views: Sequence[View]) -> None:
         raise AvadetError(
             f"tubelets of each view of an MTV must fit into those of the view before, longest first, got {frames}"
         )
-
-
-TI8_S4_B2 = (
-    {"frames": 8, "channels": 192, "heads": 3},
-    {"frames": 4, "channels": 384, "heads": 6},
-    {"frames": 2, "channels": 768, "heads": 12},
-)
-"""The views of MTV-B: ViT-Ti on 8 frames, ViT-S on 4 and ViT-B on 2."""
-
-
-def mtv(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A multiview transformer of any size as an action model.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
-        backbone: arguments of `MTV`.
-    """
-    net = MTV(**backbone)
-    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
-
-
-def mtv_b(num_classes: int, **options: Any) -> ActionDetector:
-    """MTV-B (Ti/8 + S/4 + B/2), 32 frames every 2 at 224 px: 303.840 M parameters with 80 classes, 375 GFLOPs."""
-    return mtv(num_classes, **{"views": TI8_S4_B2, "drop_path": 0.1, **options})

@@ -23,13 +23,12 @@ from torch.nn import functional as F
 from torchvision.ops import MLP, StochasticDepth
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.grid_positions import Grid, one_hot_places, positions_of
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.build import build_head
+from avadet.models.backbones.backbone import Backbone, Stride
+from avadet.models.backbones.positions import INIT_STD, Grid, Positions, SeparatePositions, grid_of, one_hot_places
+from avadet.models.backbones.vit_blocks import EPS
 
 ONE: Grid = (1, 1, 1)
-EPS = 1e-6
-INIT_STD = 0.02
+KINDS = ("none", "separate", "joint")
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,13 @@ class BlockShape:
     heads: int
     q_stride: Grid
     kv_stride: Grid
-    drop: float
+    drop_path: float
 
 
-class MViT(nn.Module):
+class MViT(Backbone):
     """Clip -> tokens -> blocks -> norm -> one map; the class token, if there is one, takes part but is not returned.
 
     Clips of any size are welcome: tables of positions are interpolated to the grid at hand.
-
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
     """
 
     graph_has_one_size = True
@@ -132,24 +127,24 @@ class MViT(nn.Module):
         plan = [Stage(**row) for row in stages]
         traits = Traits(
             cls_tokens=int(cls_token),
-            pool_kernel=_grid(pool_kernel) if pool_kernel else None,
+            pool_kernel=grid_of(pool_kernel) if pool_kernel else None,
             pool_all_queries=pool_all_queries,
             widen_in_attention=widen_in_attention,
             residual_pooling=residual_pooling,
             relative_positions=relative_positions,
             mlp_ratio=mlp_ratio,
         )
-        width, kernel = plan[0].channels, _grid(patch_kernel)
+        width, kernel = plan[0].channels, grid_of(patch_kernel)
         self.cls_tokens = traits.cls_tokens
-        self.patches = nn.Conv3d(3, width, kernel, _grid(patch_stride), _half(kernel))
+        self.patches = nn.Conv3d(3, width, kernel, grid_of(patch_stride), _half(kernel))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if cls_token else None
-        self.positions = positions_of(absolute_positions, width, _grid(grid), self.cls_tokens)
-        shapes = block_shapes(plan, _grid(grid), widen_in_attention, drop_path)
+        self.positions = _positions(absolute_positions, width, grid_of(grid), self.cls_tokens)
+        shapes = block_shapes(plan, grid_of(grid), widen_in_attention, drop_path)
         self.blocks = nn.ModuleList(Block(shape, traits) for shape in shapes)
         self.norm = nn.LayerNorm(plan[-1].channels, EPS)
         self.out_channels = (plan[-1].channels,)
-        steps = [_grid(patch_stride), *(_grid(stage.q_stride) for stage in plan)]
-        self.strides = ((math.prod(step[1] for step in steps), math.prod(step[2] for step in steps)),)
+        steps = [grid_of(patch_stride), *(grid_of(stage.q_stride) for stage in plan)]
+        self.strides = (Stride(*(math.prod(axis) for axis in zip(*steps))),)
         self._random_weights()
 
     def forward(self, clip: Tensor) -> list[Tensor]:
@@ -158,7 +153,7 @@ class MViT(nn.Module):
         With the published strides T' = T / 2, H' = H / 32 and W' = W / 32, rounded up.
         """
         volume = self.patches(clip)
-        grid = _grid(volume.shape[2:])
+        grid = grid_of(volume.shape[2:])
         tokens = volume.flatten(2).transpose(1, 2)
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
@@ -179,10 +174,13 @@ class MViT(nn.Module):
             nn.init.zeros_(matrix.bias)
 
 
-def _grid(sizes: Sequence[int]) -> Grid:
-    """Three numbers of any sequence as a tuple."""
-    frames, rows, columns = sizes
-    return int(frames), int(rows), int(columns)
+def _positions(kind: str, channels: int, grid: Grid, cls_tokens: int) -> nn.Module | None:
+    """The tables of a kind of absolute positions."""
+    if kind not in KINDS:
+        raise AvadetError(f"absolute_positions must be one of {', '.join(KINDS)}, got '{kind}'")
+    if kind == "separate":
+        return SeparatePositions(channels, grid, cls_tokens)
+    return Positions(channels, grid, cls_tokens, trilinear=True) if kind == "joint" else None
 
 
 def _half(kernel: Grid) -> Grid:
@@ -199,7 +197,7 @@ def block_shapes(stages: Sequence[Stage], grid: Grid, widen_in_attention: bool, 
         if stage.channels % stage.heads:
             raise AvadetError(f"heads of a stage must divide its channels, got {stage.heads} for {stage.channels}")
         following = each[min(number + 1, len(each) - 1)][0].channels
-        stride = _grid(stage.q_stride) if is_first else ONE
+        stride = grid_of(stage.q_stride) if is_first else ONE
         shape = BlockShape(
             grid=grid,
             channels_in=channels_in,
@@ -207,8 +205,8 @@ def block_shapes(stages: Sequence[Stage], grid: Grid, widen_in_attention: bool, 
             channels_out=stage.channels if widen_in_attention else following,
             heads=stage.heads,
             q_stride=stride,
-            kv_stride=_grid(stage.kv_stride),
-            drop=drop_path * number / max(len(each) - 1, 1),
+            kv_stride=grid_of(stage.kv_stride),
+            drop_path=drop_path * number / max(len(each) - 1, 1),
         )
         shapes.append(shape)
         channels_in, grid = shape.channels_out, _shrunk(grid, stride)
@@ -237,7 +235,7 @@ class Block(nn.Module):
         self.widen = nn.Linear(shape.channels_in, shape.channels_out) if widens else None
         kernel = _kernel(shape.q_stride)
         self.pool = nn.MaxPool3d(kernel, shape.q_stride, _half(kernel)) if math.prod(shape.q_stride) > 1 else None
-        self.drop = StochasticDepth(shape.drop, "row")
+        self.drop_path = StochasticDepth(shape.drop_path, "row")
 
     def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
         """Tokens (B, [1 +] N, C) of a grid -> tokens (B, [1 +] N', C') of a grid that may be smaller."""
@@ -246,15 +244,15 @@ class Block(nn.Module):
         shortcut = self.widen(normed) if self.widen is not None and self.widen_in_attention else tokens
         if self.pool is not None:
             shortcut, _ = _over_grid(self.pool, shortcut, grid, self.cls_tokens)
-        tokens = shortcut + self.drop(attended)
+        tokens = shortcut + self.drop_path(attended)
         normed = self.norm2(tokens)
         shortcut = self.widen(normed) if self.widen is not None and not self.widen_in_attention else tokens
-        return shortcut + self.drop(self.mlp(normed)), new_grid
+        return shortcut + self.drop_path(self.mlp(normed)), new_grid
 
 
 def _kernel(stride: Grid) -> Grid:
     """The kernel that reaches one cell over its stride, and one cell where there is no stride."""
-    return _grid([step + 1 if step > 1 else 1 for step in stride])
+    return grid_of([step + 1 if step > 1 else 1 for step in stride])
 
 
 def _over_grid(
@@ -263,7 +261,7 @@ def _over_grid(
     """Apply what works on volumes (B, C, T, H, W) to tokens (B, [1 +] N, C); class tokens stay as they are."""
     volume = operation(tokens[:, cls_tokens:].transpose(1, 2).reshape(len(tokens), -1, *grid))
     cells = volume.flatten(2).transpose(1, 2)
-    return torch.cat([tokens[:, :cls_tokens], cells], dim=1), _grid(volume.shape[2:])
+    return torch.cat([tokens[:, :cls_tokens], cells], dim=1), grid_of(volume.shape[2:])
 
 
 class Attention(nn.Module):
@@ -381,71 +379,3 @@ def _by_distance(table: Tensor, queries: int, keys: int) -> Tensor:
     q_at = torch.arange(queries, device=table.device) * max(keys / queries, 1.0)
     k_at = (torch.arange(keys, device=table.device) - (keys - 1)) * max(queries / keys, 1.0)
     return table[(q_at[:, None] - k_at).long()]
-
-
-def pyramid(
-    depths: Sequence[int], width: int = 96, heads: int = 1, kv_stride: int = 8, last_stride: int = 2
-) -> list[dict[str, Any]]:
-    """The stages of all published models: channels and heads double, rows and columns halve, from stage to stage.
-
-    Args:
-        depths: blocks of each stage.
-        width: channels of the first stage.
-        heads: of the first stage.
-        kv_stride: along rows and columns in the first stage; it halves with them.
-        last_stride: of the last stage's queries; 1 gives the map of a detector twice the rows and columns.
-    """
-    rows: list[dict[str, Any]] = []
-    for index, depth in enumerate(depths):
-        stride = 1 if index == 0 else last_stride if index == len(depths) - 1 else 2
-        kv_stride = max(kv_stride // stride, 1)
-        row = {"depth": depth, "channels": width * 2**index, "heads": heads * 2**index}
-        rows.append({**row, "q_stride": (1, stride, stride), "kv_stride": (1, kv_stride, kv_stride)})
-    return rows
-
-
-V1 = {"absolute_positions": "separate"}
-V2 = {"pool_all_queries": True, "widen_in_attention": True, "residual_pooling": True, "relative_positions": True}
-
-
-def mvit(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A multiscale transformer of any size as an action model.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`; aligned, unless they say otherwise.
-        backbone: arguments of `MViT`.
-    """
-    net = MViT(**backbone)
-    return ActionDetector(net, build_head(net.out_channels, num_classes, {"aligned": True, **(head or {})}), mean, std)
-
-
-def mvitv1_b_16x4(num_classes: int, **options: Any) -> ActionDetector:
-    """MViT-B, 16 frames every 4 at 224 px: 36.365 M parameters with 80 classes."""
-    return mvit(num_classes, **{**V1, "stages": pyramid((1, 2, 11, 2)), "drop_path": 0.2, **options})
-
-
-def mvitv1_b_32x3(num_classes: int, **options: Any) -> ActionDetector:
-    """MViT-B of 24 blocks, 32 frames every 3 at 224 px: 52.869 M parameters with 80 classes."""
-    own = {"stages": pyramid((2, 3, 16, 3)), "grid": (16, 56, 56), "pool_kernel": None, "drop_path": 0.3}
-    return mvit(num_classes, **{**V1, **own, **options})
-
-
-def mvitv2_s_16x4(num_classes: int, **options: Any) -> ActionDetector:
-    """MViTv2-S, 16 frames every 4 at 224 px: 34.292 M parameters with 80 classes."""
-    return mvit(num_classes, **{**V2, "stages": pyramid((1, 2, 11, 2)), "drop_path": 0.2, **options})
-
-
-def mvitv2_b_32x3(num_classes: int, **options: Any) -> ActionDetector:
-    """MViTv2-B, 32 frames every 3 at 224 px: 50.984 M parameters with 80 classes."""
-    own = {"stages": pyramid((2, 3, 16, 3)), "grid": (16, 56, 56), "drop_path": 0.3}
-    return mvit(num_classes, **{**V2, **own, **options})

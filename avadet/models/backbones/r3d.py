@@ -14,12 +14,7 @@ from torch import Tensor, nn
 from torchvision.models.video import resnet as blocks
 
 from avadet.errors import unknown_name
-from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.build import build_head
-
-MEAN = (0.43216, 0.394666, 0.37645)
-STD = (0.22803, 0.22145, 0.216989)
-"""Of Kinetics-400, as torchvision's video models were trained."""
+from avadet.models.backbones.backbone import TORCHVISION_KINETICS, Backbone, Stride
 
 CONVOLUTIONS: dict[str, Any] = {
     "3d": blocks.Conv3DSimple,
@@ -27,16 +22,12 @@ CONVOLUTIONS: dict[str, Any] = {
     "2plus1d": blocks.Conv2Plus1D,
 }
 R18 = (2, 2, 2, 2)
-R34 = (3, 4, 6, 3)
 
 
-class VideoResNet(nn.Module):
-    """A stem and four stages of basic blocks; the last map has stride 16, and 8 in time where kernels see time.
+class VideoResNet(Backbone):
+    """A stem and four stages of basic blocks; the last map has stride 16, and 8 in time where kernels see time."""
 
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
-    """
+    pixels = TORCHVISION_KINETICS
 
     def __init__(
         self,
@@ -72,7 +63,7 @@ class VideoResNet(nn.Module):
             self.add_module(f"layer{index + 1}", stage)
             channels = planes
         self.out_channels = (channels,)
-        self.strides = ((16, 16),)
+        self.strides = (Stride(2 ** sum(kind != "2d" for kind in kinds[1:]), 16, 16),)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -118,45 +109,3 @@ def _split_stem(width: int) -> nn.Sequential:
         nn.BatchNorm3d(width),
         nn.ReLU(inplace=True),
     )
-
-
-def video_resnet(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """An action model on a `VideoResNet` of any size.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-        backbone: arguments of `VideoResNet`.
-    """
-    net = VideoResNet(**backbone)
-    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
-
-
-def r3d_18(num_classes: int, **options: Any) -> ActionDetector:
-    """R3D-18: all kernels 3x3x3; 33.207 M parameters with 80 classes; 16 frames at 112 px."""
-    return video_resnet(num_classes, **options)
-
-
-def mc3_18(num_classes: int, **options: Any) -> ActionDetector:
-    """MC3-18: time in the stem and the first stage only; 11.531 M parameters with 80 classes; 16 frames at 112 px."""
-    return video_resnet(num_classes, **{"kinds": ("3d", "2d", "2d", "2d"), **options})
-
-
-def r2plus1d_18(num_classes: int, **options: Any) -> ActionDetector:
-    """R(2+1)D-18, 16 frames at 112 px: 31.341 M parameters with 80 classes."""
-    return video_resnet(num_classes, **{"kinds": ("2plus1d",) * 4, "split_stem": True, **options})
-
-
-def r2plus1d_34(num_classes: int, **options: Any) -> ActionDetector:
-    """R(2+1)D-34 of the paper, 32 frames at 112 px: 63.533 M parameters with 80 classes."""
-    sizes = {"kinds": ("2plus1d",) * 4, "split_stem": True, "depths": R34, "own_middle": True}
-    return video_resnet(num_classes, **{**sizes, **options})

@@ -97,7 +97,7 @@ class ShuffleNetV2(nn.Module):
         return maps
 
 
-def load_imagenet_start(trunk: ShuffleNetV2, tensors: Mapping[str, Tensor], source: str) -> None:
+def load_imagenet_start(trunk: ShuffleNetV2, tensors: Mapping[str, Tensor]) -> None:
     """Fill `trunk` from a 0.5x state dict in the original layout (`first_conv.*`, `stage2.0.branch_main.*`, ...).
 
     The file is meant for BGR input on a 0-1 scale without mean and standard deviation; the colour order of the
@@ -106,7 +106,6 @@ def load_imagenet_start(trunk: ShuffleNetV2, tensors: Mapping[str, Tensor], sour
     Args:
         trunk: a trunk of the 0.5x width.
         tensors: the state dict.
-        source: the file, for messages.
 
     Raises:
         AvadetError: if names or shapes are not those of the trunk.
@@ -116,7 +115,7 @@ def load_imagenet_start(trunk: ShuffleNetV2, tensors: Mapping[str, Tensor], sour
         renamed["stem.0.weight"] = renamed["stem.0.weight"].flip(1)
         trunk.load_state_dict(renamed)
     except (KeyError, RuntimeError) as error:
-        raise AvadetError(f"{source} is not a ShuffleNetV2 0.5x state dict: {error}") from error
+        raise AvadetError(f"not a ShuffleNetV2 0.5x state dict: {error}") from error
 
 
 def _own_name(name: str) -> str:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError, unknown_name
-from avadet.models.backbones.slow import R50, STAGES, ResNet3d, TemporalKernels, random_weights
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
-from avadet.models.heads.build import build_head
+from avadet.models.backbones.backbone import Allowed, Backbone
+from avadet.models.backbones.residual_stages import R50, STAGES, random_weights
+from avadet.models.backbones.slow import ResNet3d, TemporalKernels
 
 SAMPLINGS = ("linspace", "nearest")
 
@@ -57,13 +57,8 @@ class Lateral(nn.Module):
         return torch.cat([slow, carried if self.norm is None else torch.relu(self.norm(carried))], dim=1)
 
 
-class SlowFast(nn.Module):
-    """Two ResNets side by side, with lateral connections from fast to slow before each of the four stages.
-
-    Attributes:
-        out_channels: channels of the slow and of the fast map.
-        strides: (rows, columns) px of a cell of each.
-    """
+class SlowFast(Backbone):
+    """Two ResNets side by side, with lateral connections from fast to slow before each of the four stages."""
 
     def __init__(
         self,
@@ -126,7 +121,8 @@ class SlowFast(nn.Module):
             }
         )
         self.out_channels = self.slow.out_channels + self.fast.out_channels
-        self.strides = self.slow.strides + self.fast.strides
+        self.strides = (self.slow.strides[0]._replace(time=alpha), *self.fast.strides)
+        self.num_frames = Allowed(least=alpha, multiple_of=alpha)
         random_weights(self.lateral)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
@@ -135,6 +131,7 @@ class SlowFast(nn.Module):
         Raises:
             AvadetError: unless T is a multiple of alpha.
         """
+        self.check(clip)
         slow = clip[:, :, slow_frames(clip.shape[2], self.alpha, self.slow_sampling).to(clip.device)]
         fast = clip
         for name, lateral in (*self.lateral.items(), ("res5", None)):
@@ -143,29 +140,3 @@ class SlowFast(nn.Module):
             if lateral is not None:
                 slow = lateral(slow, fast)
         return [slow, fast]
-
-
-def slowfast(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A SlowFast action model of any size.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`.
-        backbone: arguments of `SlowFast`.
-    """
-    net = SlowFast(**backbone)
-    return ActionDetector(net, build_head(net.out_channels, num_classes, head), mean, std)
-
-
-def slowfast_r50(num_classes: int, **options: Any) -> ActionDetector:
-    """SlowFast R50: 33.829 M parameters with 80 classes; 32 frames every 2, every fourth of them slow."""
-    return slowfast(num_classes, **options)

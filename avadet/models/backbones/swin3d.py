@@ -7,24 +7,18 @@ windows by half their size. From stage to stage four tokens become one of twice 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.vit_blocks import vit_detector
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
+from avadet.models.backbones.backbone import Backbone, Stride
 
 
-class Swin3d(nn.Module):
+class Swin3d(Backbone):
     """Clip -> the maps of chosen stages, each after a norm.
 
     Its parameters are named as torchvision names them; the norm of a stage before the last is `norms.NUMBER`.
-
-    Attributes:
-        out_channels: channels of the maps.
-        strides: (rows, columns) px of a cell of each.
     """
 
     graph_has_one_size = True
@@ -76,7 +70,8 @@ class Swin3d(nn.Module):
         widths = {stage: channels * 2 ** (stage - 1) for stage in self.maps}
         self.norms = nn.ModuleDict({str(stage): nn.LayerNorm(widths[stage]) for stage in self.maps if stage != last})
         self.out_channels = tuple(widths.values())
-        self.strides = tuple((tubelet[1] * 2 ** (stage - 1), tubelet[2] * 2 ** (stage - 1)) for stage in self.maps)
+        frames, rows, columns = tubelet
+        self.strides = tuple(Stride(frames, rows * 2 ** (stage - 1), columns * 2 ** (stage - 1)) for stage in self.maps)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps (B, C_i, T / 2, H / s, W / s), rounded up; s = 4, 8, 16, 32."""
@@ -94,40 +89,3 @@ class Swin3d(nn.Module):
         key = str(stage)
         normed: Tensor = self.norms[key](cells) if key in self.norms else self.norm(cells)
         return normed
-
-
-def swin3d(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A Video Swin of any size as an action model.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
-        backbone: arguments of `Swin3d`.
-    """
-    net = Swin3d(**backbone)
-    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
-
-
-def swin3d_t(num_classes: int, **options: Any) -> ActionDetector:
-    """Swin-T, 32 frames every 2 at 224 px: 27.912 M parameters with 80 classes, 88 GFLOPs."""
-    return swin3d(num_classes, **options)
-
-
-def swin3d_s(num_classes: int, **options: Any) -> ActionDetector:
-    """Swin-S, 32 frames every 2 at 224 px: 49.571 M parameters with 80 classes, 166 GFLOPs."""
-    return swin3d(num_classes, **{"depths": (2, 2, 18, 2), **options})
-
-
-def swin3d_b(num_classes: int, **options: Any) -> ActionDetector:
-    """Swin-B, 32 frames every 2 at 224 px: 87.721 M parameters with 80 classes, 281 GFLOPs."""
-    own = {"channels": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32)}
-    return swin3d(num_classes, **{**own, **options})

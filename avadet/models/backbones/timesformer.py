@@ -11,69 +11,47 @@ Attention along time ends in a matrix that starts at zero, so that a fresh model
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.vit_blocks import (
-    EPS,
-    INIT_STD,
-    Attention,
-    Block,
-    Grid,
-    Mlp,
-    Positions,
-    Tubelets,
-    as_map,
-    by_frame,
-    drops,
-    grid_of,
-    random_weights,
-    vit_detector,
-)
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
+from avadet.models.backbones.positions import INIT_STD, Grid, Positions, grid_of
+from avadet.models.backbones.vit_blocks import EPS, Attention, Block, PlainViT, by_frame, drops, random_weights
 
 FORMS = ("divided", "joint", "space")
 
 
-class DividedBlock(nn.Module):
+class DividedBlock(Block):
     """Attention along time, attention within frames, perceptron; each after a norm and beside a shortcut."""
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training."""
-        super().__init__()
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+        """Build it; `drop_path` is the share of samples that skip a branch in training."""
+        super().__init__(channels, heads, mlp_ratio, drop_path)
         self.temporal_norm = nn.LayerNorm(channels, EPS)
         self.temporal_attn = Attention(channels, heads)
         self.temporal_fc = nn.Linear(channels, channels)
-        self.norm1 = nn.LayerNorm(channels, EPS)
-        self.attn = Attention(channels, heads)
-        self.norm2 = nn.LayerNorm(channels, EPS)
-        self.mlp = Mlp(channels, round(channels * mlp_ratio))
-        self.drop = StochasticDepth(drop, "row")
 
-    def forward(self, cls: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(  # type: ignore[override]
+        self, cls: Tensor, frames: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Class token (B, 1, C) and tokens (B, T, N, C) -> the same shapes."""
         along_time = self.temporal_attn(self.temporal_norm(frames).transpose(1, 2)).transpose(1, 2)
-        frames = frames + self.temporal_fc(self.drop(along_time))
+        frames = frames + self.temporal_fc(self.drop_path(along_time))
         tokens = torch.cat([cls[:, None].expand(-1, frames.shape[1], -1, -1), frames], dim=2)
-        in_frame = self.drop(self.attn(self.norm1(tokens)))
+        in_frame = self.drop_path(self.attn(self.norm1(tokens)))
         cls = cls + in_frame[:, :, 0].mean(dim=1, keepdim=True)
         frames = frames + in_frame[:, :, 1:]
-        return cls + self.drop(self.mlp(self.norm2(cls))), frames + self.drop(self.mlp(self.norm2(frames)))
+        return cls + self.drop_path(self.mlp(self.norm2(cls))), frames + self.drop_path(self.mlp(self.norm2(frames)))
 
 
-class TimeSformer(nn.Module):
+class TimeSformer(PlainViT):
     """Clip -> patches of every frame -> blocks -> norm -> one map; the class token takes part but is not returned.
 
     Clips of any size are welcome: positions are interpolated to the grid at hand.
-
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
     """
+
+    init_from_image = "torchvision vit"
 
     def __init__(
         self,
@@ -102,21 +80,18 @@ class TimeSformer(nn.Module):
         Raises:
             AvadetError: for an unknown form, or heads that do not divide channels.
         """
-        super().__init__()
+        super().__init__(channels, (1, patch, patch))
         if form not in FORMS:
             raise AvadetError(f"form of a TimeSformer must be one of {', '.join(FORMS)}, got '{form}'")
         self.form = form
         frames, rows, columns = grid_of(grid)
-        self.patches = Tubelets(channels, (1, patch, patch))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
         nn.init.trunc_normal_(self.cls_token, std=INIT_STD)
         self.positions = Positions(channels, (1, rows, columns), cls_tokens=1)
         self.times = Positions(channels, (frames, 1, 1)) if form != "space" else None
         block = DividedBlock if form == "divided" else Block
-        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
+        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
-        self.out_channels = (channels,)
-        self.strides = (self.patches.cell_px,)
         self._random_weights()
 
     def _random_weights(self) -> None:
@@ -128,17 +103,17 @@ class TimeSformer(nn.Module):
             if isinstance(block, DividedBlock):
                 nn.init.zeros_(block.temporal_fc.weight)
 
-    def forward(self, clip: Tensor) -> list[Tensor]:
-        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T, H / 16, W / 16), rounded down."""
-        tokens, grid = self.patches(clip)
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape; the class token takes part but is not returned."""
         places = self.positions((1, *grid[1:]))
         frames = by_frame(tokens, grid[0]) + places[:, 1:]
         if self.times is not None:
             frames = frames + self.times((grid[0], 1, 1)).transpose(0, 1)
         cls = (self.cls_token + places[:, :1]).expand(len(frames), -1, -1)
-        return [as_map(self.norm(self._encode(cls, frames, grid)), grid)]
+        encoded: Tensor = self.norm(self._through_blocks(cls, frames, grid))
+        return encoded
 
-    def _encode(self, cls: Tensor, frames: Tensor, grid: Grid) -> Tensor:
+    def _through_blocks(self, cls: Tensor, frames: Tensor, grid: Grid) -> Tensor:
         """Class token (B, 1, C) and tokens (B, T, N, C) through the blocks -> tokens (B, T * N, C)."""
         if self.form == "divided":
             for block in self.blocks:
@@ -152,39 +127,3 @@ class TimeSformer(nn.Module):
             tokens = block(tokens)
         cells = tokens[..., 1:, :]
         return cells.flatten(1, 2) if self.form == "space" else cells
-
-
-def timesformer(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A TimeSformer of any form and size as an action model.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
-        backbone: arguments of `TimeSformer`.
-    """
-    net = TimeSformer(**backbone)
-    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
-
-
-def timesformer_b(num_classes: int, **options: Any) -> ActionDetector:
-    """TimeSformer, 8 frames every 32 at 224 px: 121.320 M parameters with 80 classes, 196 GFLOPs."""
-    return timesformer(num_classes, **options)
-
-
-def timesformer_b_hr(num_classes: int, **options: Any) -> ActionDetector:
-    """TimeSformer-HR, 16 frames every 16 at 448 px: 121.778 M parameters with 80 classes, 1703 GFLOPs."""
-    return timesformer(num_classes, **{"grid": (16, 28, 28), **options})
-
-
-def timesformer_b_l(num_classes: int, **options: Any) -> ActionDetector:
-    """TimeSformer-L, 96 frames every 4 at 224 px: 121.388 M parameters with 80 classes, 2380 GFLOPs."""
-    return timesformer(num_classes, **{"grid": (96, 14, 14), **options})

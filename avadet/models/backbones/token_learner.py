@@ -8,25 +8,14 @@ was there. A detector needs the places, so the fuser cannot be left out here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from avadet.models.backbones.vit_blocks import (
-    EPS,
-    Block,
-    Mlp,
-    Positions,
-    Tubelets,
-    as_map,
-    by_frame,
-    drops,
-    grid_of,
-    random_weights,
-    vit_detector,
-)
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
+from avadet.models.backbones.image_vit import image_vit_names, start_from_image
+from avadet.models.backbones.positions import Grid, Positions, grid_of
+from avadet.models.backbones.vit_blocks import EPS, Block, PlainViT, by_frame, drops, mlp, random_weights
 
 
 class TokenLearner(nn.Module):
@@ -36,7 +25,7 @@ class TokenLearner(nn.Module):
         """Make it for `tokens` learned tokens; the perceptron that weighs places has so many hidden units."""
         super().__init__()
         self.norm = nn.LayerNorm(channels, EPS)
-        self.weigh = Mlp(channels, hidden, tokens)
+        self.weigh = mlp(channels, hidden, tokens)
 
     def weights(self, frames: Tensor) -> Tensor:
         """Tokens (..., N, C) -> what each counts in each learned token, (..., S, N); rows sum to 1."""
@@ -61,7 +50,7 @@ class TokenFuser(nn.Module):
         self.mix = nn.Linear(tokens, tokens)
         self.norm_mixed = nn.LayerNorm(channels, EPS)
         self.norm_places = nn.LayerNorm(channels, EPS)
-        self.want = Mlp(channels, hidden, tokens)
+        self.want = mlp(channels, hidden, tokens)
         nn.init.zeros_(self.norm_mixed.weight)
 
     def forward(self, tokens: Tensor, frames: Tensor) -> Tensor:
@@ -75,11 +64,11 @@ class TokenFuser(nn.Module):
 class LearnedTokensBlock(nn.Module):
     """TokenLearner in each frame, a block over the learned tokens of all frames, TokenFuser; beside a shortcut."""
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float, tokens: int) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training."""
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float, tokens: int) -> None:
+        """Build it; `drop_path` is the share of samples that skip a branch in training."""
         super().__init__()
         self.learner = TokenLearner(channels, tokens)
-        self.block = Block(channels, heads, mlp_ratio, drop)
+        self.block = Block(channels, heads, mlp_ratio, drop_path)
         self.fuser = TokenFuser(channels, tokens)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -90,15 +79,13 @@ class LearnedTokensBlock(nn.Module):
         return frames + fused
 
 
-class TokenLearnerViT(nn.Module):
+class TokenLearnerViT(PlainViT):
     """Clip -> tubelets -> blocks, joint at first, then on learned tokens -> norm -> one map.
 
     Clips of any size are welcome: positions are interpolated to the grid at hand.
-
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
     """
+
+    init_from_image = "torchvision vit"
 
     def __init__(
         self,
@@ -126,51 +113,32 @@ class TokenLearnerViT(nn.Module):
             grid: tokens (frames, rows, columns) of the clips it is trained on.
             drop_path: share of samples that skip the last block in training; for earlier blocks less, down to 0.
         """
-        super().__init__()
-        self.patches = Tubelets(channels, tubelet)
+        super().__init__(channels, tubelet)
         self.positions = Positions(channels, grid_of(grid))
         rates = drops(depth, drop_path)
-        early = [Block(channels, heads, mlp_ratio, drop) for drop in rates[:learn_after]]
-        late = [LearnedTokensBlock(channels, heads, mlp_ratio, drop, tokens) for drop in rates[learn_after:]]
+        early = [Block(channels, heads, mlp_ratio, rate) for rate in rates[:learn_after]]
+        late = [LearnedTokensBlock(channels, heads, mlp_ratio, rate, tokens) for rate in rates[learn_after:]]
         self.blocks = nn.ModuleList([*early, *late])
         self.norm = nn.LayerNorm(channels, EPS)
-        self.out_channels = (channels,)
-        self.strides = (self.patches.cell_px,)
         random_weights(self)
 
-    def forward(self, clip: Tensor) -> list[Tensor]:
-        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 2, H / 16, W / 16), rounded down."""
-        tokens, grid = self.patches(clip)
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape."""
         tokens = tokens + self.positions(grid)
         for block in self.blocks:
             if isinstance(block, LearnedTokensBlock):
                 tokens = block(by_frame(tokens, grid[0])).flatten(1, 2)
             else:
                 tokens = block(tokens)
-        return [as_map(self.norm(tokens), grid)]
+        encoded: Tensor = self.norm(tokens)
+        return encoded
 
+    def fill_from_image(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Take over torchvision's `VisionTransformer`; learners and fusers stay as they were drawn."""
+        late = {str(number) for number, block in enumerate(self.blocks) if isinstance(block, LearnedTokensBlock)}
 
-def token_learner_vit(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A ViT with TokenLearner of any size as an action model.
+        def inside(match: re.Match[str]) -> str:
+            return f"{match[0]}block." if match[1] in late else match[0]
 
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
-        backbone: arguments of `TokenLearnerViT`.
-    """
-    net = TokenLearnerViT(**backbone)
-    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
-
-
-def token_learner_vit_b(num_classes: int, **options: Any) -> ActionDetector:
-    """ViT-B, 16 frames every 4 at 224 px, then 8 learned tokens: 88.136 M parameters with 80 classes, 95 GFLOPs."""
-    return token_learner_vit(num_classes, **options)
+        named = image_vit_names(tensors)
+        return start_from_image(self, {re.sub(r"^blocks\.(\d+)\.", inside, name): one for name, one in named.items()})

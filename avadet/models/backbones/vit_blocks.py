@@ -1,4 +1,4 @@
-"""What the plain vision transformers of video have in common: tubelets, tables of positions, attention, blocks.
+"""What the plain vision transformers of video have in common: tubelets, attention, blocks, and the way through them.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. In a plain ViT the number of tokens and of channels
 stays the same from the first block to the last (unlike in `mvit`). Its relatives for video differ in which tokens
@@ -8,9 +8,9 @@ within each frame and its transpose (B, N, T, C) attention along time.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,47 +18,27 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
-from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.build import build_head
-
-Grid = tuple[int, int, int]
-"""Frames, rows and columns of tokens."""
+from avadet.models.backbones.backbone import Allowed, Backbone, Stride
+from avadet.models.backbones.image_vit import image_vit_names, start_from_image
+from avadet.models.backbones.positions import INIT_STD, Grid, grid_of
 
 EPS = 1e-6
-INIT_STD = 0.02
-
-
-def grid_of(sizes: Sequence[int]) -> Grid:
-    """Three numbers of any sequence as a tuple."""
-    frames, rows, columns = sizes
-    return int(frames), int(rows), int(columns)
 
 
 class Tubelets(nn.Conv3d):
     """A clip cut into boxes of pixels that do not overlap, each projected to a token; a rest at the edges is left."""
-
-    graph_has_one_size = True
 
     def __init__(self, channels: int, size: Sequence[int]) -> None:
         """Make it for tokens of `channels` and tubelets of `size` = (frames, rows, columns) px."""
         super().__init__(3, channels, grid_of(size), grid_of(size))
 
     @property
-    def cell_px(self) -> tuple[int, int]:
-        """(rows, columns) px of a token."""
-        return int(self.kernel_size[1]), int(self.kernel_size[2])
+    def cell(self) -> Stride:
+        """What of a clip a token covers."""
+        return Stride(*grid_of(self.kernel_size))
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Grid]:  # type: ignore[override]
-        """Clip (B, 3, T, H, W) -> tokens (B, N, C), frame by frame and row by row, and their grid.
-
-        Raises:
-            AvadetError: if the clip is smaller than one tubelet.
-        """
-        if any(size < least for size, least in zip(clip.shape[2:], self.kernel_size)):
-            raise AvadetError(
-                f"clips must have at least {' x '.join(map(str, self.kernel_size))} frames, rows and columns, one "
-                f"tubelet of this model; got {' x '.join(map(str, clip.shape[2:]))}"
-            )
+        """Clip (B, 3, T, H, W) -> tokens (B, N, C), frame by frame and row by row, and their grid."""
         volume = super().forward(clip)
         return volume.flatten(2).transpose(1, 2), grid_of(volume.shape[2:])
 
@@ -73,34 +53,41 @@ def as_map(tokens: Tensor, grid: Grid) -> Tensor:
     return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
 
 
-def resized(cells: Tensor, old: Grid, new: Grid) -> Tensor:
-    """A table (1, N, C) over one grid, interpolated to another: bicubic over rows and columns, linear over frames."""
-    if old == new:
-        return cells
-    frames = cells.reshape(old[0], *old[1:], -1).permute(0, 3, 1, 2)
-    if old[1:] != new[1:]:
-        frames = F.interpolate(frames, size=new[1:], mode="bicubic")
-    lines = frames.flatten(1).T[None]  # (1, C * H * W, T)
-    if old[0] != new[0]:
-        lines = F.interpolate(lines, size=new[0], mode="linear")
-    return lines[0].T.reshape(new[0], -1, *new[1:]).permute(0, 2, 3, 1).reshape(1, math.prod(new), -1)
+class PlainViT(Backbone):
+    """Clip -> tubelets -> an encoder -> one map; subclasses have the encoder.
 
+    Clips of any picture size are welcome: positions are interpolated to the grid at hand.
+    """
 
-class Positions(nn.Module):
-    """A learned vector for every place of a grid, and for the class token if there is one."""
+    graph_has_one_size = True
 
-    def __init__(self, channels: int, grid: Grid, cls_tokens: int = 0) -> None:
-        """Make a table for the grid of the clips that the model is trained on."""
+    def __init__(self, channels: int, tubelet: Sequence[int]) -> None:
+        """Build what all of them share.
+
+        Args:
+            channels: of the tokens.
+            tubelet: frames, rows and columns (px) of a token.
+        """
         super().__init__()
-        self.grid = grid
-        self.cls_tokens = cls_tokens
-        self.table = nn.Parameter(torch.zeros(1, cls_tokens + math.prod(grid), channels))
-        nn.init.trunc_normal_(self.table, std=INIT_STD)
+        self.patches = Tubelets(channels, tubelet)
+        self.out_channels = (channels,)
+        self.strides = (self.patches.cell,)
+        frames, rows, columns = grid_of(tubelet)
+        self.num_frames, self.sizes = Allowed(frames), (Allowed(rows), Allowed(columns))
 
-    def forward(self, grid: Grid) -> Tensor:
-        """What to add to class token and tokens of any grid, (1, [1 +] N, C)."""
-        cells = resized(self.table[:, self.cls_tokens :], self.grid, grid)
-        return torch.cat([self.table[:, : self.cls_tokens], cells], dim=1)
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / frames, H / rows, W / columns), rounded down."""
+        self.check(clip)
+        tokens, grid = self.patches(clip)
+        return [as_map(self.encode(tokens, grid), grid)]
+
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape."""
+        raise NotImplementedError
+
+    def fill_from_image(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Take over torchvision's `VisionTransformer` of the same width and depth."""
+        return start_from_image(self, image_vit_names(tensors))
 
 
 class Attention(nn.Module):
@@ -145,12 +132,12 @@ class Attention(nn.Module):
         return attention(q, k, v, self.heads)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, there: Tensor | None = None) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention of queries (..., N, C) to keys and values (..., M, C), head by head.
 
-    `there` (..., M) says which keys are to be seen; None = all.
+    `mask` (..., M) says which keys are to be seen; None = all.
     """
-    mask = None if there is None else there.reshape(-1, 1, 1, there.shape[-1])
+    mask = None if mask is None else mask.reshape(-1, 1, 1, mask.shape[-1])
     mixed = F.scaled_dot_product_attention(_by_head(q, heads), _by_head(k, heads), _by_head(v, heads), mask)
     return mixed.transpose(1, 2).reshape(*q.shape[:-1], v.shape[-1])
 
@@ -160,52 +147,51 @@ def _by_head(tokens: Tensor, heads: int) -> Tensor:
     return tokens.reshape(-1, tokens.shape[-2], heads, tokens.shape[-1] // heads).transpose(1, 2)
 
 
-class Mlp(nn.Module):
-    """Two linear layers with GELU between."""
+def mlp(channels: int, hidden: int, channels_out: int | None = None, gelu: str = "none") -> nn.Sequential:
+    """Two linear layers with GELU between; `gelu` is its approximation, "tanh" in models trained with JAX.
 
-    def __init__(self, channels: int, hidden: int, channels_out: int | None = None, gelu: str = "none") -> None:
-        """Build it; `gelu` is the approximation of GELU: "none", or "tanh" as models trained with JAX have it."""
-        super().__init__()
-        self.gelu = gelu
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels_out or channels)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(..., C) -> (..., channels_out)."""
-        mixed: Tensor = self.fc2(F.gelu(self.fc1(tokens), approximate=self.gelu))
-        return mixed
+    It is torchvision's `MLP` without dropout, under the names that published checkpoints have.
+    """
+    layers = {
+        "fc1": nn.Linear(channels, hidden),
+        "gelu": nn.GELU(gelu),
+        "fc2": nn.Linear(hidden, channels_out or channels),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
 class Block(nn.Module):
     """Attention and perceptron, each after a norm and beside a shortcut."""
+
+    attention: ClassVar[type[Attention]] = Attention
 
     def __init__(
         self,
         channels: int,
         heads: int,
         mlp_ratio: float = 4.0,
-        drop: float = 0.0,
+        drop_path: float = 0.0,
         key_bias: bool = True,
         gelu: str = "none",
     ) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training, for the rest see the parts."""
+        """Build it; `drop_path` is the share of samples that skip a branch in training, for the rest see the parts."""
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, EPS)
-        self.attn = Attention(channels, heads, key_bias)
+        self.attn = self.attention(channels, heads, key_bias)
         self.norm2 = nn.LayerNorm(channels, EPS)
-        self.mlp = Mlp(channels, round(channels * mlp_ratio), gelu=gelu)
-        self.drop = StochasticDepth(drop, "row")
+        self.mlp = mlp(channels, round(channels * mlp_ratio), gelu=gelu)
+        self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (..., N, C) -> the same shape; those of one sample and leading index attend to one another."""
-        tokens = tokens + self.drop(self.attn(self.norm1(tokens)))
-        told: Tensor = tokens + self.drop(self.mlp(self.norm2(tokens)))
-        return told
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
+        out: Tensor = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        return out
 
 
 def blocks(depth: int, channels: int, heads: int, mlp_ratio: float, drop_path: float, **options: Any) -> nn.ModuleList:
     """Blocks one after the other, the first never skipped in training, the last with a probability of `drop_path`."""
-    return nn.ModuleList(Block(channels, heads, mlp_ratio, drop, **options) for drop in drops(depth, drop_path))
+    return nn.ModuleList(Block(channels, heads, mlp_ratio, rate, **options) for rate in drops(depth, drop_path))
 
 
 def drops(depth: int, last: float) -> list[float]:
@@ -220,15 +206,3 @@ def random_weights(net: nn.Module) -> None:
             nn.init.trunc_normal_(module.weight, std=INIT_STD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def vit_detector(
-    net: nn.Module,
-    out_channels: Sequence[int],
-    num_classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    head: dict[str, Any] | None,
-) -> ActionDetector:
-    """A backbone with a head for K classes; `head` are options of `build_head`, aligned unless they say otherwise."""
-    return ActionDetector(net, build_head(out_channels, num_classes, {"aligned": True, **(head or {})}), mean, std)

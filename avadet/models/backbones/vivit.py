@@ -19,67 +19,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.positions import Grid, Positions, grid_of
 from avadet.models.backbones.vit_blocks import (
     EPS,
     Attention,
     Block,
-    Grid,
-    Mlp,
-    Positions,
-    Tubelets,
-    as_map,
+    PlainViT,
     attention,
     blocks,
     by_frame,
     drops,
-    grid_of,
     random_weights,
-    vit_detector,
 )
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
 
 TUBELET = (2, 16, 16)
 GRID = (16, 14, 14)
 """Of 32 frames of 224 px."""
 
 
-class ViViT(nn.Module):
-    """Clip -> tubelets -> an encoder -> one map; the forms below differ in their encoder.
-
-    Clips of any size are welcome: positions are interpolated to the grid at hand.
-
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
-    """
-
-    def __init__(self, channels: int, tubelet: Sequence[int]) -> None:
-        """Build what all forms share.
-
-        Args:
-            channels: of the tokens.
-            tubelet: frames, rows and columns (px) of a token.
-        """
-        super().__init__()
-        self.patches = Tubelets(channels, tubelet)
-        self.out_channels = (channels,)
-        self.strides = (self.patches.cell_px,)
-
-    def forward(self, clip: Tensor) -> list[Tensor]:
-        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 2, H / 16, W / 16), rounded down."""
-        tokens, grid = self.patches(clip)
-        return [as_map(self.encode(tokens, grid), grid)]
-
-    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Tokens (B, N, C) of a grid -> the same shape."""
-        raise NotImplementedError
-
-
-class JointViViT(ViViT):
+class JointViViT(PlainViT):
     """Form 1: all tokens and a class token attend to all."""
+
+    init_from_image = "torchvision vit"
 
     def __init__(
         self,
@@ -110,8 +73,10 @@ class JointViViT(ViViT):
         return encoded
 
 
-class FactorisedEncoder(ViViT):
+class FactorisedEncoder(PlainViT):
     """Form 2: a transformer within frames, whose class tokens are the input of a transformer over frames."""
+
+    init_from_image = "torchvision vit"
 
     def __init__(
         self,
@@ -164,8 +129,10 @@ class FactorisedEncoder(ViViT):
         return normed[:, 1:]
 
 
-class FactorisedViViT(ViViT):
+class FactorisedViViT(PlainViT):
     """What forms 3 and 4 share: no class token, and blocks that know frames from places."""
+
+    init_from_image = "torchvision vit"
 
     def __init__(
         self,
@@ -182,7 +149,7 @@ class FactorisedViViT(ViViT):
         """Build it of `block`s with random weights; the other arguments as `vivit` says."""
         super().__init__(channels, tubelet)
         self.positions = Positions(channels, grid_of(grid))
-        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
+        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
         random_weights(self)
         for one in self.blocks:
@@ -204,44 +171,25 @@ class FactorisedSelfAttentionBlock(Block):
     Attention along time gives zeros at first, so that the block is that of an image model.
     """
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training."""
-        super().__init__(channels, heads, mlp_ratio, drop)
+    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+        """Build it; `drop_path` is the share of samples that skip a branch in training."""
+        super().__init__(channels, heads, mlp_ratio, drop_path)
         self.temporal_norm = nn.LayerNorm(channels, EPS)
         self.temporal_attn = Attention(channels, heads)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Tokens (B, T, N, C) -> the same shape."""
-        frames = frames + self.drop(self.attn(self.norm1(frames)))
+        frames = frames + self.drop_path(self.attn(self.norm1(frames)))
         along_time = self.temporal_attn(self.temporal_norm(frames).transpose(1, 2)).transpose(1, 2)
-        frames = frames + self.drop(along_time)
-        told: Tensor = frames + self.drop(self.mlp(self.norm2(frames)))
-        return told
-
-
-class FactorisedDotProductBlock(nn.Module):
-    """Attention within frames and along time at once, perceptron; each after a norm and beside a shortcut."""
-
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop: float) -> None:
-        """Build it; `drop` is the share of samples that skip a branch in training."""
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels, EPS)
-        self.attn = SplitAttention(channels, heads)
-        self.norm2 = nn.LayerNorm(channels, EPS)
-        self.mlp = Mlp(channels, round(channels * mlp_ratio))
-        self.drop = StochasticDepth(drop, "row")
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Tokens (B, T, N, C) -> the same shape."""
-        frames = frames + self.drop(self.attn(self.norm1(frames)))
-        told: Tensor = frames + self.drop(self.mlp(self.norm2(frames)))
-        return told
+        frames = frames + self.drop_path(along_time)
+        out: Tensor = frames + self.drop_path(self.mlp(self.norm2(frames)))
+        return out
 
 
 class SplitAttention(Attention):
     """Attention in which the first half of the heads sees a token's frame, the second half its place in all frames."""
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, key_bias: bool = True) -> None:
         """Build it.
 
         Raises:
@@ -249,7 +197,7 @@ class SplitAttention(Attention):
         """
         if heads % 2:
             raise AvadetError(f"heads of factorised dot-product attention are split in two, got {heads} of them")
-        super().__init__(channels, heads)
+        super().__init__(channels, heads, key_bias)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Queries, keys and values (B, T, N, C) -> values of the same shape, mixed."""
@@ -259,8 +207,26 @@ class SplitAttention(Attention):
         return torch.cat([in_frame, in_time.transpose(1, 2)], dim=-1)
 
 
-def _encoder(form: str, arguments: dict[str, Any]) -> ViViT:
-    """The backbone of a form."""
+class FactorisedDotProductBlock(Block):
+    """Attention within frames and along time at once, perceptron; each after a norm and beside a shortcut."""
+
+    attention = SplitAttention
+
+
+def vivit(*, form: str = "joint", **arguments: Any) -> PlainViT:
+    """A ViViT of a form, with random weights.
+
+    Args:
+        form: "joint", "factorised_encoder", "factorised_attention" or "factorised_dot_product".
+        arguments: `channels` of the tokens; `depth`, the number of blocks; `temporal_depth`, those over frames (the
+            factorised encoder only); `heads`; `mlp_ratio`, hidden units of a perceptron as a multiple of its inputs;
+            `tubelet`, (frames, rows, columns) px of a token; `grid`, (frames, rows, columns) of tokens of the clips it
+            is trained on; `drop_path`, the share of samples that skip the last block in training; `gelu` (forms 1 and
+            2), "none", or "tanh" for the approximation that the published weights were trained with.
+
+    Raises:
+        AvadetError: for an unknown form, or heads that do not divide channels.
+    """
     if form == "joint":
         return JointViViT(**arguments)
     if form == "factorised_encoder":
@@ -273,66 +239,3 @@ def _encoder(form: str, arguments: dict[str, Any]) -> ViViT:
         "form of a ViViT must be one of joint, factorised_encoder, factorised_attention, factorised_dot_product, "
         f"got '{form}'"
     )
-
-
-def vivit(
-    num_classes: int,
-    *,
-    form: str = "joint",
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """A ViViT of any form and size as an action model.
-
-    Args:
-        num_classes: K, logits a box.
-        form: "joint", "factorised_encoder", "factorised_attention" or "factorised_dot_product".
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
-        backbone: `channels` of the tokens; `depth`, the number of blocks; `temporal_depth`, those over frames (the
-            factorised encoder only); `heads`; `mlp_ratio`, hidden units of a perceptron as a multiple of its inputs;
-            `tubelet`, (frames, rows, columns) px of a token; `grid`, (frames, rows, columns) of tokens of the clips it
-            is trained on; `drop_path`, the share of samples that skip the last block in training; `gelu` (forms 1 and
-            2), "none", or "tanh" for the approximation that the published weights were trained with.
-
-    Raises:
-        AvadetError: for an unknown form, or heads that do not divide channels.
-    """
-    net = _encoder(form, backbone)
-    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
-
-
-LARGE = {"channels": 1024, "depth": 24, "heads": 16}
-
-
-def vivit_b_16x2(num_classes: int, **options: Any) -> ActionDetector:
-    """ViViT-B/16x2, form 1, 32 frames at 224 px: 88.708 M parameters with 80 classes, 452 GFLOPs."""
-    return vivit(num_classes, **options)
-
-
-def vivit_b_16x2_factorised_encoder(num_classes: int, **options: Any) -> ActionDetector:
-    """ViViT-B/16x2, form 2, 32 frames at 224 px: 114.817 M parameters with 80 classes, 283 GFLOPs."""
-    return vivit(num_classes, **{"form": "factorised_encoder", **options})
-
-
-def vivit_b_16x2_factorised_attention(num_classes: int, **options: Any) -> ActionDetector:
-    """ViViT-B/16x2, form 3, 32 frames at 224 px: 117.073 M parameters with 80 classes, 371 GFLOPs."""
-    return vivit(num_classes, **{"form": "factorised_attention", **options})
-
-
-def vivit_b_16x2_factorised_dot_product(num_classes: int, **options: Any) -> ActionDetector:
-    """ViViT-B/16x2, form 4, 32 frames at 224 px: 88.706 M parameters with 80 classes, 276 GFLOPs."""
-    return vivit(num_classes, **{"form": "factorised_dot_product", **options})
-
-
-def vivit_l_16x2(num_classes: int, **options: Any) -> ActionDetector:
-    """ViViT-L/16x2, form 1, 32 frames at 224 px: 307.181 M parameters with 80 classes, 1436 GFLOPs."""
-    return vivit(num_classes, **{**LARGE, **options})
-
-
-def vivit_l_16x2_factorised_encoder(num_classes: int, **options: Any) -> ActionDetector:
-    """ViViT-L/16x2, form 2, 32 frames at 224 px: 354.575 M parameters with 80 classes, 988 GFLOPs."""
-    return vivit(num_classes, **{**LARGE, "form": "factorised_encoder", **options})

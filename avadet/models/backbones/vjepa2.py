@@ -14,26 +14,21 @@ keys depend on more than their distance. The weights were trained with it, so it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from avadet.models.backbones.vit_blocks import EPS, Block, Grid, Tubelets, as_map, drops, random_weights, vit_detector
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD, ActionDetector
+from avadet.models.backbones.positions import Grid
+from avadet.models.backbones.vit_blocks import EPS, Block, PlainViT, drops, random_weights
 
 BASE = 10000.0
 """The slowest channels turn by nearly 1 / BASE a step, the fastest by 1 (rad)."""
 
 
-class VJEPA2(nn.Module):
+class VJEPA2(PlainViT):
     """Clip -> tubelets -> blocks -> norm -> one map.
 
     Clips of any size are welcome: positions are computed for the grid at hand, rows and columns counted from 0.
-
-    Attributes:
-        out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
     """
 
     def __init__(
@@ -59,22 +54,19 @@ class VJEPA2(nn.Module):
         Raises:
             AvadetError: if heads do not divide channels.
         """
-        super().__init__()
+        super().__init__(channels, tubelet)
         self.width = channels // heads
-        self.patches = Tubelets(channels, tubelet)
-        self.blocks = nn.ModuleList(RotaryBlock(channels, heads, mlp_ratio, drop) for drop in drops(depth, drop_path))
+        self.blocks = nn.ModuleList(RotaryBlock(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
         self.norm = nn.LayerNorm(channels, EPS)
-        self.out_channels = (channels,)
-        self.strides = (self.patches.cell_px,)
         random_weights(self)
 
-    def forward(self, clip: Tensor) -> list[Tensor]:
-        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 2, H / 16, W / 16), rounded down."""
-        tokens, grid = self.patches(clip)
+    def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Tokens (B, N, C) of a grid -> the same shape."""
         angles = rotary_angles(grid, self.width, tokens.device)
         for block in self.blocks:
             tokens = block(tokens, angles)
-        return [as_map(self.norm(tokens), grid)]
+        encoded: Tensor = self.norm(tokens)
+        return encoded
 
 
 def rotary_angles(grid: Grid, width: int, device: torch.device | None = None) -> Tensor:
@@ -84,13 +76,13 @@ def rotary_angles(grid: Grid, width: int, device: torch.device | None = None) ->
     Of an axis' n channels, number i turns by place / 10000 ** (2 i / n), and from n / 2 on the same begins anew.
     """
     share = width // 3 // 2 * 2
-    speeds = BASE ** -(torch.arange(share // 2, device=device) / max(share / 2, 1))
+    inv_freq = BASE ** -(torch.arange(share // 2, device=device) / max(share / 2, 1))
     places = torch.meshgrid(*(torch.arange(size, device=device) for size in grid), indexing="ij")
-    turning = [(axis.flatten()[:, None] * speeds).repeat(1, 2) for axis in places]
+    turning = [(axis.flatten()[:, None] * inv_freq).repeat(1, 2) for axis in places]
     return torch.cat([*turning, torch.zeros(len(turning[0]), width - 3 * share, device=device)], dim=1)
 
 
-def turned(tokens: Tensor, angles: Tensor) -> Tensor:
+def apply_rotary(tokens: Tensor, angles: Tensor) -> Tensor:
     """Queries or keys (B, N, C), the channels of each head turned in pairs of neighbours by angles (N, C / heads)."""
     heads = tokens.reshape(*tokens.shape[:2], -1, angles.shape[-1])
     first, second = heads[..., ::2], heads[..., 1::2]
@@ -105,43 +97,7 @@ class RotaryBlock(Block):
     def forward(self, tokens: Tensor, angles: Tensor) -> Tensor:  # type: ignore[override]
         """Tokens (B, N, C) and what `rotary_angles` says of their places -> tokens of the same shape."""
         q, k, v = self.attn.projected(self.norm1(tokens))
-        attended = self.attn.proj(self.attn.attend(turned(q, angles), turned(k, angles), v))
-        tokens = tokens + self.drop(attended)
-        told: Tensor = tokens + self.drop(self.mlp(self.norm2(tokens)))
-        return told
-
-
-def vjepa2(
-    num_classes: int,
-    *,
-    mean: Sequence[float] = KINETICS_MEAN,
-    std: Sequence[float] = KINETICS_STD,
-    head: dict[str, Any] | None = None,
-    **backbone: Any,
-) -> ActionDetector:
-    """V-JEPA 2's encoder of any size as an action model.
-
-    Args:
-        num_classes: K, logits a box.
-        mean: of RGB on a 0-1 scale; published weights saw pictures normalised by those of ImageNet.
-        std: of RGB on a 0-1 scale.
-        head: arguments of `RoIHead`; aligned, unless they say otherwise.
-        backbone: arguments of `VJEPA2`.
-    """
-    net = VJEPA2(**backbone)
-    return vit_detector(net, net.out_channels, num_classes, mean, std, head)
-
-
-def vjepa2_l(num_classes: int, **options: Any) -> ActionDetector:
-    """ViT-L, 16 frames every 8 at 256 px: 303.967 M parameters with 80 classes, 828 GFLOPs."""
-    return vjepa2(num_classes, **options)
-
-
-def vjepa2_h(num_classes: int, **options: Any) -> ActionDetector:
-    """ViT-H, 16 frames every 8 at 256 px: 631.750 M parameters with 80 classes, 1636 GFLOPs."""
-    return vjepa2(num_classes, **{"channels": 1280, "depth": 32, **options})
-
-
-def vjepa2_g(num_classes: int, **options: Any) -> ActionDetector:
-    """ViT-g, 16 frames every 8 at 256 px: 1012.287 M parameters with 80 classes, 2544 GFLOPs."""
-    return vjepa2(num_classes, **{"channels": 1408, "depth": 40, "heads": 22, "mlp_ratio": 48 / 11, **options})
+        attended = self.attn.proj(self.attn.attend(apply_rotary(q, angles), apply_rotary(k, angles), v))
+        tokens = tokens + self.drop_path(attended)
+        out: Tensor = tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        return out

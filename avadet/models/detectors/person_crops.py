@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avadet.errors import AvadetError
+from avadet.models.backbones.backbone import UNCHANGED
 from avadet.models.backbones.efficientnet_lite import EfficientNetLite
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.heads.in_parts import in_parts
+from avadet.types import Pixels
 
 GREY = (0.299, 0.587, 0.114)
 _OVERSAMPLING = 2
@@ -161,20 +163,31 @@ class PersonCropDetector(ActionModel):
     """Logits of appearance plus logits of motion, for each box of each clip."""
 
     boxes_at_once = 16
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
         num_classes: int,
-        num_frames: int,
-        appearance_frames: Sequence[int],
-        crop_px: int,
-        margin: float,
-        motion_px: int,
-        motion_margin: float,
+        *,
+        num_frames: int = 8,
+        appearance_frames: Sequence[int] = (1, 4, 7),
+        crop_px: int = 160,
+        margin: float = 1.3,
+        motion_px: int = 64,
+        motion_margin: float = 2.0,
+        pixels: Pixels | None = None,
     ) -> None:
-        """Build it with random weights; arguments as `person_crops`."""
+        """Build it with random weights.
+
+        Args:
+            num_classes: K, logits a box.
+            num_frames: T of a clip.
+            appearance_frames: indices of the frames that the appearance stream sees.
+            crop_px: side of the crops that it sees.
+            margin: side of a crop as a multiple of the longer side of the box.
+            motion_px: side of the grey crops, which are of all frames; a multiple of 64.
+            motion_margin: as `margin`, of the grey crops.
+            pixels: how clips are normalised; None = not at all, as the bundled weights, whose trunk does it, want it.
+        """
         super().__init__()
         if not appearance_frames or not all(0 <= index < num_frames for index in appearance_frames):
             raise AvadetError(f"appearance_frames must be some of 0 to {num_frames - 1}, got {list(appearance_frames)}")
@@ -190,6 +203,7 @@ class PersonCropDetector(ActionModel):
         self.drop = nn.Dropout(0.3)
         self.of_appearance = nn.Linear(self.appearance.features, num_classes)
         self.of_motion = nn.Linear(2 * self.motion.features, num_classes)
+        self.keep_pixels(pixels or UNCHANGED)
 
     def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Score every box of every clip; arguments and result as `ActionDetector.forward`."""
@@ -211,34 +225,3 @@ class PersonCropDetector(ActionModel):
         features = self.appearance(pictures).unflatten(0, (-1, len(self.appearance_frames))).mean(dim=1)
         logits: Tensor = self.of_appearance(self.drop(features)) + self.of_motion(self.drop(self.motion(small)))
         return logits
-
-
-def person_crops(
-    num_classes: int,
-    *,
-    num_frames: int = 8,
-    appearance_frames: Sequence[int] = (1, 4, 7),
-    crop_px: int = 160,
-    margin: float = 1.3,
-    motion_px: int = 64,
-    motion_margin: float = 2.0,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
-) -> PersonCropDetector:
-    """The bundled action model with random weights.
-
-    Args:
-        num_classes: K.
-        num_frames: T of a clip.
-        appearance_frames: indices of the frames that the appearance stream sees.
-        crop_px: side of the crops that it sees.
-        margin: side of a crop as a multiple of the longer side of the box.
-        motion_px: side of the grey crops, which are of all frames; a multiple of 64.
-        motion_margin: as `margin`, of the grey crops.
-        mean: of RGB on a 0-1 scale, subtracted; zeros for the bundled weights, whose trunk has its own.
-        std: of RGB on a 0-1 scale, divided by.
-    """
-    model = PersonCropDetector(num_classes, num_frames, appearance_frames, crop_px, margin, motion_px, motion_margin)
-    model.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
-    model.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
-    return model

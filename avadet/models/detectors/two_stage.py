@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.strides import declared_strides, measured_strides
+from avadet.models.backbones.backbone import Backbone, check_declared, in_picture
 from avadet.models.heads.lfb import BankWindow
 from avadet.models.heads.roi_head import RoIHead
-
-KINETICS_MEAN = (0.45, 0.45, 0.45)
-KINETICS_STD = (0.225, 0.225, 0.225)
+from avadet.types import Pixels
 
 
 class ActionModel(nn.Module):
@@ -27,6 +23,19 @@ class ActionModel(nn.Module):
 
     num_classes: int
     boxes_at_once: int | None = None
+    mean: Tensor
+    std: Tensor
+
+    def keep_pixels(self, pixels: Pixels) -> None:
+        """Keep what `normalise` needs; it belongs to the recipe, not to the weights, so no state dict holds it."""
+        self.register_buffer("mean", torch.tensor(pixels.mean).view(1, 3, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(pixels.std).view(1, 3, 1, 1, 1), persistent=False)
+
+    def normalise(self, clips: Tensor) -> Tensor:
+        """RGB uint8 0-255 or float 0-1 (B, 3, T, H, W) -> the model's own float type, of mean 0 and deviation 1."""
+        values = clips.to(self.mean.dtype)
+        unit = values / 255 if clips.dtype == torch.uint8 else values
+        return (unit - self.mean) / self.std
 
     def view_logits(self, clips: Tensor, rois: Tensor) -> list[Tensor]:
         """Logits (R, K) of each part that is to be trained on its own; most models have one."""
@@ -34,38 +43,31 @@ class ActionModel(nn.Module):
 
 
 class ActionDetector(ActionModel):
-    """A backbone, a RoI head, and the normalisation of pixels between the world and them.
-
-    A backbone is any module with `forward(x (B, 3, T, H, W)) -> list of maps (B, C_i, T_i, H_i, W_i)`, `out_channels`,
-    the C_i, and `strides`, for each map (rows, columns) px of a cell; without these they are measured (see `strides`).
-    """
-
-    mean: Tensor
-    std: Tensor
+    """A backbone, a RoI head, and the normalisation of pixels between the world and them."""
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         head: RoIHead,
-        mean: Sequence[float] = KINETICS_MEAN,
-        std: Sequence[float] = KINETICS_STD,
+        pixels: Pixels | None = None,
     ) -> None:
         """Join the parts.
 
         Args:
             backbone: clip -> maps.
             head: maps and boxes -> logits.
-            mean: of RGB on a 0-1 scale, subtracted.
-            std: of RGB on a 0-1 scale, divided by.
+            pixels: how clips are normalised; None = as the backbone declares.
+
+        Raises:
+            AvadetError: if the backbone does not declare its channels and strides.
         """
         super().__init__()
-        self.backbone = backbone
+        check_declared(backbone)
+        self.backbone: nn.Module = backbone
         self.head = head
-        self.head.strides = declared_strides(backbone)
+        self.head.strides = in_picture(backbone.strides)
         self.num_classes = head.proj.out_features
-        # They belong to the recipe, not to the weights, so no state dict holds them.
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
+        self.keep_pixels(pixels or backbone.pixels)
 
     def forward(self, clips: Tensor, rois: Tensor, window: BankWindow | None = None) -> Tensor:
         """Score every box of every clip.
@@ -95,20 +97,8 @@ class ActionDetector(ActionModel):
 
     def maps(self, clips: Tensor) -> list[Tensor]:
         """What the backbone gives for clips as `forward` takes them."""
-        self.learn_strides(clips.shape)
         maps: list[Tensor] = self.backbone(self.normalise(clips))
         return maps
-
-    def learn_strides(self, clip_shape: Sequence[int]) -> None:
-        """Measure the strides of a backbone that does not declare them, once; clips are (B, 3, T, H, W)."""
-        if self.head.strides is None:
-            self.head.strides = measured_strides(self.backbone, clip_shape)
-
-    def normalise(self, clips: Tensor) -> Tensor:
-        """RGB uint8 0-255 or float 0-1 (B, 3, T, H, W) -> the model's own float type, of mean 0 and deviation 1."""
-        values = clips.to(self.mean.dtype)
-        unit = values / 255 if clips.dtype == torch.uint8 else values
-        return (unit - self.mean) / self.std
 
 
 def check_input(clips: Tensor, rois: Tensor) -> None:

@@ -9,7 +9,7 @@ colours (cross-modality initialisation: Wang et al., "Temporal Segment Networks"
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError, unknown_name
-from avadet.models.backbones.frames import MEAN, STD, FrameResNet, single_frame_r50
+from avadet.models.backbones.backbone import in_picture
+from avadet.models.backbones.frames import FrameResNet
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.heads.build import build_head
-from avadet.models.heads.roi_head import RoIHead
+from avadet.types import Pixels
 
 BOUND_PX = 20.0
 """Faster motion than this counts as this fast; fields are divided by it, after their mean, the camera's, is taken."""
@@ -90,8 +91,11 @@ class FlowNet(nn.Module):
 
     Attributes:
         out_channels: channels of its one map.
-        strides: (rows, columns) px of one of its cells.
+        strides: of its one map.
+        init_from_image: see `Backbone`.
     """
+
+    init_from_image = "torchvision resnet"
 
     def __init__(self, fields: int, **trunk: Any) -> None:
         """Build it with random weights.
@@ -112,14 +116,16 @@ class FlowNet(nn.Module):
             old.padding,
             bias=False,
         )
-        self.start_from(old.weight.detach())
+        with torch.no_grad():
+            self.trunk.conv1.weight.copy_(cross_modality(old.weight, 2 * fields))
         self.out_channels = self.trunk.out_channels
         self.strides = self.trunk.strides
 
-    def start_from(self, rgb_filters: Tensor) -> None:
-        """Give the first layer what an RGB net's first layer (O, 3, h, w) has, see `cross_modality`."""
-        with torch.no_grad():
-            self.trunk.conv1.weight.copy_(cross_modality(rgb_filters, 2 * self.fields))
+    def fill_from_image(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Take over torchvision's ResNet of the same depth, its first layer as `cross_modality` has it."""
+        first = cross_modality(tensors["conv1.weight"], 2 * self.fields)
+        left = self.trunk.fill_from_image({**tensors, "conv1.weight": first})
+        return [f"trunk.{name}" for name in left]
 
     def forward(self, flow: Tensor) -> list[Tensor]:
         """Flow (B, 2, L, H, W) -> one map (B, C, 1, H / 16, W / 16)."""
@@ -132,27 +138,43 @@ class TwoStreamDetector(ActionModel):
     """Weighted mean of the logits of a net on RGB and a net on flow."""
 
     def __init__(
-        self, rgb: ActionDetector, flow: FlowNet, flow_head: RoIHead, method: str = "dis", flow_weight: float = 1.0
+        self,
+        num_classes: int,
+        *,
+        fields: int = 10,
+        method: str = "dis",
+        flow_weight: float = 1.0,
+        pixels: Pixels | None = None,
+        head: dict[str, Any] | None = None,
+        **trunk: Any,
     ) -> None:
-        """Join the two.
+        """Build it with random weights: a net that sees the middle frame and one that sees flow around it.
 
         Args:
-            rgb: sees the clip.
-            flow: sees how the frames around the clip's middle move.
-            flow_head: scores boxes on its map.
+            num_classes: K, logits a box.
+            fields: L, fields of flow; clips need a frame more.
             method: see `optical_flow`.
             flow_weight: of the flow's logits; those of RGB weigh 1.
+            pixels: how RGB is normalised; None = as ImageNet's classifiers do.
+            head: options of `build_head`, for both; no `bank`, of which each would need its own.
+            trunk: arguments of `FrameResNet`, for both.
+
+        Raises:
+            AvadetError: for an unknown method, or if `head.bank` is asked for.
         """
         super().__init__()
+        if (head or {}).get("bank") is not None:
+            raise AvadetError("two streams read no feature bank; take head.bank off, or a model of one stream")
         if method not in METHODS:
             raise unknown_name("method of optical flow", method, METHODS)
-        self.rgb = rgb
-        self.flow = flow
-        self.flow_head = flow_head
-        self.flow_head.strides = flow.strides
+        rgb = FrameResNet(**{"frames": "middle", **trunk})
+        self.rgb = ActionDetector(rgb, build_head(rgb.out_channels, num_classes, head), pixels)
+        self.flow = FlowNet(fields, **trunk)
+        self.flow_head = build_head(self.flow.out_channels, num_classes, head)
+        self.flow_head.strides = in_picture(self.flow.strides)
         self.method = method
         self.flow_weight = flow_weight
-        self.num_classes = rgb.num_classes
+        self.num_classes = num_classes
 
     def forward(self, clips: Tensor, rois: Tensor) -> Tensor:
         """Score every box of every clip; arguments and result as `ActionDetector.forward`."""
@@ -173,36 +195,3 @@ class TwoStreamDetector(ActionModel):
         flow = normal_flow(optical_flow(clips[:, :, first : first + fields + 1], self.method))
         maps = self.flow(flow.to(self.flow_head.proj.weight.dtype))
         return [rgb, self.flow_head(maps, rois, (clips.shape[3], clips.shape[4]))]
-
-
-def two_streams_r50(
-    num_classes: int,
-    *,
-    fields: int = 10,
-    method: str = "dis",
-    flow_weight: float = 1.0,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    head: dict[str, Any] | None = None,
-    **trunk: Any,
-) -> TwoStreamDetector:
-    """The middle frame and L = 10 fields of flow around it, a ResNet-50 for each; clips of 11 frames or more.
-
-    Args:
-        num_classes: K, logits a box.
-        fields: L.
-        method: see `optical_flow`.
-        flow_weight: see `TwoStreamDetector`.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-        head: options of `build_head`, for both; no `bank`, of which each would need its own.
-        trunk: arguments of `FrameResNet`, for both.
-
-    Raises:
-        AvadetError: if `head.bank` is asked for.
-    """
-    if (head or {}).get("bank") is not None:
-        raise AvadetError("two streams read no feature bank; take head.bank off, or a model of one stream")
-    rgb = single_frame_r50(num_classes, mean=mean, std=std, head=head, **trunk)
-    flow = FlowNet(fields, **trunk)
-    return TwoStreamDetector(rgb, flow, build_head(flow.out_channels, num_classes, head), method, flow_weight)

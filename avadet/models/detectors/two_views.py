@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import roi_align
 
-from avadet.models.detectors.tiny_actions import tiny_actions
-from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.backbones.backbone import UNCHANGED
+from avadet.models.build import build
+from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.heads.in_parts import in_parts
+from avadet.types import Pixels
 
 _SMALLEST_WINDOW = 1 / 5  # of the clip's height: a smaller person is not enlarged further, it would be mush
 
@@ -28,21 +30,39 @@ class TwoViewDetector(ActionModel):
     boxes_at_once = 16
 
     def __init__(
-        self, frame: ActionDetector, actor: ActionDetector, crop_hw: Sequence[int], margin: float, jitter: float = 0.0
+        self,
+        num_classes: int,
+        *,
+        num_frames: int = 8,
+        crop_hw: Sequence[int] = (160, 160),
+        margin: float = 1.6,
+        jitter: float = 0.12,
+        dropout: float = 0.5,
+        pixels: Pixels | None = None,
     ) -> None:
-        """Join the two.
+        """Build it of two `tiny_actions` nets with random weights.
 
         Args:
-            frame: sees whole clips.
-            actor: sees cut-outs; one clip each.
+            num_classes: K, logits a box.
+            num_frames: T of a clip.
             crop_hw: (height, width) px that a cut-out is resized to.
             margin: width of a cut-out, as a multiple of the person's width or of 3/4 of its height, whichever is more.
             jitter: in training, windows move by up to this share of their size and grow or shrink by up to twice it.
+            dropout: before the last layer of each net.
+            pixels: how both nets normalise clips; None = not at all.
         """
         super().__init__()
-        self.frame = frame
-        self.actor = actor
-        self.num_classes = frame.num_classes
+        self.frame, self.actor = (
+            build(
+                "tiny_actions",
+                num_classes,
+                pixels=pixels or UNCHANGED,
+                num_frames=num_frames,
+                head={"dropout": dropout},
+            )
+            for _ in range(2)
+        )
+        self.num_classes = num_classes
         self.crop_hw = (crop_hw[0], crop_hw[1])
         self.margin = margin
         self.jitter = jitter
@@ -117,32 +137,3 @@ def cut_out(clips: Tensor, rois: Tensor, windows: Tensor, crop_hw: tuple[int, in
     scale = torch.tensor([crop_hw[1], crop_hw[0]], device=rois.device) / (windows[:, 2:] - windows[:, :2])
     boxes = (rois[:, 1:].reshape(-1, 2, 2) - windows[:, None, :2]) * scale[:, None]
     return crops.reshape(-1, 3, clips.shape[2], *crop_hw), torch.cat([own, boxes.flatten(1)], dim=1)
-
-
-def tiny_two_views(
-    num_classes: int,
-    *,
-    num_frames: int = 8,
-    crop_hw: Sequence[int] = (160, 160),
-    margin: float = 1.6,
-    jitter: float = 0.12,
-    dropout: float = 0.5,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
-) -> TwoViewDetector:
-    """The bundled action model with random weights: two `tiny_actions` nets.
-
-    Args:
-        num_classes: K.
-        num_frames: T of a clip.
-        crop_hw: see `TwoViewDetector`.
-        margin: see `TwoViewDetector`.
-        jitter: see `TwoViewDetector`.
-        dropout: before the last layer of each net.
-        mean: of RGB on a 0-1 scale.
-        std: of RGB on a 0-1 scale.
-    """
-    frame, actor = (
-        tiny_actions(num_classes, num_frames=num_frames, dropout=dropout, mean=mean, std=std) for _ in range(2)
-    )
-    return TwoViewDetector(frame, actor, crop_hw, margin, jitter)

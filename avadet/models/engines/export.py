@@ -25,7 +25,6 @@ from torch import Tensor
 import avadet
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.engines.graphs import AT_ONCE_KEY, CARD_KEY, VERSION_KEY, first_line, library, open_graph
 from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
 from avadet.models.heads.lfb import BankReader
@@ -73,9 +72,6 @@ def export(
     for name in ("onnx", "onnxruntime"):
         library(name, "onnx", str(path))
     model, size_hw = copy.deepcopy(loaded.model).cpu().float().eval(), size_hw or default_size_hw(loaded)
-    for module in model.modules():
-        if isinstance(module, ActionDetector):  # while clips have sizes, which in a trace they have not
-            module.learn_strides((1, 3, loaded.spec.num_frames, *size_hw))
     loaded = dataclasses.replace(loaded, model=model)
     with whole_file(path) as partial:
         if not says_one_size(model):

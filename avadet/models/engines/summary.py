@@ -92,8 +92,6 @@ def summary(build: Callable[[], ActionModel], frames: int, hw: tuple[int, int]) 
     if not isinstance(model, ActionDetector):
         model = build()  # several detectors, with steps between that need values
     model.eval()
-    if isinstance(model, ActionDetector):
-        model.learn_strides((1, 3, frames, *hw))
     shapes: dict[nn.Module, tuple[Shape, ...]] = {}
 
     def note(module: nn.Module, _: Any, output: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from avadet.models.cards import clip_of, scores_of
 from avadet.models.loaded import LoadedModel
-from avadet.models.zoo.builders import BUILDERS, build
 from avadet.models.zoo.entries import Entry, card_of, entry_of, models
 from avadet.models.zoo.load import (
     AVA_CLASSES,
@@ -23,10 +22,8 @@ from avadet.models.zoo.load import (
 
 __all__ = [
     "AVA_CLASSES",
-    "BUILDERS",
     "Entry",
     "LoadedModel",
-    "build",
     "card_of",
     "card_of_path",
     "clip_of",

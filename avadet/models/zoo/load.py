@@ -228,11 +228,11 @@ def _foreign_card(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _assemble(card: dict[str, Any], checkpoint: Checkpoint, device: torch.device, allow_partial: bool) -> LoadedModel:
     """Build what the card says and fill it from the checkpoint."""
+    from avadet.models.build import build
     from avadet.models.checkpoints.weights import load_tensors
-    from avadet.models.zoo.builders import build
 
     spec, labels = clip_of(card), labels_of(card)
-    model = build(card["architecture"], len(labels), spec, card["arguments"])
+    model = build(card["architecture"], len(labels), pixels=spec.pixels, **card["arguments"])
     report = load_tensors(model, checkpoint.tensors, checkpoint.source, allow_partial, checkpoint.notes)
     return LoadedModel(model.eval().to(device), spec, labels, card["name"], card, report)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from avadet.errors import AvadetError
-from avadet.models.detectors.two_stage import KINETICS_MEAN, KINETICS_STD
+from avadet.models.backbones.backbone import KINETICS
 from avadet.types import BoxRule, ClipSpec, LabelMap
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Defaults:
 
     aligned: bool = False
     resolution: int = 7
-    mean: tuple[float, float, float] = KINETICS_MEAN
-    std: tuple[float, float, float] = KINETICS_STD
+    mean: tuple[float, float, float] = KINETICS.mean
+    std: tuple[float, float, float] = KINETICS.std
     last_dilation: int = 2
     slow_sampling: str = "linspace"
     alpha: int | None = None

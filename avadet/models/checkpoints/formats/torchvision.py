@@ -1,7 +1,7 @@
 """Checkpoints of torchvision, which classify whole clips or images.
 
 A detector's training starts from them. Those of whole clips have the backbone of a model here, under other names; those
-of images have no time, and keep their own names until `picture_start` makes video of them.
+of images have no time, and keep their own names until `image_start` makes video of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bundled action model: ShuffleNetV2 0.5x whose frames look at their neighbours by shifting channels in time.
+"""The small bundled backbone: ShuffleNetV2 0.5x whose frames look at their neighbours by shifting channels in time.
 
 Temporal shift is Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019: inside the
 working branch of a unit one eighth of the channels comes from the next frame and one eighth from the frame before.
@@ -7,15 +7,14 @@ It adds no weights and no multiplications to the 2-D net.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
-from avadet.models.backbones.shufflenet import ShuffleBlock, ShuffleNetV2
-from avadet.models.detectors.two_stage import ActionDetector
-from avadet.models.heads.build import build_head
+from avadet.models.backbones.backbone import UNCHANGED, Allowed, Backbone, Stride
+from avadet.models.backbones.shufflenet import ShuffleBlock, ShuffleNetV2, load_imagenet_start
 
 
 class TemporalShift(nn.Module):
@@ -44,8 +43,11 @@ class TemporalShift(nn.Module):
         return shifted.flatten(0, 1)
 
 
-class ShiftedShuffleNet(nn.Module):
-    """A backbone for `ActionDetector`: a 2-D trunk over the frames, with temporal shift in its stride-1 units."""
+class ShiftedShuffleNet(Backbone):
+    """A 2-D trunk over the frames, with temporal shift in its stride-1 units; it normalises pixels itself."""
+
+    pixels = UNCHANGED
+    init_from_image = "shufflenetv2"
 
     def __init__(self, num_frames: int = 8, stages: Sequence[int] = (3, 4), shift_divisor: int = 8) -> None:
         """Build the trunk at its published 0.5x width.
@@ -58,12 +60,12 @@ class ShiftedShuffleNet(nn.Module):
         super().__init__()
         if not stages or not set(stages) <= {2, 3, 4}:
             raise AvadetError(f"stages must be some of 2, 3, 4, got {list(stages)}")
-        self.num_frames = num_frames
+        self.num_frames = Allowed(exactly=num_frames)
         self.stages = tuple(stages)
         self._frozen: list[nn.Module] = []
         self.trunk = ShuffleNetV2()
         self.out_channels = tuple(self.trunk.out_channels[stage - 2] for stage in stages)
-        self.strides = tuple((2 ** (stage + 1), 2 ** (stage + 1)) for stage in stages)
+        self.strides = tuple(Stride(1, 2 ** (stage + 1), 2 ** (stage + 1)) for stage in stages)
         for module in self.trunk.modules():
             if isinstance(module, ShuffleBlock) and module.proj is None:
                 module.before_main = TemporalShift(num_frames, shift_divisor)
@@ -92,41 +94,12 @@ class ShiftedShuffleNet(nn.Module):
         Raises:
             AvadetError: if T is not the number of frames the model was built for.
         """
-        if x.shape[2] != self.num_frames:
-            raise AvadetError(f"this model takes clips of {self.num_frames} frames, got {x.shape[2]}")
+        self.check(x)
         maps = self.trunk(x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         chosen = [maps[stage - 2] for stage in self.stages]
-        return [one_map.unflatten(0, (-1, self.num_frames)).transpose(1, 2) for one_map in chosen]
+        return [one_map.unflatten(0, (-1, x.shape[2])).transpose(1, 2) for one_map in chosen]
 
-
-def tiny_actions(
-    num_classes: int,
-    *,
-    num_frames: int = 8,
-    stages: Sequence[int] = (3, 4),
-    shift_divisor: int = 8,
-    resolution: int = 7,
-    pool: str = "max",
-    context: bool = True,
-    dropout: float = 0.5,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
-) -> ActionDetector:
-    """The bundled action model with random weights.
-
-    Args:
-        num_classes: K.
-        num_frames: T of a clip.
-        stages: see `ShiftedShuffleNet`.
-        shift_divisor: see `TemporalShift`.
-        resolution: cells of RoIAlign along each side of a box.
-        pool: "max" or "avg" over those cells.
-        context: whether the head sees the mean of each whole map as well.
-        dropout: before the last layer.
-        mean: of RGB on a 0-1 scale; the ImageNet start of the trunk knows none.
-        std: of RGB on a 0-1 scale.
-    """
-    backbone = ShiftedShuffleNet(num_frames, stages, shift_divisor)
-    crop = {"resolution": resolution, "aligned": True, "sampling_ratio": 2, "pool": pool}
-    options = {"crop": crop, "context": context, "norm": True, "dropout": dropout}
-    return ActionDetector(backbone, build_head(backbone.out_channels, num_classes, options), mean, std)
+    def fill_from_image(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Take over the authors' ShuffleNetV2 0.5x, see `load_imagenet_start`."""
+        load_imagenet_start(self.trunk, tensors)
+        return []
