@@ -16,9 +16,11 @@ from torch.nn import functional
 from torchvision.ops import roi_align
 
 from avadet.models.backbones.backbone import UNCHANGED
-from avadet.models.build import build
-from avadet.models.detectors.two_stage import ActionModel
+from avadet.models.backbones.tiny_actions import ShiftedShuffleNet
+from avadet.models.detectors.two_stage import ActionDetector, ActionModel
+from avadet.models.heads.build import build_head
 from avadet.models.heads.in_parts import in_parts
+from avadet.models.sizes import SIZES
 from avadet.types import Pixels
 
 _SMALLEST_WINDOW = 1 / 5  # of the clip's height: a smaller person is not enlarged further, it would be mush
@@ -52,15 +54,11 @@ class TwoViewDetector(ActionModel):
             pixels: how both nets normalise clips; None = not at all.
         """
         super().__init__()
+        options = {**SIZES["tiny_actions"].head, "dropout": dropout}
+        backbones = [ShiftedShuffleNet(num_frames=num_frames) for _ in range(2)]
+        heads = [build_head(backbone.out_channels, num_classes, options) for backbone in backbones]
         self.frame, self.actor = (
-            build(
-                "tiny_actions",
-                num_classes,
-                pixels=pixels or UNCHANGED,
-                num_frames=num_frames,
-                head={"dropout": dropout},
-            )
-            for _ in range(2)
+            ActionDetector(backbone, head, pixels or UNCHANGED) for backbone, head in zip(backbones, heads)
         )
         self.num_classes = num_classes
         self.crop_hw = (crop_hw[0], crop_hw[1])
