@@ -23,7 +23,7 @@ from avadet.cli.main import main
 from avadet.config import read_config
 from avadet.models.engines.export import export
 from avadet.models.zoo import load, numbered_labels
-from avadet.models.zoo.cards import make_card
+from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.training.setup import build_model, clip_spec
 

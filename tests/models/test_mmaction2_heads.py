@@ -18,6 +18,7 @@ from avadet.models.backbones.nonlocal_block import NonLocal
 from avadet.models.build import build
 from avadet.models.checkpoints.formats.mmaction2 import has_background, mmaction_settings
 from avadet.models.checkpoints.weights import read_checkpoint
+from avadet.types import ClipSpec
 
 ACRN = {"join": "conv1.conv", "join_norm": "conv1.bn", "conv": "conv2.conv", "conv_norm": "conv2.bn"}
 TO_MMACTION = (
@@ -41,7 +42,7 @@ ROIS = torch.tensor([[0.0, 4, 4, 40, 60], [0, 30, 2, 96, 64], [0, 50, 20, 52, 23
 def random_model(**arguments: Any) -> nn.Module:
     """A small Slow whose norms and classifier all matter."""
     torch.manual_seed(0)
-    spec = zoo.ClipSpec(4, 16, 30.0, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    spec = ClipSpec(4, 16, 30.0, 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     model = build(
         "slow_r50", 5, pixels=spec.pixels, **{"width": 4, "depths": [1, 2, 1, 1], "last_dilation": 1, **arguments}
     )

@@ -59,7 +59,7 @@ def shape_of(**changes: Any) -> BlockShape:
         "heads": 2,
         "q_stride": (1, 2, 2),
         "kv_stride": (1, 4, 4),
-        "drop": 0.0,
+        "drop_path": 0.0,
     }
     return BlockShape(**{**fields, **changes})
 

@@ -54,12 +54,7 @@ class TwoViewDetector(ActionModel):
             pixels: how both nets normalise clips; None = not at all.
         """
         super().__init__()
-        options = {**SIZES["tiny_actions"].head, "dropout": dropout}
-        backbones = [ShiftedShuffleNet(num_frames=num_frames) for _ in range(2)]
-        heads = [build_head(backbone.out_channels, num_classes, options) for backbone in backbones]
-        self.frame, self.actor = (
-            ActionDetector(backbone, head, pixels or UNCHANGED) for backbone, head in zip(backbones, heads)
-        )
+        self.frame, self.actor = (_branch(num_classes, num_frames, dropout, pixels or UNCHANGED) for _ in range(2))
         self.num_classes = num_classes
         self.crop_hw = (crop_hw[0], crop_hw[1])
         self.margin = margin
@@ -135,3 +130,10 @@ def cut_out(clips: Tensor, rois: Tensor, windows: Tensor, crop_hw: tuple[int, in
     scale = torch.tensor([crop_hw[1], crop_hw[0]], device=rois.device) / (windows[:, 2:] - windows[:, :2])
     boxes = (rois[:, 1:].reshape(-1, 2, 2) - windows[:, None, :2]) * scale[:, None]
     return crops.reshape(-1, 3, clips.shape[2], *crop_hw), torch.cat([own, boxes.flatten(1)], dim=1)
+
+
+def _branch(num_classes: int, num_frames: int, dropout: float, pixels: Pixels) -> ActionDetector:
+    """A `tiny_actions` net with random weights."""
+    backbone = ShiftedShuffleNet(num_frames=num_frames)
+    options = {**SIZES["tiny_actions"].head, "dropout": dropout}
+    return ActionDetector(backbone, build_head(backbone.out_channels, num_classes, options), pixels)
