@@ -348,7 +348,10 @@ def make_sinks(info: VideoInfo, setup: Setup, args: argparse.Namespace, paths: S
     late_s = (setup.smoothing.delay_s if setup.smoothing else 0.0) + (setup.batch - 1) * (args.every or 1.0)
     timing = OverlayTiming.of(args.every or 1.0, float(setup.model.spec.offsets_s()[-1]) + late_s)
     page = (path for path in others if path.suffix == ".html")
-    sinks += [ReportSink(path, info, labels, args.threshold, timing, *mp4) for path in page]
+    annotated, known = next(iter(mp4), None), model_notes.known_actions(setup.model)
+    sinks += [
+        ReportSink(path, info, labels, args.threshold, timing, annotated, setup.model.name, known) for path in page
+    ]
     return sinks + [VideoSink(path, info, labels, args.threshold, timing) for path in mp4]
 
 

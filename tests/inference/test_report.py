@@ -157,3 +157,24 @@ def test_memory_does_not_grow_with_the_video_and_the_page_stays_small(tmp_path: 
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0] + 300_000
     assert (tmp_path / "clip.html").stat().st_size < 60_000 + 4 * 60_000
+
+
+def test_the_page_names_the_model_and_what_it_knows(tmp_path: Path) -> None:
+    with ReportSink(
+        tmp_path / "clip.html",
+        info(tmp_path / "clip.mp4"),
+        LABELS,
+        0.3,
+        TIMING,
+        None,
+        HOSTILE,
+        "tiny names: stand & walk",
+    ):
+        pass
+    text = (tmp_path / "clip.html").read_text()
+    assert "tiny names: stand &amp; walk." in text
+    assert "<script>alert(1)" not in text
+
+    with sink(tmp_path):
+        pass
+    assert "Action model" not in (tmp_path / "clip.html").read_text()

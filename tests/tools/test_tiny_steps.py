@@ -131,10 +131,13 @@ def test_the_two_streams_are_added_and_cannot_tell_becomes_zero() -> None:
 def test_thresholds_by_hand() -> None:
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
     weight = np.full(5, 10.0)
-    found = fitting.choose_threshold(score, np.array([1.0, 1, 0, 1, 0]), weight, 2)
+    right = np.array([1.0, 1, 0, 1, 0])
+    # Of four, 30.7 of 41 weights are right (0.749), less a standard error of sqrt(0.749 * 0.251 / 4) = 0.217: 0.532.
+    found = fitting.choose_threshold(score, right, weight, 2, precision=0.53)
     assert (found.score, found.precision, found.recall, found.present) == (0.6, 0.75, 1.0, 3)
-    assert fitting.choose_threshold(score, np.array([0.0, 0, 0, 0, 1]), weight, 1).score == fitting.NEVER
-    assert fitting.choose_threshold(score, np.array([1.0, 0, 0, 0, 0]), weight, 2).score == fitting.NEVER
+    assert fitting.choose_threshold(score, right, weight, 2, precision=0.535).score == 0.8
+    assert fitting.choose_threshold(score, np.array([0.0, 0, 0, 0, 1]), weight, 1, 0.7).score == fitting.NEVER
+    assert fitting.choose_threshold(score, np.array([1.0, 0, 0, 0, 0]), weight, 2, 0.7).score == fitting.NEVER
 
 
 def test_overconfident_poses_get_a_higher_temperature_and_frequent_ones_a_shift() -> None:

@@ -37,6 +37,7 @@ PICTURE_WEIGHT = 0.5
 LEAST_TOLD, PRESENT_FROM = 0.6, 0.35
 LOWEST_POSE_THRESHOLD, LOWEST_THRESHOLD = 0.35, 0.02
 FEWEST_RIGHT_POSES, FEWEST_RIGHT = 2, 3
+PRECISION_OF_POSES, PRECISION = 0.75, 0.7
 FEWEST_PRESENT, FEWEST_ABSENT = 3, 10
 LEAST_FREQUENT = 0.004
 EYE_FACTOR = 3.0
@@ -118,7 +119,7 @@ def calibrate_poses(validation: Validation, report: Report) -> tuple[Tensor, lis
     for column in range(len(POSES)):
         score = probability[:, column].double().numpy()
         right = (truth[:, column] >= PRESENT_FROM).double().numpy()
-        found = choose_threshold(score, right, weight.double().numpy(), FEWEST_RIGHT_POSES)
+        found = choose_threshold(score, right, weight.double().numpy(), FEWEST_RIGHT_POSES, PRECISION_OF_POSES)
         score_from = max(found.score, LOWEST_POSE_THRESHOLD)
         fitted.append(Fitted(temperature, Threshold(score_from, found.precision, found.recall, found.present)))
     sure = truth[:, :-1].amax(dim=1) > 0.5
@@ -154,7 +155,7 @@ def calibrate_action(validation: Validation, class_id: int, frequency: float) ->
     weight = class_weights(present, factor, max(frequency, LEAST_FREQUENT))
     temperature = fit_temperature(logit, present, weight)
     score = 1 / (1 + np.exp(-logit / temperature))
-    return Fitted(temperature, choose_threshold(score, present, weight * len(rows), FEWEST_RIGHT))
+    return Fitted(temperature, choose_threshold(score, present, weight * len(rows), FEWEST_RIGHT, PRECISION))
 
 
 def class_weights(present: Float64Array, factor: Float64Array, frequency: float) -> Float64Array:

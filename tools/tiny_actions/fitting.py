@@ -12,7 +12,7 @@ from torch.nn import functional
 from avadet.types import Float64Array
 
 NEVER = 1.0
-PRECISION = 0.7
+ADDED_PRECISION = 0.7
 PULL_TO_ZERO = 0.02
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.3, 5.0
 
@@ -34,8 +34,10 @@ class Threshold:
     present: int
 
 
-def choose_threshold(score: Float64Array, right: Float64Array, weight: Float64Array, fewest_right: int) -> Threshold:
-    """The lowest score from which on the precision is 0.7, with at least so many right.
+def choose_threshold(
+    score: Float64Array, right: Float64Array, weight: Float64Array, fewest_right: int, precision: float
+) -> Threshold:
+    """The lowest score from which on the precision, less its standard error, is high enough, with so many right.
 
     One label of weight 1 at a precision of 0.7 is added, so that few labels do not decide much.
 
@@ -44,12 +46,15 @@ def choose_threshold(score: Float64Array, right: Float64Array, weight: Float64Ar
         right: (N,) 1 where the class is present, else 0.
         weight: (N,).
         fewest_right: of what is shown.
+        precision: that is asked for, 0-1.
     """
     order = np.argsort(-score)
     hits = np.cumsum(right[order] * weight[order])
     shown = np.cumsum(weight[order])
     enough = np.cumsum(right[order]) >= fewest_right
-    good = np.flatnonzero(((hits + PRECISION) / (shown + 1) >= PRECISION) & enough)
+    found = (hits + ADDED_PRECISION) / (shown + 1)
+    error = np.sqrt(found * (1 - found) * np.cumsum(weight[order] ** 2)) / shown
+    good = np.flatnonzero((found - error >= precision) & enough)
     present = int(right.sum())
     if not len(good):
         return Threshold(NEVER, float("nan"), 0.0, present)

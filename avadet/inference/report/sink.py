@@ -48,6 +48,8 @@ class ReportSink(Sink):
         threshold: float,
         timing: OverlayTiming,
         annotated: Path | None = None,
+        model: str = "",
+        known_actions: str = "",
     ) -> None:
         """Say what the page is of.
 
@@ -58,6 +60,8 @@ class ReportSink(Sink):
             threshold: score, 0-1, from which the page shows an action until it is told otherwise.
             timing: how long boxes and captions stay, as in the annotated video.
             annotated: the annotated video, if there is to be one: played where the browser cannot play the video.
+            model: name of the action model, shown beside the facts of the video.
+            known_actions: a sentence that says which actions it can name, if it keeps silent about the rest.
         """
         self._path = Path(path)
         self._info = info
@@ -65,6 +69,8 @@ class ReportSink(Sink):
         self._threshold = threshold
         self._timing = timing
         self._annotated = annotated
+        self._model = model
+        self._known_actions = known_actions
         self._last = LastPicture(float(1 / info.fps))
         self._gaps: list[Gap] = []
         self._people = PersonCount()
@@ -113,6 +119,8 @@ class ReportSink(Sink):
         with self._partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             pieces = page.generate(
                 title=self._info.path.name,
+                model=self._model,
+                known_actions=self._known_actions,
                 application=APPLICATION,
                 version=avadet.__version__,
                 script=Markup(script),
