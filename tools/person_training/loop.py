@@ -38,7 +38,9 @@ LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
 SCORE_FLOOR = 0.05
 WAYS_OUT = WaysOut("a smaller train.batch_size needs less", "train.workers")
-FALSE_A_PICTURE = 0.4  # false boxes that the chosen threshold may show on pictures kept aside; videos of daily life have fewer
+FALSE_A_PICTURE = (
+    0.4  # false boxes that the chosen threshold may show on pictures kept aside; videos of daily life have fewer
+)
 
 
 class PersonTrainer:

@@ -58,7 +58,7 @@ class Stage:
 
 
 PICTURES = Stage("appearance-pictures", 1.2, 1.5e-3)
-WHOLE = Stage("appearance", 0.8, 9e-4, PICTURES.name, with_eye_and_video=True)
+WHOLE = Stage("appearance", 2.4, 1.2e-3, PICTURES.name, with_eye_and_video=True)
 STAGES = {stage.name: stage for stage in (PICTURES, WHOLE)}
 
 
