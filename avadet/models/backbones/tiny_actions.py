@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.backbone import UNCHANGED, Allowed, Backbone, Stride
@@ -33,8 +34,13 @@ class TemporalShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B * T, C, H, W) -> the same shape."""
-        share = x.shape[1] // self.divisor
+        share = int(x.shape[1]) // self.divisor
         frames = x.reshape(-1, self.num_frames, *x.shape[1:])
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            # Graphs have operators for padding; writing into a tensor takes them three times as many.
+            following = functional.pad(frames[:, 1:, :share], (0, 0, 0, 0, 0, 0, 0, 1))
+            preceding = functional.pad(frames[:, :-1, share : 2 * share], (0, 0, 0, 0, 0, 0, 1, 0))
+            return torch.cat([following, preceding, frames[:, :, 2 * share :]], dim=2).flatten(0, 1)
         # Writing into a tensor of the same strides keeps a channels-last layout, which torch.cat would lose.
         shifted = torch.zeros_like(frames)
         shifted[:, :-1, :share] = frames[:, 1:, :share]
