@@ -160,21 +160,12 @@ def test_memory_does_not_grow_with_the_video_and_the_page_stays_small(tmp_path: 
 
 
 def test_the_page_names_the_model_and_what_it_knows(tmp_path: Path) -> None:
-    with ReportSink(
-        tmp_path / "clip.html",
-        info(tmp_path / "clip.mp4"),
-        LABELS,
-        0.3,
-        TIMING,
-        None,
-        HOSTILE,
-        "tiny names: stand & walk",
-    ):
-        pass
-    text = (tmp_path / "clip.html").read_text()
-    assert "tiny names: stand &amp; walk." in text
-    assert "<script>alert(1)" not in text
+    def text_of(*model: str) -> str:
+        with ReportSink(tmp_path / "clip.html", info(tmp_path / "clip.mp4"), LABELS, 0.3, TIMING, None, *model):
+            pass
+        return (tmp_path / "clip.html").read_text()
 
-    with sink(tmp_path):
-        pass
-    assert "Action model" not in (tmp_path / "clip.html").read_text()
+    assert "Action model tiny names: stand &amp; walk." in text_of("tiny", "tiny names: stand & walk")
+    hostile = text_of(HOSTILE)
+    assert "Action model: &lt;/script&gt;" in hostile and "<script>alert(1)" not in hostile
+    assert "Action model" not in text_of()
