@@ -111,13 +111,12 @@ class MViT(Backbone):
             patch_stride: of the same.
             pool_kernel: of the pooling of queries, keys and values; None = stride + 1 along each axis with a stride.
             pool_all_queries: whether queries are pooled where they have no stride too.
-            widen_in_attention: whether a stage's width is reached in the attention of its first block; else in the
-                perceptron of the block before.
+            widen_in_attention: whether attention of a stage's first block widens; else the perceptron before it.
             residual_pooling: whether pooled queries are added to the output of attention.
             relative_positions: whether attention depends on the distance of query and key.
             absolute_positions: "none"; "separate" = a table of places and one of times, added; "joint" = one table.
             cls_token: whether a class token goes along.
-            mlp_ratio: hidden units of a perceptron, as a multiple of its inputs.
+            mlp_ratio: hidden units of a perceptron for one of its inputs.
             drop_path: share of samples that skip the last block in training; for earlier blocks less, down to 0.
 
         Raises:

@@ -107,19 +107,10 @@ class SlowFast(Backbone):
             nonlocal_after=nonlocal_after,
             nonlocal_options=nonlocal_options,
         )
-        self.fast = ResNet3d(
-            width=fast_width,
-            depths=depths,
-            stem_kernel=5,
-            temporal_kernels=fast_kernels,
-            last_dilation=last_dilation,
-        )
-        self.lateral = nn.ModuleDict(
-            {
-                name: Lateral(channels, lateral_ratio, lateral_kernel, alpha, lateral_norm)
-                for name, channels in zip(("stem", *STAGES), fast_channels[:4])
-            }
-        )
+        fast: dict[str, Any] = {"width": fast_width, "depths": depths, "temporal_kernels": fast_kernels}
+        self.fast = ResNet3d(**fast, stem_kernel=5, last_dilation=last_dilation)
+        laterals = [Lateral(width, lateral_ratio, lateral_kernel, alpha, lateral_norm) for width in fast_channels[:4]]
+        self.lateral = nn.ModuleDict(dict(zip(("stem", *STAGES), laterals)))
         self.out_channels = self.slow.out_channels + self.fast.out_channels
         self.strides = (self.slow.strides[0]._replace(time=alpha), *self.fast.strides)
         self.num_frames = Allowed(least=alpha, multiple_of=alpha)
