@@ -89,7 +89,10 @@ class BatchLoader(Generic[Batch]):
         if self._started is not None and self._iterator is None:
             self._iterator = batches
             self._await_start()
-        yield from batches
+        try:
+            yield from batches
+        except RuntimeError as error:
+            raise with_signal(error, getattr(batches, "_workers", ())) from error
 
     def _await_start(self) -> None:
         assert self._started is not None
@@ -121,6 +124,18 @@ class BatchLoader(Generic[Batch]):
                 if worker.is_alive():
                     worker.kill()
                     worker.join()
+
+
+def with_signal(error: RuntimeError, workers: Sequence[Any]) -> RuntimeError:
+    """torch's error, with the signal that ended a worker where torch noticed the end before the signal."""
+    if "exited unexpectedly" not in str(error):
+        return error
+    for worker in workers:
+        worker.join(_GRACE_S)
+        if worker.exitcode is not None and worker.exitcode < 0:
+            name = signal.strsignal(-worker.exitcode)
+            return RuntimeError(f"DataLoader worker (pid {worker.pid}) is killed by signal: {name}. ")
+    return error
 
 
 class _Order(Sampler[list[Any]]):

@@ -19,7 +19,9 @@ from staged_squares import SquareStore, config, use_squares
 
 from avadet.config import Config
 from avadet.data.frame_store import StoredVideo
+from avadet.data.workers import with_signal
 from avadet.errors import AvadetError
+from avadet.failures import explain
 from avadet.schema import dump_config
 from avadet.training.loop import train
 from avadet.training.trainer import Trainer
@@ -55,6 +57,18 @@ def test_a_worker_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Trainer, "step", kill_and_step)
     with pytest.raises(AvadetError, match=r"was killed \(Killed\); .*data\.batch_size.* fewer data\.workers"):
         train(two_workers(tmp_path))
+
+
+def test_the_signal_is_named_where_torch_notices_the_end_first() -> None:
+    ended = RuntimeError("DataLoader worker (pid(s) 5) exited unexpectedly")
+    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    worker.start()
+    os.kill(worker.pid, signal.SIGKILL)
+    found = explain(with_signal(ended, [worker]))
+    assert found is not None and str(found).startswith("a worker process that makes batches was killed (Killed); ")
+    assert with_signal(ended, []) is ended
+    other = RuntimeError("out of memory")
+    assert with_signal(other, [worker]) is other
 
 
 @pytest.mark.usefixtures("squares")
