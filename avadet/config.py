@@ -376,12 +376,12 @@ class Config(Section):
             raise ValueError("bank needs data.spec, e.g. data.spec=jhmdb21")
 
     def _check_evaluation(self) -> None:
-        knobs, by_spec = self.evaluate, self.data.spec is not None
-        if by_spec and knobs.boxes is not None:
+        cfg, by_spec = self.evaluate, self.data.spec is not None
+        if by_spec and cfg.boxes is not None:
             raise ValueError("evaluate.boxes has no effect with data.spec; see evaluate.person_score")
-        if not by_spec and (knobs.person_score is not None or knobs.protocol != "activitynet"):
+        if not by_spec and (cfg.person_score is not None or cfg.protocol != "activitynet"):
             raise ValueError("evaluate.person_score and evaluate.protocol have no effect without data.spec")
-        if knobs.keep_best_person and knobs.person_score is None:
+        if cfg.keep_best_person and cfg.person_score is None:
             raise ValueError("evaluate.keep_best_person has no effect without evaluate.person_score")
 
 

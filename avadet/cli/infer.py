@@ -91,20 +91,7 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="lowest score of a person (default: the detector's)",
     )
-    parser.add_argument(
-        "--smooth",
-        choices=("none", "mean", "ema"),
-        default="none",
-        help="average the scores of each person over time: mean = over a window centred on the keyframe, "
-        "ema = over the past, recent counts more (default %(default)s)",
-    )
-    parser.add_argument(
-        "--smooth-window",
-        type=arguments.positive,
-        default=SMOOTH_WINDOW_S,
-        metavar="SECONDS",
-        help="length of that window (default %(default)s)",
-    )
+    _add_smoothing(parser)
     parser.add_argument(
         "--batch",
         type=arguments.whole_positive,
@@ -124,6 +111,23 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         "--overwrite",
         action="store_true",
         help="replace what is already there; without it, a video whose results are all there is skipped",
+    )
+
+
+def _add_smoothing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--smooth",
+        choices=("none", "mean", "ema"),
+        default="none",
+        help="average the scores of each person over time: mean = over a window centred on the keyframe, "
+        "ema = over the past, recent counts more (default %(default)s)",
+    )
+    parser.add_argument(
+        "--smooth-window",
+        type=arguments.positive,
+        default=SMOOTH_WINDOW_S,
+        metavar="SECONDS",
+        help="length of that window (default %(default)s)",
     )
 
 

@@ -235,19 +235,19 @@ def infer(
         raise AvadetError(f"batch must be at least 1 keyframe, got {batch}")
     smoothing = None if smooth is None else Smoothing(smooth, smooth_window)
     where = str(choose_device(device))
-    persons: PersonDetector | PrecomputedBoxes
-    if callable(detector):
-        persons, detect_every_s = detector, None
-    else:
-        persons, detect_every_s = load_people(detector or TINY, boxes, where)
+    persons, detect_every_s = (detector, None) if callable(detector) else load_people(detector or TINY, boxes, where)
     if isinstance(persons, PrecomputedBoxes):
         persons.times_s(path.stem)
-    if isinstance(model, LoadedModel):
-        loaded = model
-    else:
-        name = model or zoo.default_model()[0]
-        loaded = zoo.load(name, where, backend=backend or zoo.default_backend(name), precision=precision)
+    loaded = _loaded(model, where, backend, precision)
     return Inference(path, Setup(loaded, persons, every, detect_every_s, smoothing, batch))
+
+
+def _loaded(model: str | Path | LoadedModel | None, device: str, backend: str | None, precision: str) -> LoadedModel:
+    """The model of `infer`, whose arguments these are; one that is loaded runs as it was loaded."""
+    if isinstance(model, LoadedModel):
+        return model
+    name = model or zoo.default_model()[0]
+    return zoo.load(name, device, backend=backend or zoo.default_backend(name), precision=precision)
 
 
 def load_people(

@@ -146,9 +146,9 @@ class ClipData:
 
     def scored_how(self, config: Config) -> dict[str, Any]:
         """What scores were measured with, for the model's card."""
-        knobs = config.evaluate
-        people = "annotated boxes" if knobs.person_score is None else f"proposals of {knobs.person_score:g} or more"
-        facts = {"protocol": knobs.protocol, "keyframe_step": knobs.frame_step, "people": people}
+        cfg = config.evaluate
+        people = "annotated boxes" if cfg.person_score is None else f"proposals of {cfg.person_score:g} or more"
+        facts = {"protocol": cfg.protocol, "keyframe_step": cfg.frame_step, "people": people}
         return {**facts, "score": SCORE_NAMES[False]}
 
     def feed(self, config: Config, share: Share, pin: bool) -> tuple[Feed, int]:

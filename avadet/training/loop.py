@@ -154,9 +154,9 @@ class Run:
             self.say(f"resuming after step {place.step} of {trainer.steps} of epoch {place.epoch + 1}")
         elif self.processes.is_first:
             self.folder.start(dump_config(config))
-        knobs, total, is_first = config.train, config.schedule.epochs * trainer.steps, self.processes.is_first
-        every, done = knobs.log_every if is_first else 0, trainer.position.epoch * trainer.steps + trainer.position.step
-        self.log = StepLog(self.folder, self.say, every, total, knobs.tensorboard and is_first, done)
+        cfg, total, is_first = config.train, config.schedule.epochs * trainer.steps, self.processes.is_first
+        every, done = cfg.log_every if is_first else 0, trainer.position.epoch * trainer.steps + trainer.position.step
+        self.log = StepLog(self.folder, self.say, every, total, cfg.tensorboard and is_first, done)
         return metrics
 
     def train_epoch(self) -> None:
@@ -228,12 +228,12 @@ class Run:
 
     def _evaluate(self) -> Outcome:
         """Score the averaged weights; every process does its share."""
-        trainer, knobs = self.trainer, self.config.train
+        trainer, cfg = self.trainer, self.config.train
         average = whole_net(trainer.average.model)
         self.processes.copy_from_first(average)
-        if knobs.precise_bn:
+        if cfg.precise_bn:
             parts = trainer.feed.parts(trainer.position.epoch)
-            chosen = [next(parts) for _ in range(min(knobs.precise_bn, trainer.steps) * trainer.share.parts)]
+            chosen = [next(parts) for _ in range(min(cfg.precise_bn, trainer.steps) * trainer.share.parts)]
             measure_norms(average, chosen, trainer.device, self.processes)
         return self.score(average, self.progress)
 

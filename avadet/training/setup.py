@@ -325,21 +325,21 @@ def build_trainer(config: Config, data: RunData, device: torch.device, processes
     Raises:
         AvadetError: for anything in the config that cannot be had with this data, model or device.
     """
-    knobs = config.train
-    share = Share(config.data.batch_size, knobs.accumulate, processes.rank, processes.count)
+    cfg = config.train
+    share = Share(config.data.batch_size, cfg.accumulate, processes.rank, processes.count)
     feed, steps = data.feed(config, share, device.type == "cuda")
     model, origin = build_model(config.model, config.clip, data.labels)
-    if knobs.batch_norm == "frozen":
+    if cfg.batch_norm == "frozen":
         freeze_norms(model)
-    divided = knobs.shard and processes.count > 1
+    divided = cfg.shard and processes.count > 1
     if not divided:
         model.to(device)
-    if knobs.batch_norm == "sync":
+    if cfg.batch_norm == "sync":
         model = cast(ActionModel, join_norms(model, device))
-    average = WeightAverage(model, knobs.ema_decay)
-    if knobs.recompute:
+    average = WeightAverage(model, cfg.ema_decay)
+    if cfg.recompute:
         recompute_blocks(model)
-    views = with_exchange(model, processes, device, divided, AUTOCAST[knobs.precision])
+    views = with_exchange(model, processes, device, divided, AUTOCAST[cfg.precision])
     if divided:
         divide_like(average.model, model, device)
     trainer = Trainer(
@@ -350,7 +350,7 @@ def build_trainer(config: Config, data: RunData, device: torch.device, processes
         views,
         average,
         build_optimizer_of(config, model),
-        torch.amp.GradScaler(device.type, enabled=knobs.precision == "fp16"),
+        torch.amp.GradScaler(device.type, enabled=cfg.precision == "fp16"),
         build_loss(config.loss, data, device),
         feed,
         share,
@@ -362,31 +362,31 @@ def build_trainer(config: Config, data: RunData, device: torch.device, processes
 
 def build_optimizer_of(config: Config, model: ActionModel) -> torch.optim.Optimizer:
     """The optimizer that a config asks for."""
-    knobs = config.optim
-    lr = scaled_lr(knobs.lr, config.data.batch_size, knobs.base_batch)
-    groups = param_groups(model, lr, knobs.backbone_lr_factor, knobs.weight_decay, knobs.layer_decay)
-    return build_optimizer(knobs.name, groups, knobs.momentum, knobs.nesterov, knobs.betas)
+    cfg = config.optim
+    lr = scaled_lr(cfg.lr, config.data.batch_size, cfg.base_batch)
+    groups = param_groups(model, lr, cfg.backbone_lr_factor, cfg.weight_decay, cfg.layer_decay)
+    return build_optimizer(cfg.name, groups, cfg.momentum, cfg.nesterov, cfg.betas)
 
 
-def build_loss(knobs: LossConfig, data: RunData, device: torch.device) -> ActionLoss:
+def build_loss(cfg: LossConfig, data: RunData, device: torch.device) -> ActionLoss:
     """The loss that a config asks for.
 
     Raises:
         AvadetError: if the label map has no poses for "pose_softmax".
     """
-    balance = knobs.class_balance
+    balance = cfg.class_balance
     return ActionLoss(
-        kind=knobs.kind,
-        class_mean=knobs.class_mean,
-        weight=knobs.weight,
-        gamma=knobs.focal_gamma,
-        alpha=knobs.focal_alpha,
-        gamma_positive=knobs.gamma_positive,
-        gamma_negative=knobs.gamma_negative,
-        margin=knobs.margin,
-        label_smoothing=knobs.label_smoothing,
+        kind=cfg.kind,
+        class_mean=cfg.class_mean,
+        weight=cfg.weight,
+        gamma=cfg.focal_gamma,
+        alpha=cfg.focal_alpha,
+        gamma_positive=cfg.gamma_positive,
+        gamma_negative=cfg.gamma_negative,
+        margin=cfg.margin,
+        label_smoothing=cfg.label_smoothing,
         class_weights=balanced_weights(data.class_counts(), balance).to(device) if balance else None,
-        poses=pose_classes(data.labels).to(device) if knobs.kind == "pose_softmax" else None,
+        poses=pose_classes(data.labels).to(device) if cfg.kind == "pose_softmax" else None,
     )
 
 
@@ -399,11 +399,11 @@ def score_rule(loss: LossConfig, labels: LabelMap) -> ScoreRule:
 
 def build_score(config: Config, data: RunData, processes: Processes) -> Score:
     """How the models of a run are scored."""
-    knobs = config.evaluate
+    cfg = config.evaluate
     card = {"name": config.run_dir.name, "scores": score_rule(config.loss, data.labels)}
     unread = LoadReport(card["name"], 0, (), (), ())
     any_model = zoo.LoadedModel(ActionModel(), clip_spec(config.clip), data.labels, card["name"], card, unread)
-    scorer = ClipScorer(any_model, knobs.batch_size, knobs.flip, AUTOCAST[config.train.precision], knobs.short_sides)
+    scorer = ClipScorer(any_model, cfg.batch_size, cfg.flip, AUTOCAST[config.train.precision], cfg.short_sides)
     return data.score(config, scorer, processes)
 
 

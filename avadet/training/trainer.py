@@ -148,11 +148,11 @@ class Trainer:
 
     def _mixed(self, part: ClipBatch, number: int) -> ClipBatch:
         """The part blended with itself, if the config and a draw say so."""
-        knobs, place = self.config.loss, self.position
+        cfg, place = self.config.loss, self.position
         which = self.share.rank * self.share.parts + number
         rng = np.random.default_rng((self.config.seed, place.epoch, place.step, *([which] if which else [])))
-        if knobs.mixup_alpha and rng.random() < knobs.mixup_share:
-            return mixup(part, rng, knobs.mixup_alpha)
+        if cfg.mixup_alpha and rng.random() < cfg.mixup_share:
+            return mixup(part, rng, cfg.mixup_alpha)
         return part
 
     def _forward(self, part: ClipBatch) -> list[Tensor]:

@@ -132,12 +132,7 @@ class LiveReader:
         self._timeout_s = timeout_s
         self._pauses = Gaps()
         self._arrived_s: float | None = None
-        connection = Connection(source, timeout_s)
-        try:
-            first = connection.first_picture()
-        except BaseException:
-            connection.close()
-            raise
+        connection, first = _connected(source, timeout_s)
         self.is_recording = is_recording or connection.duration_s > 0
         if connection.may_be_file and not self.is_recording:
             self.is_recording = connection.sends_a_file()
@@ -364,3 +359,13 @@ class LiveReader:
         until_s = time.monotonic() + pause_s
         while not self._stopped and (left_s := until_s - time.monotonic()) > 0:
             time.sleep(min(left_s, _POLL_S))
+
+
+def _connected(source: str, timeout_s: float) -> tuple[Connection, VideoFrame]:
+    """A connection that has decoded its first picture, and that picture."""
+    connection = Connection(source, timeout_s)
+    try:
+        return connection, connection.first_picture()
+    except BaseException:
+        connection.close()
+        raise

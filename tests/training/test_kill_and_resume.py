@@ -311,8 +311,8 @@ def test_the_best_weights_become_the_model(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(setup.Data, "score", score)
     wanted = killed_config(tmp_path / "best")
-    knobs = wanted.evaluate.model_copy(update={"every_epochs": 1, "keep": "best"})
-    folder = train(wanted.model_copy(update={"evaluate": knobs}))
+    cfg = wanted.evaluate.model_copy(update={"every_epochs": 1, "keep": "best"})
+    folder = train(wanted.model_copy(update={"evaluate": cfg}))
     state = torch.load(folder.best, weights_only=True)
     assert state["best"] == {"epoch": 2, "frame_map": 30.0}
     kept = read_safetensors(folder.model)

@@ -54,8 +54,8 @@ def test_frozen_parts_and_factor_zero_leave_the_optimizer() -> None:
 
 def test_warm_up_from_a_factor() -> None:
     """PySlowFast's course on AVA: 1.25e-4 to 0.1 in five epochs, a tenth of it at 10 and at 15."""
-    knobs = {"epochs": 20, "kind": "step", "warmup_epochs": 5, "warmup_factor": 1.25e-3, "milestones": (10, 15)}
-    course = [0.1 * lr_factor(epoch, **knobs) for epoch in (0, 1, 5, 9.99, 10, 15, 20)]
+    cfg = {"epochs": 20, "kind": "step", "warmup_epochs": 5, "warmup_factor": 1.25e-3, "milestones": (10, 15)}
+    course = [0.1 * lr_factor(epoch, **cfg) for epoch in (0, 1, 5, 9.99, 10, 15, 20)]
     assert course == pytest.approx([1.25e-4, 1.25e-4 + (0.1 - 1.25e-4) / 5, 0.1, 0.1, 0.01, 0.001, 0.001])
 
 

@@ -54,16 +54,16 @@ class PersonTrainer:
         self.config = config
         self.device = choose_device(config.device)
         self.net = start_net(config).to(self.device).to(memory_format=torch.channels_last)
-        knobs = config.train
-        self.frozen = FrozenStart(self.net.backbone, knobs.frozen_stages, self.device)
-        groups = param_groups(self.net, knobs.lr, knobs.backbone_lr_factor, knobs.weight_decay)
+        cfg = config.train
+        self.frozen = FrozenStart(self.net.backbone, cfg.frozen_stages, self.device)
+        groups = param_groups(self.net, cfg.lr, cfg.backbone_lr_factor, cfg.weight_decay)
         self.optimizer = build_optimizer("adamw", groups, momentum=0.0)
-        self.average = WeightAverage(self.net, knobs.ema_decay)
+        self.average = WeightAverage(self.net, cfg.ema_decay)
         self.folder = RunFolder(config.run_dir)
         check_target(self.folder.checkpoint)
         draw = FrameDraw(list(packs.training.values()), list(packs.shares.values()))
         recipe = Recipe(**config.augment.model_dump())
-        self.samples = PersonSamples(draw, recipe, config.seed, knobs.steps, knobs.batch_size)
+        self.samples = PersonSamples(draw, recipe, config.seed, cfg.steps, cfg.batch_size)
         self.validation = packs.validation
 
     def run(self, resume: bool = False, report: Report = print) -> Path:
@@ -90,23 +90,23 @@ class PersonTrainer:
 
     def _learn(self, first: int, report: Report) -> None:
         """Take the steps from one on."""
-        knobs, began = self.config.train, time.monotonic()
-        size = knobs.batch_size
-        keys = [range(step * size, (step + 1) * size) for step in range(first, knobs.steps)]
-        with closing(person_loader(self.samples, knobs.workers)) as loader:
+        cfg, began = self.config.train, time.monotonic()
+        size = cfg.batch_size
+        keys = [range(step * size, (step + 1) * size) for step in range(first, cfg.steps)]
+        with closing(person_loader(self.samples, cfg.workers)) as loader:
             for step, (images, targets) in enumerate(loader.batches(keys), start=first):
                 loss = self.step(step, images, targets)
                 if (step + 1) % LOG_EVERY == 0:
                     pace = (time.monotonic() - began) / (step + 1 - first)
                     self._log(step + 1, loss, pace, report)
-                if (step + 1) % knobs.save_every == 0:
+                if (step + 1) % cfg.save_every == 0:
                     self._save(step + 1)
 
     def step(self, step: int, images: Tensor, targets: Targets) -> PersonLoss:
         """Learn from one batch of uint8 pictures."""
-        knobs = self.config.train
+        cfg = self.config.train
         factor = lr_factor(
-            step, epochs=knobs.steps, kind="cosine", warmup_epochs=knobs.warmup_steps, final_factor=knobs.final_factor
+            step, epochs=cfg.steps, kind="cosine", warmup_epochs=cfg.warmup_steps, final_factor=cfg.final_factor
         )
         set_lr(self.optimizer, factor)
         self.net.train()
@@ -115,7 +115,7 @@ class PersonTrainer:
         loss = person_loss(self.net.answer(maps[-3:], pixels.shape[2:]), targets.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), knobs.grad_clip)
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), cfg.grad_clip)
         self.optimizer.step()
         self.average.update(self.net)
         return loss

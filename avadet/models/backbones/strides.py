@@ -1,4 +1,4 @@
-"""How many pixels of a clip a cell of a map covers, for a head that no backbone has told."""
+"""How many pixels of a clip a cell of a map covers, for a head that is used without a backbone."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class RoIHead(nn.Module):
     frames and of boxes (zero too) is welcome, and logits come out in training and testing alike.
 
     Attributes:
-        Options: what a head of this kind is told.
+        Options: the typed options of this kind of head.
         own_features: F, features of a box before bank and relations join them.
         strides: (height, width) px of a cell of each map, which the detector reads off its backbone; while it is None,
             only clips whose sides are multiples of those of the map can be scored.

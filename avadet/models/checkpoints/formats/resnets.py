@@ -131,5 +131,5 @@ def _nonlocal_arguments(found: Evidence, prefix: str) -> dict[str, Any]:
     softmax = cfg.get("INSTANTIATION", "dot_product" if of_slowfast else "softmax") == "softmax"
     options: dict[str, Any] = {"softmax": softmax, "pool": pools[0]}
     if not any(".nonlocal" in name and name.endswith(".conv_out.bias") for name in found.tensors):
-        options["pool_projections"] = True  # the form of mmaction2, told by the bias it lacks
+        options["pool_projections"] = True  # the form of mmaction2, known by the bias it lacks
     return {"nonlocal_after": after, "nonlocal_options": options}
