@@ -9,6 +9,7 @@ AVADET = CheckpointFormat(
     "avadet",
     r"^(\w+\.)?head\.proj\.weight$|^of_appearance\.weight$",
     companion=r"^(\w+\.)*backbone\.",  # others have a backbone or a classifier of the same name, but not both
+    rules=((r"^appearance\.trunk\.", "appearance.backbone."),),  # the name in stored files
     defaults=Defaults(boxes="exact"),
     infer=infer_resnet,
 )
