@@ -150,7 +150,9 @@ class AppearanceStream(nn.Module):
         self.backbone = EfficientNetLite()
         half = self.features // 2
         self.neck = nn.Sequential(
-            nn.Conv2d(self.backbone.out_channels[-1], half, 1, bias=False), nn.BatchNorm2d(half, momentum=0.02), nn.ReLU6()
+            nn.Conv2d(self.backbone.out_channels[-1], half, 1, bias=False),
+            nn.BatchNorm2d(half, momentum=0.02),
+            nn.ReLU6(),
         )
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -186,7 +188,7 @@ class PersonCropDetector(ActionModel):
             margin: side of a crop as a multiple of the longer side of the box.
             motion_px: side of the grey crops, which are of all frames; a multiple of 64.
             motion_margin: as `margin`, of the grey crops.
-            pixels: how clips are normalised; None = not at all, as the bundled weights, whose backbone does it, want it.
+            pixels: how clips are normalised; None = not at all, as the bundled weights, which do it inside, want it.
         """
         super().__init__()
         if not appearance_frames or not all(0 <= index < num_frames for index in appearance_frames):
