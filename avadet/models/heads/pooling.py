@@ -115,7 +115,7 @@ class RoICrop:
         return in_parts(partial(self._crop, frame, scale), BOXES_AT_ONCE, is_training, rois)
 
     def _crop(self, frame: Tensor, scale: tuple[float, float], rois: Tensor) -> Tensor:
-        from torchvision.ops import roi_align  # takes longer to import than torch itself; the bundled models need none
+        from torchvision.ops import roi_align  # takes as long to import as torch; the bundled models need none
 
         by_height, by_width = scale
         if self.stretch or by_height != by_width:  # axis by axis; in a graph for all sizes (`export`) ratios stay open
