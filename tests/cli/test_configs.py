@@ -46,8 +46,9 @@ def test_one_is_shown_with_the_origin_of_each_value(capsys: pytest.CaptureFixtur
     assert lines["spec"] == "configs/_base_/data/ava.yaml"
     assert lines["momentum"] == "default" and lines["lr"] == "override"
     assert re.search(r"resolution: 5 +# override", text) and re.search(r"aligned: true +# configs/_base_/heads", text)
-    assert "# X3D-M, 16 frames every 5 on AVA v2.2." in text and "# Published: none for this recipe; its auth" in text
-    assert "avadet train ava/x3d_m data.root=DIR" in text
+    assert "# X3D-M, 16 frames every 5 on AVA v2.2." in text and "\n# Published: none for this recipe; its auth" in text
+    assert "avadet train ava/x3d_m data.root=DIR\n" in text
+    assert all(len(line) <= 120 for line in text.splitlines() if line.startswith("#"))
     copy = tmp_path / "copy.yaml"
     copy.write_text(text)
     assert read_config(copy) == read_config("ava/x3d_m", overrides)
