@@ -9,7 +9,7 @@ import numpy as np
 from avadet import boxes as box_math
 from avadet.data.dataset import ClipSample
 from avadet.errors import unknown_name
-from avadet.figures.scene import random_scene
+from avadet.synthetic.scene import random_scene
 from avadet.types import ClipSpec, LabelMap
 
 
