@@ -65,19 +65,18 @@ def write_data_set(folder: str | Path, clips: Iterable[SyntheticClip], labels: s
         raise AvadetError(f"{final} is there already; remove it, or choose another folder")
     check_target(final / SPEC_FILE)
     final.parent.mkdir(parents=True, exist_ok=True)
-    classes, rows, num_videos = read_label_map(labels), [], 0
+    classes, rows, count = read_label_map(labels), [], 0
     with TemporaryDirectory(prefix=f".{final.name}.partial-", dir=final.parent) as hidden:
         root = Path(hidden, "set")
-        for num_videos, clip in enumerate(clips, start=1):
-            name = f"synthetic_{num_videos - 1:04d}"
+        for count, clip in enumerate(clips, start=1):
+            name = f"synthetic_{count - 1:04d}"
             write_video(root / "videos" / f"{name}.mp4", clip)
             rows += truth_rows(name, clip, classes, step)
         write_lines(root / "train.csv", rows)
-        if not named:
-            shutil.copyfile(labels, root / Path(labels).name)
+        label_map = str(labels) if named else shutil.copyfile(labels, root / Path(labels).name).name
         videos = {"fps": clip.fps, "size_hw": list(clip.frames.shape[1:3])}
-        train = {"annotations": "train.csv", "counts": {"videos": num_videos, "rows": len(rows)}}
-        spec = {"title": "Rendered persons", "labels": str(labels) if named else Path(labels).name}
-        write_lines(root / SPEC_FILE, [yaml.safe_dump(spec | {"videos": videos, "splits": {"train": train}})])
+        train = {"annotations": "train.csv", "counts": {"videos": count, "rows": len(rows)}}
+        values = {"labels": label_map, "videos": videos, "splits": {"train": train}}
+        write_lines(root / SPEC_FILE, [yaml.safe_dump(values, sort_keys=False, default_flow_style=None)])
         root.rename(final)
     return final / SPEC_FILE
