@@ -16,7 +16,7 @@ from torch import Tensor
 from avadet.annotations.splits import DataVideo
 from avadet.data.clip_reader import existing
 from avadet.data.clips import BrokenSample, ClipDataset, KeyframeSample
-from avadet.data.keyframes import Targets
+from avadet.data.index import AnnotationIndex
 from avadet.data.loader import ClipBatch, stack_rois
 from avadet.data.workers import BatchLoader
 from avadet.errors import AvadetError
@@ -136,7 +136,7 @@ def batches_by_size(sizes_hw: IntArray, batch_size: int) -> Plan:
     return lambda epoch: batches
 
 
-def clip_sizes(targets: Targets, spec: ClipSpec, threads: int = 4) -> IntArray:
+def clip_sizes(targets: AnnotationIndex, spec: ClipSpec, threads: int = 4) -> IntArray:
     """(height, width) px of each keyframe's whole clip, int64 (F, 2), 0 for videos that cannot be read.
 
     Opens each video once.

@@ -10,7 +10,7 @@ import numpy as np
 from avadet import boxes as box_math
 from avadet.data.clip_reader import OpenVideos, existing, read_frames
 from avadet.data.dataset import ClipSample, SampleKey
-from avadet.data.keyframes import Targets
+from avadet.data.index import AnnotationIndex
 from avadet.data.transforms import Augmentation, draw_change
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, Float32Array, IntArray
@@ -55,7 +55,7 @@ class ClipDataset:
 
     def __init__(
         self,
-        targets: Targets,
+        targets: AnnotationIndex,
         spec: ClipSpec,
         augmentation: Augmentation | None = None,
         *,
@@ -104,7 +104,7 @@ class ClipDataset:
         frames, _ = read_frames(reader, time_s, spec, shape)
         frame_hw, clip_hw = reader.info.size_hw, (frames.shape[1], frames.shape[2])
         boxes_px = box_math.clip_boxes(self._boxes_px(keyframe, frame_hw), frame_hw, clip_hw, spec.boxes)
-        rows = self.targets.people(keyframe)
+        rows = self.targets.rows(keyframe)
         return KeyframeSample(frames, boxes_px, self.targets.labels[rows], keyframe, rows)
 
     def _augmented(self, keyframe: int, rng: np.random.Generator, augmentation: Augmentation) -> KeyframeSample:
@@ -114,7 +114,7 @@ class ClipDataset:
         frame_hw = reader.info.size_hw
         change = draw_change(rng, frame_hw, self._boxes_px(keyframe, frame_hw), augmentation)
         moved, _ = read_frames(reader, time_s, spec, change.move)
-        rows = self.targets.people(keyframe)[change.kept]
+        rows = self.targets.rows(keyframe)[change.kept]
         return KeyframeSample(change.finish(moved), change.boxes_px, self.targets.labels[rows], keyframe, rows)
 
     def _find(self, keyframe: int) -> tuple[VideoReader, float]:
@@ -124,4 +124,4 @@ class ClipDataset:
         return self._videos.reader(path), self._videos.keyframe_s(video, float(self.targets.times_s[keyframe]))
 
     def _boxes_px(self, keyframe: int, size_hw: tuple[int, int]) -> Float32Array:
-        return box_math.to_px(self.targets.boxes_norm[self.targets.people(keyframe)], size_hw)
+        return box_math.to_px(self.targets.boxes_norm[self.targets.rows(keyframe)], size_hw)

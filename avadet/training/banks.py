@@ -17,7 +17,7 @@ from tqdm import tqdm
 from avadet.data.batching import ClipLoader, KeyframeBatch
 from avadet.data.clips import ClipDataset
 from avadet.data.feature_banks import BankFile, FeatureBank, bank_window
-from avadet.data.keyframes import Targets
+from avadet.data.index import AnnotationIndex
 from avadet.errors import AvadetError
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.heads.lfb import BankWindow
@@ -59,7 +59,7 @@ class BankMaker:
         assert isinstance(self.model.model, ActionDetector)
         return self.model.model.head.own_features
 
-    def banks(self, targets: Targets, processes: Processes, progress: bool = False) -> dict[str, BankFile]:
+    def banks(self, targets: AnnotationIndex, processes: Processes, progress: bool = False) -> dict[str, BankFile]:
         """The bank of each video: the people of all its keyframes; made now where there is no file of it yet.
 
         Args:
@@ -83,7 +83,7 @@ class BankMaker:
         processes.gather(None)
         return {targets.videos[row].video_id: BankFile(path) for row, path in paths.items()}
 
-    def _path(self, targets: Targets, row: int, model: str) -> Path:
+    def _path(self, targets: AnnotationIndex, row: int, model: str) -> Path:
         """Where the bank of a video lies."""
         rows = np.flatnonzero(targets.video_rows == row)
         one = targets.select(rows)
@@ -92,7 +92,7 @@ class BankMaker:
         key = _digest(model.encode(), name.encode(), *(np.ascontiguousarray(array).tobytes() for array in arrays))
         return self.folder / f"{quote(name, safe='')}.{key}.safetensors"
 
-    def _made(self, targets: Targets, rows: Sequence[int]) -> Generator[tuple[int, FeatureBank], None, None]:
+    def _made(self, targets: AnnotationIndex, rows: Sequence[int]) -> Generator[tuple[int, FeatureBank], None, None]:
         """The banks of some videos."""
         peopled = np.flatnonzero(np.isin(targets.video_rows, rows) & (np.diff(targets.starts) > 0))
         chosen = targets.select(peopled)

@@ -16,7 +16,8 @@ from avadet.annotations.splits import DataSplit, read_split
 from avadet.config import Config, DataConfig
 from avadet.data.batching import ClipLoader, KeyframeBatch, batches_by_size, clip_sizes
 from avadet.data.clips import ClipDataset
-from avadet.data.keyframes import ProposalRule, Targets, scoring_targets, training_targets
+from avadet.data.index import AnnotationIndex
+from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.data.loader import ClipBatch
 from avadet.data.transforms import Augmentation
 from avadet.data.video_facts import within_files
@@ -46,7 +47,7 @@ class ClipFeed:
 
     loader: ClipLoader
     plan: Plan
-    targets: Targets
+    targets: AnnotationIndex
     banks: Banks | None = None
 
     def parts(self, epoch: int, first_part: int = 0) -> Iterator[ClipBatch]:
@@ -63,7 +64,7 @@ class ClipFeed:
         self.loader.close()
 
 
-def with_window(batch: KeyframeBatch, targets: Targets, banks: Banks | None) -> KeyframeBatch:
+def with_window(batch: KeyframeBatch, targets: AnnotationIndex, banks: Banks | None) -> KeyframeBatch:
     """A batch of these targets with what its clips may look up, if there are banks."""
     if banks is None:
         return batch
@@ -85,9 +86,9 @@ class ClipData:
     """
 
     data: DataSet
-    train: Targets
+    train: AnnotationIndex
     scored: DataSplit
-    targets: Targets
+    targets: AnnotationIndex
     train_banks: Banks | None = None
     scored_banks: Banks | None = None
     notes: tuple[str, ...] = ()
@@ -183,7 +184,7 @@ class ClipData:
         return replace(self, train_banks=train, scored_banks=scored)
 
 
-def _is_lost(targets: Targets, row: int) -> bool:
+def _is_lost(targets: AnnotationIndex, row: int) -> bool:
     """Whether keyframes lie in a video that has no file."""
     return targets.videos[row].path is None and bool((targets.video_rows == row).any())
 
@@ -205,11 +206,11 @@ def read_clip_data(config: DataConfig, person_score: float | None, keep_best: bo
     train, short = within_files(read_split(data, config.train))
     scored, short_too = within_files(read_split(data, config.scored))
     if person_score is None:
-        people = training_targets(scored, data.labels)
+        people = training_index(scored, data.labels)
     else:
-        people = scoring_targets(scored, data.labels, person_score, keep_best=keep_best, keep_empty=True)
+        people = scoring_index(scored, data.labels, person_score, keep_best=keep_best, keep_empty=True)
     notes = tuple(dict.fromkeys([*train.notes, *scored.notes, *short, *short_too]))
-    return ClipData(data, training_targets(train, data.labels, rule), scored, people, notes=notes)
+    return ClipData(data, training_index(train, data.labels, rule), scored, people, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ class ClipScore:
 
     scorer: ClipScorer
     split: DataSplit
-    targets: Targets
+    targets: AnnotationIndex
     labels: LabelMap
     protocol: str
     processes: Processes

@@ -22,7 +22,8 @@ from avadet.data.batching import (
     shuffled_batches,
 )
 from avadet.data.clips import BrokenSample, ClipDataset, KeyframeSample
-from avadet.data.keyframes import ProposalRule, Targets, scoring_targets, training_targets
+from avadet.data.index import AnnotationIndex
+from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.data.transforms import FIELD_RECIPE, Augmentation
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec
@@ -37,9 +38,9 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def train(spec: Path) -> Targets:
+def train(spec: Path) -> AnnotationIndex:
     data = open_data_set(spec)
-    return training_targets(read_split(data, "train"), data.labels, ProposalRule())
+    return training_index(read_split(data, "train"), data.labels, ProposalRule())
 
 
 def _bytes(batches: list[KeyframeBatch]) -> list[bytes]:
@@ -47,13 +48,13 @@ def _bytes(batches: list[KeyframeBatch]) -> list[bytes]:
     return [b"".join(getattr(batch, part).contiguous().numpy().tobytes() for part in parts) for batch in batches]
 
 
-def _loader(targets: Targets, workers: int = 0, seed: int = 4, size: int = 2) -> ClipLoader:
+def _loader(targets: AnnotationIndex, workers: int = 0, seed: int = 4, size: int = 2) -> ClipLoader:
     dataset = ClipDataset(targets, SPEC, VARIED, seed=seed, open_videos=1)
     return ClipLoader(dataset, shuffled_batches(len(targets), size, seed), workers=workers)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_batches_do_not_depend_on_the_number_of_workers(train: Targets) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(train: AnnotationIndex) -> None:
     expected = [_bytes(list(_loader(train).batches(epoch))) for epoch in range(2)]
     assert len(expected[0]) == 3 and expected[0] != expected[1]
     for workers in (1, 3):
@@ -62,7 +63,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(train: Targets) -> None:
     assert _bytes(list(_loader(train, seed=5).batches())) != expected[0]
 
 
-def test_any_step_of_any_epoch_can_be_entered(train: Targets) -> None:
+def test_any_step_of_any_epoch_can_be_entered(train: AnnotationIndex) -> None:
     whole = list(_loader(train).batches(7))
     late = list(_loader(train, workers=1).batches(7, first_step=2))
     assert _bytes(late) == _bytes(whole[2:]) and [batch.step for batch in late] == [2]
@@ -71,7 +72,7 @@ def test_any_step_of_any_epoch_can_be_entered(train: Targets) -> None:
     assert _loader(train).steps() == 3
 
 
-def test_batches_hold_what_the_targets_say(train: Targets) -> None:
+def test_batches_hold_what_the_targets_say(train: AnnotationIndex) -> None:
     for batch in _loader(train).batches():
         assert batch.clips.dtype == torch.uint8 and batch.clips.shape == (2, 3, 6, 56, 56)
         assert batch.rois.shape == (len(batch.rows), 5) and len(batch.labels) == len(batch.rows)
@@ -84,7 +85,7 @@ def test_batches_hold_what_the_targets_say(train: Targets) -> None:
 
 def test_whole_clips_for_testing(spec: Path) -> None:
     data = open_data_set(spec)
-    targets = scoring_targets(read_split(data, "val"), data.labels, 0.8)
+    targets = scoring_index(read_split(data, "val"), data.labels, 0.8)
     loader = ClipLoader(ClipDataset(targets, SPEC), batches_by_size(clip_sizes(targets, SPEC), 3))
     batches = list(loader.batches())
     assert [batch.keyframes.tolist() for batch in batches] == [[0, 1, 2], [3]]
@@ -102,7 +103,7 @@ def test_a_box_stays_on_its_paint(tmp_path: Path) -> None:
     times_s = np.array([0.5, 1.0, 1.35])
     left = 2 * np.rint(times_s * 20)
     boxes = np.stack([left / 128, 0 * left + 30 / 96, (left + 30) / 128, 0 * left + 60 / 96], 1).astype(np.float32)
-    targets = Targets(
+    targets = AnnotationIndex(
         (DataVideo("square", path),), np.zeros(3, np.int64), times_s, np.arange(4), boxes, np.ones((3, 1), np.bool_),
         np.ones(3, np.float32), np.zeros(3, np.int64),
     )  # fmt: skip
@@ -122,7 +123,7 @@ def test_a_box_stays_on_its_paint(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def damaged(train: Targets, tmp_path: Path) -> Targets:
+def damaged(train: AnnotationIndex, tmp_path: Path) -> AnnotationIndex:
     """The first video is cut short, its keyframes are 0 to 2."""
     first = train.videos[0]
     path = tmp_path / "short.mp4"
@@ -131,14 +132,14 @@ def damaged(train: Targets, tmp_path: Path) -> Targets:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_video_is_an_error_that_names_it(damaged: Targets, workers: int) -> None:
+def test_a_broken_video_is_an_error_that_names_it(damaged: AnnotationIndex, workers: int) -> None:
     with pytest.raises(AvadetError, match=r"video figures_0: .*short\.mp4 is not a video that can be read") as caught:
         list(_loader(damaged, workers).batches())
     assert "\n" not in str(caught.value)
 
 
 def test_skipped_clips_are_counted_and_no_other_takes_their_place(
-    train: Targets, damaged: Targets, caplog: pytest.LogCaptureFixture
+    train: AnnotationIndex, damaged: AnnotationIndex, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = shuffled_batches(7, 2, 4)
     whole = ClipLoader(ClipDataset(train, SPEC, VARIED, seed=4), plan)
@@ -159,7 +160,7 @@ def test_skipped_clips_are_counted_and_no_other_takes_their_place(
     assert {sample.keyframe for sample in loader.skipped} == lost  # counted anew each epoch
 
 
-def test_a_missing_video_and_a_wrong_clock_are_named(train: Targets) -> None:
+def test_a_missing_video_and_a_wrong_clock_are_named(train: AnnotationIndex) -> None:
     missing = replace(train, videos=(replace(train.videos[0], path=None), *train.videos[1:]))
     sample = ClipDataset(missing, SPEC)[0, 0]
     assert isinstance(sample, BrokenSample) and "figures_0 has no file" in sample.reason

@@ -26,7 +26,7 @@ from avadet.cli import data as data_command
 from avadet.data import prepare as prepare_module
 from avadet.data import reencode
 from avadet.data.clips import ClipDataset, KeyframeSample
-from avadet.data.keyframes import training_targets
+from avadet.data.keyframes import training_index
 from avadet.data.prepare import prepare
 from avadet.data.reencode import Encoding, Job, encoded_hw, finished, prepare_video
 from avadet.errors import AvadetError
@@ -164,7 +164,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _clips(data: DataSet, part: str = "train") -> list[KeyframeSample]:
-    targets = training_targets(read_split(data, part), data.labels)
+    targets = training_index(read_split(data, part), data.labels)
     dataset = ClipDataset(targets, SPEC)
     samples = [dataset[0, keyframe] for keyframe in range(len(dataset))]
     dataset.close()
@@ -207,11 +207,11 @@ def test_a_cut_set_has_clocks_of_its_own(spec: Path, tmp_path: Path) -> None:
     assert video.starts_at_s == pytest.approx(900 + np.floor(1.4 * 15) / 15, abs=1e-5)
     with VideoReader(video.path) as reader:
         assert len(list(reader.pictures())) == np.floor(2.3 * 15) - np.floor(1.4 * 15) + 1
-    dataset = ClipDataset(training_targets(read_split(new, "val"), new.labels), SPEC)
+    dataset = ClipDataset(training_index(read_split(new, "val"), new.labels), SPEC)
     assert dataset.targets.times_s.tolist() == [900, 901, 902, 903]
     inside, outside = dataset[0, 2], dataset[0, 0]
     assert isinstance(inside, KeyframeSample) and not isinstance(outside, KeyframeSample)
-    whole = ClipDataset(training_targets(read_split(old, "val"), old.labels), SPEC)[0, 2]
+    whole = ClipDataset(training_index(read_split(old, "val"), old.labels), SPEC)[0, 2]
     assert isinstance(whole, KeyframeSample)
     middle = SPEC.num_frames // 2
     assert np.abs(whole.frames[middle, :, :64].astype(int) - inside.frames[middle, :, :64]).mean() < 8

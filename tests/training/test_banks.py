@@ -18,7 +18,8 @@ from avadet.annotations.splits import read_split
 from avadet.config import Config, decisive_values
 from avadet.data.clips import ClipDataset
 from avadet.data.feature_banks import BankFile, FeatureBank, bank_window, read_bank
-from avadet.data.keyframes import Targets, training_targets
+from avadet.data.index import AnnotationIndex
+from avadet.data.keyframes import training_index
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.build import build
@@ -95,9 +96,9 @@ def config(spec: Path, looker: Path, run_dir: Path, **changes: dict[str, object]
     return Config.model_validate({"device": "cpu", "run_dir": run_dir, **values})
 
 
-def people(spec: Path, split: str = "train") -> Targets:
+def people(spec: Path, split: str = "train") -> AnnotationIndex:
     data = open_data_set(str(spec), None, ())
-    return training_targets(read_split(data, split), data.labels)
+    return training_index(read_split(data, split), data.labels)
 
 
 def maker(looker: Path, folder: Path) -> BankMaker:
