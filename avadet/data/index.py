@@ -67,6 +67,7 @@ class AnnotationIndex:
 
 
 def row_starts(counts: IntArray) -> IntArray:
+    """Where the rows of each group begin, and where the last ends, of their counts (n,); int64 (n + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(np.int64)
 
 

@@ -11,7 +11,7 @@ from ava_like import BESIDE, jhmdb_set
 
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
-from avadet.data.batching import ClipLoader, batches_by_size, clip_sizes, shuffled_batches
+from avadet.data.batching import ClipLoader, batches_by_size, clip_sizes
 from avadet.data.clips import ClipDataset
 from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.data.prepare import prepare
@@ -42,7 +42,7 @@ def test_from_files_to_batches(spec: Path) -> None:
     assert (targets.labels[truth].sum(axis=1) == 2).all() and targets.labels[
         truth, data.labels.names.index(BESIDE)
     ].all()
-    loader = ClipLoader(ClipDataset(targets, SPEC, FIELD_RECIPE), shuffled_batches(len(targets), 2, 0), workers=1)
+    loader = ClipLoader(ClipDataset(targets, SPEC, FIELD_RECIPE)(len(targets), 2, 0), workers=1)
     batches = list(loader.batches())
     assert len(batches) == len(targets) // 2
     for batch in batches:
