@@ -36,7 +36,7 @@ def test_a_run_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["epoch"] for line in metrics] == list(range(1, 13))
     assert metrics[-1]["loss"] < 0.8 * metrics[0]["loss"]
     assert metrics[-1]["track_map"] > 90
-    assert "frame_map" not in metrics[0] and "training on 36 videos" in said[0]
+    assert "frame_map" not in metrics[0] and "training on 288 keyframes" in said[0]
 
 
 def test_resume_is_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
