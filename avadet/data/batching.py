@@ -136,22 +136,29 @@ def batches_by_size(sizes_hw: IntArray, batch_size: int) -> Plan:
     return lambda epoch: batches
 
 
-def clip_sizes(targets: Targets, spec: ClipSpec, threads: int = 4) -> IntArray:
-    """(height, width) px of each keyframe's whole clip, int64 (F, 2), 0 for videos that cannot be read.
+def clip_sizes(targets: Targets, spec: ClipSpec) -> IntArray:
+    """(height, width) px of each keyframe's whole clip, int64 (F, 2), 0 for videos that cannot be read."""
+    sizes, which = np.unique(frame_sizes(targets), axis=0, return_inverse=True)
+    resized = [resized_hw(size, spec.short_side, spec.long_side) if min(size) else size for size in sizes.tolist()]
+    return np.array(resized, np.int64).reshape(-1, 2)[which.reshape(-1)]
+
+
+def frame_sizes(targets: Targets, threads: int = 4) -> IntArray:
+    """(height, width) px of each keyframe's video, int64 (F, 2), 0 for videos that cannot be read.
 
     Opens each video once.
     """
     used = np.unique(targets.video_rows)
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(partial(_clip_hw, spec=spec), [targets.videos[row] for row in used]))
+        found = list(pool.map(_frame_hw, [targets.videos[row] for row in used]))
     sizes = np.zeros((len(targets.videos), 2), np.int64)
     sizes[used] = np.array(found, np.int64).reshape(-1, 2)
     return sizes[targets.video_rows]
 
 
-def _clip_hw(video: DataVideo, spec: ClipSpec) -> tuple[int, int]:
+def _frame_hw(video: DataVideo) -> tuple[int, int]:
     try:
-        return resized_hw(probe(existing(video)).size_hw, spec.short_side, spec.long_side)
+        return probe(existing(video)).size_hw
     except AvadetError:
         return 0, 0  # the loader says what is wrong, or skips it
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
@@ -158,3 +158,10 @@ class Banks:
     def window(self, keys: Sequence[FrameKey]) -> BankWindow:
         """What clips of these keyframes may look up."""
         return bank_window([(self.by_video[key.video_id], key.time_s) for key in keys], self.window_s)
+
+
+def with_window(batch: KeyframeBatch, targets: Targets, banks: Banks | None) -> KeyframeBatch:
+    """A batch of these targets with what its clips may look up, if there are banks."""
+    if banks is None:
+        return batch
+    return replace(batch, window=banks.window([targets.key(keyframe) for keyframe in batch.keyframes.tolist()]))

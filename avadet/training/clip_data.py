@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from avadet.annotations.ava import AvaTable
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import DataSplit, read_split
 from avadet.config import Config, DataConfig
-from avadet.data.batching import ClipLoader, KeyframeBatch, batches_by_size, clip_sizes
+from avadet.data.batching import ClipLoader
 from avadet.data.clips import ClipDataset
 from avadet.data.keyframes import ProposalRule, Targets, scoring_targets, training_targets
 from avadet.data.loader import ClipBatch
 from avadet.data.transforms import Augmentation
 from avadet.data.video_facts import within_files
 from avadet.errors import AvadetError
-from avadet.evaluation.frame_map import evaluate_frame_map
-from avadet.keyframes import join_keyframes
-from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.predict import SCORE_NAMES
-from avadet.training.banks import BankMaker, Banks
+from avadet.training.banks import BankMaker, Banks, with_window
 from avadet.training.distributed import Processes
-from avadet.training.evaluate import ClipScorer
 from avadet.training.feed import Feed, Plan, Share
-from avadet.training.scoring import Outcome, Score
-from avadet.types import ClipSpec, Float32Array, IntArray, LabelMap
+from avadet.training.scored_boxes import scored_keyframes
+from avadet.training.scoring import ClipScore, ClipScorer, Score
+from avadet.types import ClipSpec, IntArray, LabelMap
 
 
 @dataclass(frozen=True)
@@ -61,13 +55,6 @@ class ClipFeed:
     def close(self) -> None:
         """End the processes that make batches."""
         self.loader.close()
-
-
-def with_window(batch: KeyframeBatch, targets: Targets, banks: Banks | None) -> KeyframeBatch:
-    """A batch of these targets with what its clips may look up, if there are banks."""
-    if banks is None:
-        return batch
-    return replace(batch, window=banks.window([targets.key(keyframe) for keyframe in batch.keyframes.tolist()]))
 
 
 @dataclass(frozen=True)
@@ -161,8 +148,8 @@ class ClipData:
 
     def score(self, config: Config, scorer: ClipScorer, processes: Processes) -> Score:
         """How a model is scored on it."""
-        chosen = self.targets.select(np.arange(0, len(self.targets), config.evaluate.frame_step))
         protocol, workers = config.evaluate.protocol, config.data.workers
+        chosen = scored_keyframes(self.targets, self.scored, protocol, config.evaluate.frame_step)
         return ClipScore(scorer, self.scored, chosen, self.labels, protocol, processes, workers, self.scored_banks)
 
     def with_banks(self, maker: BankMaker, window_s: float, processes: Processes, progress: bool = False) -> ClipData:
@@ -210,68 +197,3 @@ def read_clip_data(config: DataConfig, person_score: float | None, keep_best: bo
         people = scoring_targets(scored, data.labels, person_score, keep_best=keep_best, keep_empty=True)
     notes = tuple(dict.fromkeys([*train.notes, *scored.notes, *short, *short_too]))
     return ClipData(data, training_targets(train, data.labels, rule), scored, people, notes=notes)
-
-
-@dataclass(frozen=True)
-class ClipScore:
-    """Scores keyframes of a split by the evaluator of `avadet eval`; a class's score is the model's alone.
-
-    Attributes:
-        scorer: how, with any model.
-        split: annotations and excluded keyframes.
-        targets: whom.
-        labels: the classes.
-        protocol: whose rules.
-        processes: who takes part.
-        workers: processes that make clips.
-        banks: feature banks of the videos; None = the model reads none.
-    """
-
-    scorer: ClipScorer
-    split: DataSplit
-    targets: Targets
-    labels: LabelMap
-    protocol: str
-    processes: Processes
-    workers: int = 0
-    banks: Banks | None = None
-
-    def __call__(self, model: ActionModel, progress: bool = False) -> Outcome:
-        """Score a model, in eval mode and on the scorer's device."""
-        scorer = self.scorer.of(model)
-        by_side = [self._scores(scorer, spec, progress) for spec in scorer.specs]
-        scores = np.asarray(np.mean(by_side, axis=0, dtype=np.float32))
-        truth, found = self._truth(), self._detections(scores)
-        result = evaluate_frame_map(truth, found, self.labels, self.protocol, self.split.excluded)
-        return Outcome({"frame_map": round(100 * result.mAP, 3)}, result.table() + "\n")
-
-    def _scores(self, scorer: ClipScorer, spec: ClipSpec, progress: bool) -> Float32Array:
-        """Scores (M, K) of all people, with clips as `spec` has them; every process does every n-th batch."""
-        peopled = self.targets.select(np.flatnonzero(np.diff(self.targets.starts)))  # the same people, row by row
-        plan = batches_by_size(clip_sizes(peopled, spec), scorer.batch_size)(0)
-        own = plan[self.processes.rank :: self.processes.count]
-        scores = np.zeros((len(self.targets.labels), len(self.labels)), np.float32)
-        with closing(ClipLoader(ClipDataset(peopled, spec), lambda epoch: own, workers=self.workers)) as loader:
-            for batch in tqdm(loader.batches(), total=len(own), desc="scoring", disable=not progress, leave=False):
-                found = scorer.predict(*with_window(batch, peopled, self.banks).inputs())
-                scores[batch.rows.numpy()] = found.cpu().numpy()
-        return np.asarray(np.sum(self.processes.gather(scores), axis=0, dtype=np.float32))
-
-    def _detections(self, scores: Float32Array) -> AvaTable:
-        targets, classes = self.targets, len(self.labels)
-        keyframes = np.repeat(np.arange(len(targets)), np.diff(targets.starts))
-        names = np.array([video.video_id for video in targets.videos], object)[targets.video_rows[keyframes]]
-        return AvaTable(
-            np.repeat(names, classes),
-            np.repeat(targets.times_s[keyframes], classes),
-            np.repeat(targets.boxes_norm, classes, axis=0),
-            np.tile(np.array(self.labels.ids, np.int64), len(keyframes)),
-            scores.reshape(-1).astype(np.float64),
-        )
-
-    def _truth(self) -> AvaTable:
-        """The split's annotations, of the keyframes that are scored."""
-        table, targets = self.split.table, self.targets
-        names = np.array([video.video_id for video in targets.videos], object)[targets.video_rows]
-        scored, rows = join_keyframes([(names, targets.times_s), (table.video_ids, table.times_s)]).numbers
-        return table.rows(np.isin(rows, scored))

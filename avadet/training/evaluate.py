@@ -1,11 +1,11 @@
-"""Scoring an action model on annotated videos: every annotated frame, given boxes or found ones."""
+"""Scoring on JHMDB-21 from stored frames, for runs without data.spec."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,10 +24,12 @@ from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.devices import device_of
-from avadet.models.heads.lfb import BankWindow
-from avadet.models.loaded import LoadedModel
-from avadet.models.predict import final_scores, predict
+from avadet.models.predict import final_scores
 from avadet.persons.precomputed import PrecomputedBoxes
+from avadet.training import scoring
+from avadet.training.distributed import Processes
+from avadet.training.scored_boxes import link_boxes
+from avadet.training.scoring import Outcome
 from avadet.types import (
     ActionDetections,
     ClipSpec,
@@ -39,8 +41,6 @@ from avadet.types import (
     PersonDetector,
 )
 from avadet.video.sample import clip_indices, resize_short
-
-_LINK_IOU = 0.3
 
 
 @dataclass(frozen=True)
@@ -80,36 +80,8 @@ class ScoredVideo:
 
 
 @dataclass(frozen=True)
-class ClipScorer:
-    """A model and how it is asked.
-
-    Attributes:
-        loaded: the model, on its device; of one that reads a feature bank, `bank` goes over each video first.
-        batch_size: clips at a time.
-        flip: average with the scores of the mirrored clip.
-        autocast: run under autocast to this type; None = as it is.
-        short_sides: px, sizes of the clip whose scores are averaged; empty = the spec's own.
-    """
-
-    loaded: LoadedModel
-    batch_size: int = 32
-    flip: bool = False
-    autocast: torch.dtype | None = None
-    short_sides: tuple[int, ...] = ()
-
-    def of(self, model: ActionModel) -> ClipScorer:
-        """The same with another model's weights."""
-        return replace(self, loaded=replace(self.loaded, model=model))
-
-    @property
-    def specs(self) -> list[ClipSpec]:
-        """The clips whose scores are averaged."""
-        spec = self.loaded.spec
-        return [replace(spec, short_side=side) for side in self.short_sides or (spec.short_side,)]
-
-    def predict(self, clips: Tensor, rois: Tensor, window: BankWindow | None = None) -> Tensor:
-        """Scores (R, K) of one batch; arguments as `models.predict`."""
-        return predict(self.loaded, clips, rois, window, flip=self.flip, autocast=self.autocast)
+class ClipScorer(scoring.ClipScorer):
+    """The scorer of any data set, and how it scores videos whose frames are stored."""
 
     def score(self, video: JhmdbVideo, stored: StoredVideo, people: People) -> Float32Array:
         """Scores float32 (M, K), 0-1, of the people of one video; a feature bank is made of the same people."""
@@ -218,38 +190,6 @@ def name_in_boxes(persons: PrecomputedBoxes, video: JhmdbVideo) -> str:
     if video.video_id not in known and video.path.stem not in known:
         raise unknown_name("video in the boxes file", video.path.stem, known)
     return video.video_id if video.video_id in known else video.path.stem
-
-
-def link_boxes(boxes: Sequence[Float32Array], least_iou: float = _LINK_IOU) -> IntArray:
-    """Number people so that one who stays keeps his number.
-
-    Frame by frame, each pair of a box and a known person's latest box is joined in order of falling IoU, down to
-    `least_iou`; boxes left over are new people. Nobody is forgotten: clips last a second or two.
-
-    Args:
-        boxes: float32 (N_i, 4) of each frame, in order of time.
-        least_iou: 0-1.
-
-    Returns:
-        int64 (sum N_i,), from 0.
-    """
-    latest = np.zeros((0, 4), np.float32)
-    numbers: list[int] = []
-    for current in boxes:
-        own = np.full(len(current), -1, np.int64)
-        overlap = box_math.iou(current, latest)
-        for flat in np.argsort(-overlap, axis=None, kind="stable"):
-            row, person = np.unravel_index(flat, overlap.shape)
-            if overlap[row, person] < least_iou:
-                break
-            if own[row] < 0 and person not in own:
-                own[row] = person
-        fresh = own < 0
-        own[fresh] = len(latest) + np.arange(fresh.sum())
-        latest = np.concatenate([latest, current[fresh]])
-        latest[own] = current
-        numbers.extend(own.tolist())
-    return np.array(numbers, np.int64)
 
 
 def score_videos(
@@ -368,3 +308,46 @@ def summarise(scored: Sequence[ScoredVideo], labels: LabelMap, times_person: boo
         right = np.concatenate([one.scores.argmax(1) == one.video.class_index for one in scored])
         numbers["accuracy"] = round(100 * float(right.mean()), 3)
     return numbers
+
+
+@dataclass(frozen=True)
+class JhmdbScore:
+    """Scores on annotated frames of JHMDB-like videos.
+
+    Attributes:
+        scorer: how, with any model.
+        videos: which.
+        store: their frames.
+        labels: the classes.
+        people: who was found before; None = the annotated people.
+        frame_step: annotated frames from one scored frame to the next.
+        processes: who takes part.
+    """
+
+    scorer: ClipScorer
+    videos: Sequence[JhmdbVideo]
+    store: FrameStore
+    labels: LabelMap
+    people: PrecomputedBoxes | None
+    frame_step: int
+    processes: Processes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the people found before decided or left out, one line each."""
+        return () if self.people is None else self.people.notes
+
+    def __call__(self, model: ActionModel, progress: bool = False) -> Outcome:
+        """Score a model, in eval mode and on the scorer's device."""
+        rank, count = self.processes.rank, self.processes.count
+        own = score_videos(
+            cast(ClipScorer, self.scorer.of(model)),
+            self.videos[rank::count],
+            self.store,
+            frame_step=self.frame_step,
+            persons=self.people,
+            progress=progress,
+        )
+        shares = self.processes.gather(own)
+        scored = [shares[index % count][index // count] for index in range(len(self.videos))]
+        return Outcome(summarise(scored, self.labels), frame_map(scored, self.labels).table() + "\n")

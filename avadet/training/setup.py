@@ -36,14 +36,14 @@ from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.training.banks import BankMaker
 from avadet.training.clip_data import ClipData, read_clip_data
 from avadet.training.distributed import Processes
-from avadet.training.evaluate import ClipScorer, name_in_boxes
+from avadet.training.evaluate import ClipScorer, JhmdbScore, name_in_boxes
 from avadet.training.exchange import with_exchange
 from avadet.training.feed import Feed, SampleFeed, Share
 from avadet.training.losses import ActionLoss, balanced_weights
 from avadet.training.norms import freeze_norms, join_norms
 from avadet.training.optim import WeightAverage, build_optimizer, param_groups, scaled_lr
 from avadet.training.recompute import recompute_blocks
-from avadet.training.scoring import JhmdbScore, Score
+from avadet.training.scoring import Score
 from avadet.training.sharding import divide_like
 from avadet.training.trainer import AUTOCAST, Trainer
 from avadet.types import ClipSpec, IntArray, LabelMap
