@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from avadet import boxes as box_math
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.box_files import read_boxes
 from avadet.annotations.splits import DataSplit
-from avadet.data.batching import ClipLoader, frame_sizes
+from avadet.data.batching import ClipLoader, OnError, frame_sizes
 from avadet.data.clips import BrokenSample, ClipDataset
 from avadet.data.index import AnnotationIndex
 from avadet.errors import AvadetError, unknown_name
@@ -111,7 +111,7 @@ def found_boxes(
     targets: AnnotationIndex,
     persons: PersonDetector,
     workers: int = 0,
-    on_error: Literal["stop", "skip"] = "stop",
+    on_error: OnError = "stop",
     progress: bool = False,
 ) -> tuple[AnnotationIndex, list[BrokenSample]]:
     """What a detector finds on the frames of keyframes, in the files' own pixels.

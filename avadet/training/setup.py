@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from avadet.config import ClipConfig, Config, LossConfig, ModelConfig
@@ -33,6 +32,7 @@ from avadet.training.losses import ActionLoss, balanced_weights
 from avadet.training.norms import freeze_norms, join_norms
 from avadet.training.optim import WeightAverage, build_optimizer, param_groups, scaled_lr
 from avadet.training.recompute import recompute_blocks
+from avadet.training.scored_boxes import scored_keyframes
 from avadet.training.scoring import ClipScore, ClipScorer, Score
 from avadet.training.sharding import divide_like
 from avadet.training.trainer import AUTOCAST, Trainer
@@ -246,7 +246,7 @@ def build_score(config: Config, data: RunData, processes: Processes) -> Score:
     unread = LoadReport(card["name"], 0, (), (), ())
     any_model = zoo.LoadedModel(ActionModel(), clip_spec(config.clip), data.labels, card["name"], card, unread)
     scorer = ClipScorer(any_model, cfg.batch_size, cfg.flip, AUTOCAST[config.train.precision], cfg.short_sides)
-    chosen = data.index.select(np.arange(0, len(data.index), cfg.frame_step))
+    chosen = scored_keyframes(data.index, data.scored, cfg.protocol, cfg.frame_step)
     return ClipScore(
         scorer,
         data.scored,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def run_dir(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _test(run_dir: Path, root: Path, *more: str) -> int:
-    return main(["test", str(run_dir), "--root", str(root), "--cache", str(run_dir.parent / "cache"), *more])
+    return main(["test", str(run_dir), "jhmdb21", "--root", str(root), "--split", "test1", *more])
 
 
 def test_a_run_leaves_its_papers(run_dir: Path) -> None:
@@ -96,25 +97,34 @@ def test_the_number_of_test_is_the_number_of_eval(
 ) -> None:
     out = tmp_path / "det.csv"
     assert _test(run_dir, root, "--out", str(out)) == 0
-    said = capsys.readouterr().out
-    assert "boxes: gt, every frame: 1, score: action x person\n3 videos, 15 frames, 15 boxes scored" in said
-    for file, line in (("det.csv", "frame by frame"), ("det.tracks.csv", "along tracks")):
+    said = capsys.readouterr().out.splitlines()
+    assert "3 videos, 15 keyframes, 15 boxes scored" in said
+    for file, line in (("det.csv", "frame-mAP@0.5 (activitynet):"), ("det.tracks.csv", "scores averaged along tracks")):
         command = ["eval", str(tmp_path / file), "--gt", str(tmp_path / "det.gt.csv"), "--labels", "jhmdb21"]
         assert main(command) == 0
-        number = next(text for text in said.splitlines() if line in text).rsplit(maxsplit=1)[1]
-        assert number in capsys.readouterr().out
+        number = next(text for text in said if line in text).partition(": ")[2].split()[0]
+        assert re.search(rf"frame-mAP@0.5 +{number}\n", capsys.readouterr().out)
+    assert said[-1].endswith("on jhmdb21 test1; boxes: truth; views: 1; score: action")
 
 
 def test_every_second_frame_and_per_class(run_dir: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _test(run_dir, root, "--every-frame", "2", "--flip", "--per-class", "--no-times-person") == 0
+    more = ["--every-frame", "2", "--flip", "--scales", "48,56", "--shifts", "3", "--per-class", "--times-person"]
+    assert _test(run_dir, root, *more) == 0
     said = capsys.readouterr().out
-    assert "score: action\n" in said
-    assert "9 boxes scored" in said and "brush_hair" in said
+    assert "9 boxes scored" in said and "brush_hair" in said and "accuracy of the best class: " in said
+    how = "one keyframe of 2; boxes: truth; views: 3 shifts x flip x 2 scales (48, 56); score: action x person\n"
+    assert said.endswith(how)
 
 
 def test_mistakes_are_one_line(run_dir: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _test(run_dir, tmp_path) == 1
-    assert "is this the folder of JHMDB-21?" in capsys.readouterr().err
+    assert "jhmdb21_boxes.csv" in capsys.readouterr().err
+    assert _test(run_dir, root, "--split", "1") == 1
+    assert "unknown split of jhmdb21 '1'; known: test1, test2" in capsys.readouterr().err
+    assert main(["test", "tiny_jhmdb"]) == 1
+    assert "tiny_jhmdb does not say what data set it is to be tested on" in capsys.readouterr().err
+    assert main(["test", "tiny_jhmdb", "jhmdb21", "--root", str(root)]) == 1
+    assert "jhmdb21 has the splits train1, test1, train2, test2, train3, test3; say which" in capsys.readouterr().err
     assert _test(run_dir, root, "--boxes", "yolo") == 1
     assert "unknown detector 'yolo'" in capsys.readouterr().err
     assert main(["train", CONFIG, f"data.root={root}", "optim.lrr=1"]) == 1
