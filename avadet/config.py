@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from avadet.recipes import read_recipe
-from avadet.schema import Section, apply_overrides, check_values
+from avadet.schema import Section, read_recipe_as
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -383,57 +382,5 @@ class Config(Section):
 
 
 def read_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the config of an action model.
-
-    Args:
-        name_or_path: a file, or a recipe by name, see `avadet.recipes`.
-        overrides: `section.key=value`, the value read as YAML; later ones win.
-
-    Raises:
-        AvadetError: if there is no such config, or with one line for every problem in it, its bases and the overrides.
-    """
-    recipe = read_recipe(name_or_path)
-    mistakes = apply_overrides(recipe.values, overrides, recipe.origins, None)
-
-    def origin(path: str) -> str:
-        place = recipe.origins.get(path)
-        return "" if place is None or place == recipe.place else f" (in {place})"
-
-    problems, partial = [*recipe.problems, *mistakes], bool(recipe.problems)
-    return check_values(recipe.values, Config, str(name_or_path), problems, partial=partial, origin=origin)
-
-
-_NO_MATTER = {"threads", "shard", "save_every", "log_every", "tensorboard"}
-
-
-def portable_values(config: Config) -> dict[str, Any]:
-    """The config as plain values without what holds on one machine only: folders, device, processes, threads, logs.
-
-    Initial weights and boxes are named by their file's name.
-    """
-    machine: Any = {"device": True, "run_dir": True, "data": {"root", "cache", "workers"}, "train": _NO_MATTER}
-    machine |= {"bank": {"folder"}}
-    values = config.model_dump(mode="json", exclude=machine)
-    if config.data.spec is not None:
-        values["data"]["spec"] = Path(config.data.spec).name
-    if config.model.init is not None:
-        values["model"]["init"] = config.model.init.name
-    if config.bank is None:
-        del values["bank"]
-    else:
-        values["bank"]["model"] = config.bank.model.name
-    if config.evaluate.boxes is not None:
-        values["evaluate"]["boxes"] = config.evaluate.boxes.name
-    return values
-
-
-def decisive_values(config: Config) -> str:
-    """Every value that decides what weights come out, one `section.key=value` a line.
-
-    A run may be resumed on another machine, and scored otherwise, but with these values only.
-    """
-    lines = []
-    for name, section in portable_values(config).items():
-        leaves = section.items() if isinstance(section, dict) else [("", section)]
-        lines += [f"{name}.{key}={value}".replace(".=", "=", 1) for key, value in leaves if key != "split_eval"]
-    return "\n".join(line for line in lines if not line.startswith("evaluate."))
+    """Read the config of an action model, a file or a recipe by name; see `avadet.schema.read_recipe_as`."""
+    return read_recipe_as(Config, name_or_path, overrides)[0]

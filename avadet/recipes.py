@@ -66,13 +66,14 @@ class Recipe:
         place: where it stands.
         values: what the config says.
         origins: where each value comes from, by its path, e.g. "optim.lr"; a value is what is no mapping with keys.
+            None = an override.
         about: texts on it.
         problems: bases that cannot be read, one line each.
     """
 
     place: Place
     values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, Place] = field(default_factory=dict)
+    origins: dict[str, Place | None] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from avadet.errors import AvadetError
-from avadet.recipes import merge, read_mapping
+from avadet.recipes import Recipe, merge, read_mapping, read_recipe
 
 
 class Section(BaseModel):
@@ -57,6 +57,33 @@ def read_schema(path: str | Path, overrides: Sequence[str], schema: type[AnySect
     values = read_mapping(Path(path))
     problems = apply_overrides(values, overrides, {}, None)
     return check_values(values, schema, str(path), problems)
+
+
+def read_recipe_as(
+    schema: type[AnySection], name_or_path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[AnySection, Recipe]:
+    """Read a config with its bases, apply overrides, check everything.
+
+    Args:
+        schema: what it must be.
+        name_or_path: a file, or a packaged recipe by name, see `avadet.recipes`.
+        overrides: `section.key=value`, the value read as YAML; later ones win.
+
+    Returns:
+        the config, and the recipe with the origin of each of its values: None for overrides; defaults have none.
+
+    Raises:
+        AvadetError: if there is no such config, or with one line for every problem in it, its bases and the overrides.
+    """
+    recipe = read_recipe(name_or_path)
+    mistakes = apply_overrides(recipe.values, overrides, recipe.origins, None)
+
+    def origin(path: str) -> str:
+        place = recipe.origins.get(path)
+        return "" if place is None or place == recipe.place else f" (in {place})"
+
+    problems, partial = [*recipe.problems, *mistakes], bool(recipe.problems)
+    return check_values(recipe.values, schema, str(name_or_path), problems, partial=partial, origin=origin), recipe
 
 
 def check_values(
