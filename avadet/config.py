@@ -5,13 +5,13 @@ Only `training/` and `cli/` know these classes; data sets, models and losses tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from avadet.schema import Section, read_schema
+from avadet.schema import Section, read_recipe_as
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -129,11 +129,10 @@ class DataConfig(Section):
     batch_size: Annotated[int, Field(ge=2)] = 16
     workers: Annotated[int, Field(ge=0)] = 0
 
-    @model_validator(mode="after")
-    def _check_parts_agree(self) -> DataConfig:
+    def problems(self) -> Iterator[str]:
+        """Keys that have no effect."""
         if self.cache is None and self.cache_short_side is not None:
-            raise ValueError("cache_short_side has no effect without data.cache; leave it out")
-        return self
+            yield "data.cache_short_side has no effect without data.cache; leave it out"
 
 
 class AugmentConfig(Section):
@@ -154,6 +153,13 @@ class AugmentConfig(Section):
     grayscale: Share = 0.1
     cutout: Share = 0.0
     cutout_size: Share = 0.4
+
+    def problems(self) -> Iterator[str]:
+        """Ranges the wrong way round."""
+        for name in ("zoom", "speed", "short_side"):
+            low, high = getattr(self, name) or (1, 1)
+            if low > high:
+                yield f"augment.{name} must be [low, high], got [{low}, {high}]"
 
 
 class OptimConfig(Section):
@@ -276,15 +282,14 @@ class TrainConfig(Section):
     log_every: Annotated[int, Field(ge=0)] = 0
     tensorboard: bool = False
 
-    @model_validator(mode="after")
-    def _check_parts_agree(self) -> TrainConfig:
+    def problems(self) -> Iterator[str]:
+        """Options that do not go together."""
         if self.shard and self.precision == "fp16":
-            raise ValueError("shard and precision=fp16 do not go together; use bf16 or fp32")
+            yield "train.shard and train.precision=fp16 do not go together; use bf16 or fp32"
         if self.shard and self.batch_norm == "sync":
-            raise ValueError("shard and batch_norm=sync do not go together; use frozen or plain")
+            yield "train.shard and train.batch_norm=sync do not go together; use frozen or plain"
         if self.precise_bn and self.batch_norm == "frozen":
-            raise ValueError("precise_bn would replace what batch_norm=frozen keeps; set it to 0")
-        return self
+            yield "train.precise_bn would replace what train.batch_norm=frozen keeps; set it to 0"
 
 
 class EvaluateConfig(Section):
@@ -312,6 +317,11 @@ class EvaluateConfig(Section):
     keep_best_person: bool = False
     protocol: Literal["activitynet", "slowfast", "mmaction2"] = "activitynet"
 
+    def problems(self) -> Iterator[str]:
+        """Keys that have no effect."""
+        if self.keep_best_person and self.person_score is None:
+            yield "evaluate.keep_best_person has no effect without evaluate.person_score"
+
 
 class Config(Section):
     """One training run.
@@ -337,65 +347,19 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
-    @model_validator(mode="after")
-    def _check_parts_agree(self) -> Config:
-        if self.evaluate.keep_best_person and self.evaluate.person_score is None:
-            raise ValueError("evaluate.keep_best_person has no effect without evaluate.person_score")
-        if self.data.cache_short_side is not None and self.data.cache_short_side < self.clip.short_side:
-            raise ValueError(
-                f"data.cache_short_side {self.data.cache_short_side} is less than clip.short_side "
-                f"{self.clip.short_side}; frames would lose what the clip shows"
-            )
-        self._check_bank()
-        for name in ("zoom", "speed", "short_side"):
-            low, high = getattr(self.augment, name) or (1, 1)
-            if low > high:
-                raise ValueError(f"augment.{name} must be [low, high], got [{low}, {high}]")
-        return self
-
-    def _check_bank(self) -> None:
+    def problems(self) -> Iterator[str]:
+        """What the sections disagree on."""
+        side, clip_side = self.data.cache_short_side, self.clip.short_side
+        if side is not None and side < clip_side:
+            yield f"data.cache_short_side {side} is less than clip.short_side {clip_side}; clips would be blurred"
         head = self.model.arguments.get("head")
         reads = isinstance(head, dict) and head.get("bank") is not None
         if reads and self.bank is None:
-            raise ValueError("model.arguments.head.bank needs bank.model, whose features it is to read")
+            yield "model.arguments.head.bank needs bank.model, whose features it is to read"
         if self.bank is not None and not reads:
-            raise ValueError("bank has no effect without model.arguments.head.bank, e.g. {width: 512}")
+            yield "bank has no effect without model.arguments.head.bank, e.g. {width: 512}"
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the config of an action model; see `read_schema`."""
-    return read_schema(path, overrides, Config)
-
-
-_MACHINE = {"root", "cache", "workers", "on_error", "max_skipped"}
-_NO_MATTER = {"threads", "shard", "save_every", "log_every", "tensorboard"}
-
-
-def portable_values(config: Config) -> dict[str, Any]:
-    """The config as plain values without what holds on one machine only: folders, device, processes, threads, logs.
-
-    Initial weights are named by their file's name.
-    """
-    machine: Any = {"device": True, "run_dir": True, "data": _MACHINE, "train": _NO_MATTER}
-    machine |= {"bank": {"folder"}}
-    values = config.model_dump(mode="json", exclude=machine)
-    values["data"]["spec"] = Path(config.data.spec).name
-    if config.model.init is not None:
-        values["model"]["init"] = config.model.init.name
-    if config.bank is None:
-        del values["bank"]
-    else:
-        values["bank"]["model"] = config.bank.model.name
-    return values
-
-
-def decisive_values(config: Config) -> str:
-    """Every value that decides what weights come out, one `section.key=value` a line.
-
-    A run may be resumed on another machine, and scored otherwise, but with these values only.
-    """
-    lines = []
-    for name, section in portable_values(config).items():
-        leaves = section.items() if isinstance(section, dict) else [("", section)]
-        lines += [f"{name}.{key}={value}".replace(".=", "=", 1) for key, value in leaves]
-    return "\n".join(line for line in lines if not line.startswith("evaluate."))
+def read_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the config of an action model, a file or a recipe by name; see `avadet.schema.read_recipe_as`."""
+    return read_recipe_as(Config, name_or_path, overrides)[0]

@@ -58,13 +58,6 @@ def bank_maker(config: Config, device: torch.device) -> BankMaker | None:
     return maker
 
 
-def add_banks(config: Config, data: RunData, maker: BankMaker | None, processes: Processes, progress: bool) -> RunData:
-    """The same data with its feature banks, if the model reads any; made first where they are not there yet."""
-    if maker is None or config.bank is None:
-        return data
-    return data.with_banks(maker, config.bank.window_s, processes, progress)
-
-
 def _check_bank(config: Config, maker: BankMaker) -> None:
     """Raise AvadetError unless the model of a run, whose weights do not matter here, reads what the maker makes."""
     arguments = model_arguments(config.model, config.clip)
@@ -88,10 +81,13 @@ def model_arguments(model: ModelConfig, clip: ClipConfig) -> dict[str, Any]:
         raise unknown_name("model.family", model.family, SIZES)
     head: dict[str, Any] = {"resolution": model.resolution, "pool": model.pool, "dropout": model.dropout}
     if model.family not in ("tiny_actions", "tiny_two_views"):
-        for name in ("stages", "frozen", "context", "crop_hw", "margin"):
+        of_head = tuple(head) if model.family == "person_crops" else ()
+        for name in ("stages", "frozen", "context", "crop_hw", "margin", *of_head):
             if getattr(model, name) != type(model).model_fields[name].default:
                 raise AvadetError(f"model.{name} has no effect on {model.family}; see model.arguments")
         more = dict(model.arguments)
+        if model.family == "person_crops":  # it has no head
+            return {"num_frames": clip.num_frames, **more}
         return {**more, "head": {**head, **more.pop("head", {})}}
     if model.arguments:
         raise AvadetError(f"model.arguments has no effect on {model.family}; use the keys beside it")
@@ -102,8 +98,16 @@ def model_arguments(model: ModelConfig, clip: ClipConfig) -> dict[str, Any]:
     return {**shape, "dropout": model.dropout}
 
 
-def build_model(model: ModelConfig, clip: ClipConfig, labels: LabelMap) -> tuple[ActionModel, str]:
+def build_model(
+    model: ModelConfig, clip: ClipConfig, labels: LabelMap, start: Checkpoint | None = None
+) -> tuple[ActionModel, str]:
     """Build a model, fill it from `model.init`, freeze what is to stay.
+
+    Args:
+        model: what it is.
+        clip: what it sees.
+        labels: its classes.
+        start: what `model.init` names, where it has been read already.
 
     Returns:
         the model, and a line that says where its weights come from.
@@ -114,19 +118,18 @@ def build_model(model: ModelConfig, clip: ClipConfig, labels: LabelMap) -> tuple
     net = build(model.family, len(labels), pixels=clip_spec(clip).pixels, **model_arguments(model, clip))
     if model.frozen and model.init is None:
         raise AvadetError("model.frozen is for the tiny families with model.init; set model.frozen=0")
-    origin = _initialise(net, model, labels)
+    origin = _initialise(net, model, labels, start)
     for part in net.modules():
         if isinstance(part, ShiftedShuffleNet):
             part.freeze(model.frozen)
     return net, origin
 
 
-def _initialise(net: ActionModel, model: ModelConfig, labels: LabelMap) -> str:
+def _initialise(net: ActionModel, model: ModelConfig, labels: LabelMap, start: Checkpoint | None) -> str:
     """Fill the model in place; of its classifier what the file has of these classes, the rest stays random."""
     if model.init is None:
         return "initial weights: random"
-    init = zoo.fetched(model.init)
-    checkpoint = read_checkpoint(init)
+    checkpoint = start or read_checkpoint(zoo.fetched(model.init))
     if checkpoint.format.classifies == IMAGES:
         report = start_from_images(net, checkpoint.tensors, checkpoint.format, checkpoint.source)
         return f"initial weights: {report}"
@@ -135,7 +138,7 @@ def _initialise(net: ActionModel, model: ModelConfig, labels: LabelMap) -> str:
     if names is not None and tuple(names) != labels.names:
         tensors, count = remap_classifier(net, tensors, names, labels.names)
         carried = f"; classifier: {count} of {len(labels)} classes carried over by name, the others random"
-    report = load_tensors(net, tensors, str(init), allow_partial=True, notes=checkpoint.notes)
+    report = load_tensors(net, tensors, checkpoint.source, allow_partial=True, notes=checkpoint.notes)
     if not report.loaded:
         raise AvadetError(f"no tensor fits family {model.family}: {report}")
     return f"initial weights: {report}{carried}"
@@ -161,7 +164,9 @@ def _classes_of(model: ModelConfig, checkpoint: Checkpoint) -> tuple[str, ...] |
     return read_label_map("ava_v2.2").names if count == zoo.AVA_CLASSES else None
 
 
-def build_trainer(config: Config, data: RunData, device: torch.device, processes: Processes) -> tuple[Trainer, str]:
+def build_trainer(
+    config: Config, data: RunData, device: torch.device, processes: Processes, start: Checkpoint | None = None
+) -> tuple[Trainer, str]:
     """The trainer, and a line that says where its weights come from.
 
     Raises:
@@ -170,7 +175,7 @@ def build_trainer(config: Config, data: RunData, device: torch.device, processes
     cfg = config.train
     share = Share(config.data.batch_size, cfg.accumulate, processes.rank, processes.count)
     feed, steps = data.feed(config, share, device.type == "cuda")
-    model, origin = build_model(config.model, config.clip, data.labels)
+    model, origin = build_model(config.model, config.clip, data.labels, start)
     if cfg.batch_norm == "frozen":
         freeze_norms(model)
     divided = cfg.shard and processes.count > 1

@@ -15,11 +15,12 @@ from avadet.annotations.jhmdb import read_jhmdb21, write_ground_truth
 from avadet.annotations.ava import read_detections
 from avadet.annotations.box_files import read_boxes
 from avadet.cli.main import main
-from avadet.config import portable_values, read_config
+from avadet.config import read_config
 from avadet.figures.clips import write_video
 from avadet.figures.scene import random_scene
 from avadet.files import resource_folder
 from avadet.labels import read_label_map
+from avadet.training.fingerprint import portable_values
 
 CONFIG = str(resource_folder("configs") / "jhmdb21" / "tiny.yaml")
 SMALL = [

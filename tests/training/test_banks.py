@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from ava_like import STARTS_AT_S, Actor, Film, write_set
+from avadet.training.evaluate import ClipScorer, given_people
 from staged_squares import SquareStore, video
 from staged_squares import config as squares_config
 
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
-from avadet.config import Config, decisive_values
+from avadet.config import Config
 from avadet.data.clips import ClipDataset
 from avadet.data.feature_banks import BankFile, FeatureBank, bank_window, read_bank
 from avadet.data.index import AnnotationIndex
@@ -28,7 +29,7 @@ from avadet.models.checkpoints.weights import save_model
 from avadet.training import setup
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
-from avadet.training.evaluate import ClipScorer, given_people
+from avadet.training.fingerprint import resume_fingerprint
 from avadet.training.loop import Run, train
 from avadet.types import ClipSpec, FrameKey, LabelMap
 
@@ -240,7 +241,7 @@ def test_config_errors(spec: Path, looker: Path, tmp_path: Path) -> None:
         Config.model_validate({**config(spec, looker, tmp_path).model_dump(), "bank": None})
     with pytest.raises(ValueError, match=r"bank needs data\.spec"):
         config(spec, looker, tmp_path, data={"spec": None, "root": "x"})
-    assert "bank" not in decisive_values(squares_config(tmp_path))  # runs from before banks can still be resumed
+    assert "bank" not in resume_fingerprint(squares_config(tmp_path))  # runs from before banks can still be resumed
 
 
 def test_a_bank_of_another_width_is_told_before_training(spec: Path, looker: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from staged_squares import LABELS, config
 
-from avadet.config import Config, decisive_values
+from avadet.config import Config
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
 from avadet.models.build import build
@@ -19,6 +19,7 @@ from avadet.models.checkpoints.formats.pyslowfast import PYSLOWFAST
 from avadet.models.checkpoints.weights import Checkpoint, remap_classifier, save_model
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
+from avadet.training.fingerprint import resume_fingerprint
 from avadet.training.logs import RunFolder, describe_machine, git_commit
 from avadet.types import LabelMap
 
@@ -91,8 +92,8 @@ def test_names_are_equal_but_for_case_and_underscores() -> None:
     )  # fmt: skip
 
 
-def test_decisive_values() -> None:
-    lines = decisive_values(config(Path("a"))).splitlines()
+def test_resume_fingerprint() -> None:
+    lines = resume_fingerprint(config(Path("a"))).splitlines()
     assert "seed=0" in lines and "optim.lr=0.002" in lines and "augment.size_hw=[48, 64]" in lines
     assert not [
         line
