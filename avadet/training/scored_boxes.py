@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from avadet import boxes as box_math
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.box_files import read_boxes
 from avadet.annotations.splits import DataSplit
-from avadet.data.batching import ClipLoader, frame_sizes
+from avadet.data.batching import ClipLoader, batches_by_size, frame_sizes
 from avadet.data.clips import BrokenSample, ClipDataset
 from avadet.data.keyframes import Targets
 from avadet.errors import AvadetError, unknown_name
@@ -135,9 +134,8 @@ def found_boxes(
         for side in np.unique(short_sides).tolist():
             chosen = np.flatnonzero(short_sides == side)
             spec = ClipSpec(1, 1, 1.0, side, (0.0,) * 3, (1.0,) * 3)  # a frame of that size stays as it is
-            plan = [np.array([row]) for row in range(len(chosen))]
-            clips = ClipDataset(targets.select(chosen), spec)
-            with closing(ClipLoader(clips, partial(_same, plan), workers=workers, on_error=loaded)) as loader:
+            plan, clips = batches_by_size(np.zeros((len(chosen), 2), int), 1), ClipDataset(targets.select(chosen), spec)
+            with closing(ClipLoader(clips, plan, workers=workers, on_error=loaded)) as loader:
                 for batch in loader.batches():
                     row, image = int(chosen[int(batch.keyframes)]), batch.clips[0, :, 0].permute(1, 2, 0)
                     found = persons(np.ascontiguousarray(image.numpy()))
@@ -154,10 +152,6 @@ def found_boxes(
         scores=np.concatenate([np.zeros(0, np.float32), *scores]),
         person_ids=np.full(starts[-1], -1, np.int64),
     ), broken
-
-
-def _same(plan: list[IntArray], epoch: int) -> list[IntArray]:
-    return plan
 
 
 def track_numbers(targets: Targets) -> IntArray:

@@ -15,6 +15,7 @@ from staged_squares import config as squares_config
 
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
+from avadet.cli.main import main
 from avadet.config import Config, decisive_values
 from avadet.data.clips import ClipDataset
 from avadet.data.feature_banks import BankFile, FeatureBank, bank_window, read_bank
@@ -259,6 +260,16 @@ def test_a_reader_of_banks_makes_none(spec: Path, looker: Path, tmp_path: Path) 
     folder = train(config(spec, looker, tmp_path / "run", schedule={"epochs": 1}))
     with pytest.raises(AvadetError, match="cannot make feature banks: it reads one itself"):
         maker(folder.model, tmp_path)
+
+
+def test_the_number_of_a_run_is_that_of_test(
+    spec: Path, looker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train(config(spec, looker, tmp_path / "run", schedule={"epochs": 2}, bank={"window_s": 0.21}))
+    assert main(["test", str(folder.path), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "det.csv")]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"frame-mAP@0.5 (activitynet): {folder.metrics()[-1]['frame_map']:.2f} on ")
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 2  # films to score on
 
 
 def test_scoring_a_video_makes_its_bank_first(spec: Path, looker: Path, tmp_path: Path) -> None:
