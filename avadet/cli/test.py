@@ -83,12 +83,14 @@ def run(args: argparse.Namespace) -> int:
     loaded = zoo.load(args.model, str(device))
     split, short = within_files(read_split(data, name))
     split, everyone, targets, cover = _targets(args, data, split, str(device))
-    for text in [*split.notes, *short, *cover]:
+    for text in [*split.notes, *short]:
         print(f"avadet: warning: {text}", file=sys.stderr)
+    for line in cover:
+        print(line)
     scorer = ClipScorer(loaded, args.batch_size, args.flip, None, args.scales, args.shifts)
     banks = None
     if loaded.bank is not None:
-        maker = BankMaker(loaded.bank, args.cache, device, args.batch_size, args.workers)
+        maker = BankMaker(loaded.bank, args.cache, device, args.batch_size, args.workers, args.on_error)
         banks = Banks(maker.banks(everyone, Processes(), is_shown()), loaded.bank_window_s)
     score = ClipScore(scorer, split, targets, data.labels, args.protocol, workers=args.workers, banks=banks,
                       times_person=args.times_person, on_error=args.on_error)  # fmt: skip

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -37,6 +38,7 @@ class BankMaker:
         device: where the model runs.
         batch_size: clips at a time.
         workers: processes that make clips.
+        on_error: a clip that cannot be read is an error ("stop"), or its persons are in no bank ("skip").
     """
 
     model: LoadedModel
@@ -44,6 +46,7 @@ class BankMaker:
     device: torch.device
     batch_size: int = 16
     workers: int = 0
+    on_error: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
         if not isinstance(self.model.model, ActionDetector):
@@ -100,8 +103,11 @@ class BankMaker:
         plan = [part for row in rows for part in _parts(np.flatnonzero(chosen.video_rows == row), self.batch_size)]
         assert isinstance(self.model.model, ActionDetector)
         maker = self.model.model.to(self.device).eval()
-        with closing(ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers)) as loader:
-            filled = groupby(loader.batches(), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
+        on_error: Literal["raise", "skip"] = "raise" if self.on_error == "stop" else "skip"
+        loader = ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers, on_error=on_error)
+        with closing(loader):
+            batches = (batch for batch in loader.batches() if len(batch.clips))
+            filled = groupby(batches, lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
             ready = next(filled, None)
             for row in rows:
                 times, features = [np.zeros(0)], [np.zeros((0, self.features), np.float32)]

@@ -46,17 +46,16 @@ def scored_keyframes(targets: Targets, split: DataSplit, protocol: str, step: in
         step: keyframes from one scored keyframe to the next.
     """
     if protocol_rules(protocol).listed_by != "none":
-        listed = _named(targets, split.table.video_ids, split.table.times_s)
-        targets = targets.select(np.flatnonzero(listed))
+        own, annotated = keyframe_numbers(targets, split.table)
+        targets = targets.select(np.flatnonzero(np.isin(own, annotated)))
     _, first, video = np.unique(targets.video_rows, return_index=True, return_inverse=True)
     place = np.arange(len(targets)) - first[video] if len(targets) else np.zeros(0, np.int64)
     return targets.select(np.flatnonzero(place % step == 0))
 
 
-def _named(targets: Targets, video_ids: NDArray[Any], times_s: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which keyframes (F,) a table names."""
-    own, others = join_keyframes([(video_names(targets), targets.times_s), (video_ids, times_s)]).numbers
-    return np.isin(own, others)
+def keyframe_numbers(targets: Targets, table: AvaTable) -> list[IntArray]:
+    """Numbers of the keyframes (F,) and of those of a table's rows (n,), the same for the same keyframe."""
+    return join_keyframes([(video_names(targets), targets.times_s), (table.video_ids, table.times_s)]).numbers
 
 
 def with_boxes_of(split: DataSplit, path: Path, fps: float | None) -> DataSplit:
@@ -78,19 +77,20 @@ def with_boxes_of(split: DataSplit, path: Path, fps: float | None) -> DataSplit:
     stems = {one.path.stem: one.video_id for one in split.videos if one.path is not None and one.video_id not in known}
     if stems:
         ids = np.array([stems.get(str(name), name) for name in ids], object)
-    tables = [(split.table.video_ids, split.table.times_s), (ids, table.times_s)]
-    (_, times_s), joined = same_times(tables, fps)
+    tables = [(one.video_ids, one.times_s) for one in (split.table, split.excluded, replace(table, video_ids=ids))]
+    times_s, joined = same_times(tables, fps)
     notes = [f"{path}: {note}" for note in (*table.notes, *joined.notes("the annotations"))]
-    return replace(split, proposals=replace(table, video_ids=ids, times_s=times_s), notes=(*split.notes, *notes))
+    return replace(split, proposals=replace(table, video_ids=ids, times_s=times_s[2]), notes=(*split.notes, *notes))
 
 
 def check_coverage(targets: Targets, table: AvaTable, path: Path) -> str:
-    """How many of the keyframes a file of boxes names, in words.
+    """How many of the keyframes a file of boxes names, and how many others, in words.
 
     Raises:
         AvadetError: if it does not name a video of them, or less than half of the keyframes of one.
     """
-    named = _named(targets, table.video_ids, table.times_s)
+    own, others = keyframe_numbers(targets, table)
+    named = np.isin(own, others)
     known = set(np.unique(np.asarray(table.video_ids, dtype=str)).tolist())
     for row in np.unique(targets.video_rows):
         video, of_video = targets.videos[row], targets.video_rows == row
@@ -103,7 +103,8 @@ def check_coverage(targets: Targets, table: AvaTable, path: Path) -> str:
                 f"{of_video.sum()} scored keyframes (that at {targets.times_s[missing[0]]:g} s, for example, they do "
                 "not); find persons in every frame: `avadet detect-persons --every 1/30`"
             )
-    return f"{path} names {named.sum()} of {len(named)} scored keyframes"
+    more = np.setdiff1d(others, own)
+    return f"{path} names {named.sum()} of {len(named)} scored keyframes, and {len(more)} that are not scored"
 
 
 def found_boxes(

@@ -251,6 +251,18 @@ def test_a_bank_of_another_width_is_told_before_training(spec: Path, looker: Pat
     assert not (tmp_path / "banks").exists()  # nor were any made
 
 
+def test_a_film_that_cannot_be_read_has_an_empty_bank_if_that_is_allowed(
+    spec: Path, looker: Path, tmp_path: Path
+) -> None:
+    targets = people(spec)
+    videos = tuple(replace(one, path=None) if one.video_id == "day/0" else one for one in targets.videos)
+    lost, stopping = replace(targets, videos=videos), maker(looker, tmp_path)
+    with pytest.raises(AvadetError, match="day/0 has no file"):
+        stopping.banks(lost, Processes())
+    banks = replace(stopping, on_error="skip").banks(lost, Processes())
+    assert len(banks["day/0"].times_s) == 0 < len(banks["day/1"].times_s)
+
+
 def test_only_a_single_detector_makes_banks(tmp_path: Path) -> None:
     with pytest.raises(AvadetError, match="tiny cannot make feature banks: it is no single detector"):
         BankMaker(zoo.load("tiny"), tmp_path, torch.device("cpu"))

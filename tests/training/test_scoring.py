@@ -294,6 +294,8 @@ def test_a_file_of_boxes(run_dir: Path, films: Path, tmp_path: Path, capsys: pyt
         return capsys.readouterr().out.splitlines()[-1]
 
     truth, file = last(), last("--boxes", str(boxes))
+    assert main(["test", str(run_dir), spec, "--boxes", str(boxes), "--keyframe-step", "2"]) == 0
+    assert f"{boxes} names 12 of 12 scored keyframes, and 8 that are not scored" in capsys.readouterr().out
     assert file == truth.replace("boxes: truth", f"boxes: {boxes}")
     half = last("--boxes", str(boxes), "--person-score", "0.55")
     assert f"boxes: {boxes} of 0.55 or more" in half and half.split()[2] != file.split()[2]
