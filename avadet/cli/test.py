@@ -15,7 +15,8 @@ from avadet.files import check_target
 if TYPE_CHECKING:
     from avadet.annotations.specs import DataSet
     from avadet.annotations.splits import DataSplit
-    from avadet.data.keyframes import Targets
+    from avadet.data.frame_cache import FrameCache
+    from avadet.data.index import AnnotationIndex
     from avadet.training.scoring import Outcome
 
 BOX_FILES = (".csv", ".gz", ".pkl", ".pickle")
@@ -52,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DET.csv", help="write detections there, the annotations of the scored keyframes "
         "to DET.gt.csv, and where a person does exactly one thing detections with scores averaged along tracks to "
         "DET.tracks.csv")  # fmt: skip
-    add("--cache", type=Path, default=Path("runs/cache"), metavar="DIR", help="folder of feature banks, for models "
-        "that read them (default: %(default)s)")  # fmt: skip
+    add("--cache", type=Path, metavar="DIR", help="keep decoded frames there, for data sets of short videos that are "
+        "read often, and feature banks (default: no frames, banks in runs/banks)")  # fmt: skip
     add("--batch-size", type=arguments.whole_positive, default=32, help="clips per batch (default: %(default)s)")
     add("--workers", type=count, default=0, help="processes that decode clips (default: 0, the main process)")
     add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
@@ -66,6 +67,7 @@ def _sides(text: str) -> tuple[int, ...]:
 def run(args: argparse.Namespace) -> int:
     """Score, print the numbers, write the files."""
     from avadet.annotations.splits import read_split
+    from avadet.data.frame_cache import FrameCache
     from avadet.data.video_facts import within_files
     from avadet.memory import keep_freed_memory
     from avadet.models import zoo
@@ -82,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     loaded = zoo.load(args.model, str(device))
     split, short = within_files(read_split(data, name))
-    split, everyone, targets, cover = _targets(args, data, split, str(device))
+    cache = None if args.cache is None else FrameCache(args.cache)
+    split, everyone, targets, cover = _targets(args, data, split, str(device), cache)
     for text in [*split.notes, *short]:
         print(f"avadet: warning: {text}", file=sys.stderr)
     for line in cover:
@@ -90,10 +93,11 @@ def run(args: argparse.Namespace) -> int:
     scorer = ClipScorer(loaded, args.batch_size, args.flip, None, args.scales, args.shifts)
     banks = None
     if loaded.bank is not None:
-        maker = BankMaker(loaded.bank, args.cache, device, args.batch_size, args.workers, args.on_error)
+        folder = args.cache or Path("runs/banks")
+        maker = BankMaker(loaded.bank, folder, device, args.batch_size, args.workers, args.on_error)
         banks = Banks(maker.banks(everyone, Processes(), is_shown()), loaded.bank_window_s)
     score = ClipScore(scorer, split, targets, data.labels, args.protocol, workers=args.workers, banks=banks,
-                      times_person=args.times_person, on_error=args.on_error)  # fmt: skip
+                      times_person=args.times_person, on_error=args.on_error, cache=cache)  # fmt: skip
     outcome = score(loaded.model, is_shown())
     if args.out is not None:
         _write(outcome, args.out)
@@ -145,22 +149,22 @@ def _only_split(data: DataSet) -> str:
 
 
 def _targets(
-    args: argparse.Namespace, data: DataSet, split: DataSplit, device: str
-) -> tuple[DataSplit, Targets, Targets, list[str]]:
+    args: argparse.Namespace, data: DataSet, split: DataSplit, device: str, cache: FrameCache | None
+) -> tuple[DataSplit, AnnotationIndex, AnnotationIndex, list[str]]:
     """The split with its proposals, the boxes of all keyframes (for feature banks), those to score, and remarks."""
-    from avadet.data.keyframes import scoring_targets, training_targets
+    from avadet.data.keyframes import scoring_index, training_index
     from avadet.progress import is_shown
     from avadet.training import scored_boxes
 
     boxes, cover = Path(args.boxes), []
     if args.boxes in ("truth", "gt"):
-        everyone = training_targets(split, data.labels)
+        everyone = training_index(split, data.labels)
     elif boxes.suffix in BOX_FILES or args.boxes == "proposals":
         if boxes.suffix in BOX_FILES:
             split = scored_boxes.with_boxes_of(split, boxes, data.spec.videos.fps)
-        everyone = scoring_targets(split, data.labels, args.person_score, keep_empty=True)
+        everyone = scoring_index(split, data.labels, args.person_score, keep_empty=True)
     else:
-        everyone = training_targets(split, data.labels, keep_empty=True)
+        everyone = training_index(split, data.labels, keep_empty=True)
     targets = scored_boxes.scored_keyframes(everyone, split, args.protocol, args.keyframe_step)
     _check_videos(args, data, targets)
     if boxes.suffix in BOX_FILES and split.proposals is not None:
@@ -169,11 +173,12 @@ def _targets(
         from avadet.persons.load import load_detector
 
         persons = load_detector(args.boxes, device, args.person_score or None)
-        targets = everyone = scored_boxes.found_boxes(targets, persons, args.workers, args.on_error, is_shown())[0]
+        how = (args.workers, args.on_error, cache, is_shown())
+        targets = everyone = scored_boxes.found_boxes(targets, persons, *how)[0]
     return split, everyone, targets, cover
 
 
-def _check_videos(args: argparse.Namespace, data: DataSet, targets: Targets) -> None:
+def _check_videos(args: argparse.Namespace, data: DataSet, targets: AnnotationIndex) -> None:
     """Raise AvadetError if there is nothing to score, or videos are missing and that is an error."""
     used = [targets.videos[row] for row in sorted(set(targets.video_rows.tolist()))]
     missing = [video.video_id for video in used if video.path is None]
@@ -199,7 +204,7 @@ def _write(outcome: Outcome, out: Path) -> None:
     print(f"wrote {', '.join(str(path) for path, table in files.items() if table is not None)}")
 
 
-def _report(args: argparse.Namespace, outcome: Outcome, targets: Targets, what: str, views: str) -> None:
+def _report(args: argparse.Namespace, outcome: Outcome, targets: AnnotationIndex, what: str, views: str) -> None:
     """Print the numbers, in the last line the one that counts and all that it hangs on."""
     from avadet.data.batching import describe_skipped
     from avadet.models.predict import SCORE_NAMES

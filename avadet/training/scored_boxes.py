@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from avadet import boxes as box_math
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.box_files import read_boxes
 from avadet.annotations.splits import DataSplit
-from avadet.data.batching import ClipLoader, batches_by_size, frame_sizes
+from avadet.data.batching import ClipLoader, OnError, batches_by_size, frame_sizes
 from avadet.data.clips import BrokenSample, ClipDataset
-from avadet.data.keyframes import Targets
+from avadet.data.frame_cache import FrameCache
+from avadet.data.index import AnnotationIndex
 from avadet.errors import AvadetError, unknown_name
 from avadet.evaluation.protocols import protocol_rules
 from avadet.keyframes import join_keyframes, same_times
@@ -28,12 +29,12 @@ from avadet.types import ClipSpec, Float32Array, IntArray, PersonDetector
 _LINK_IOU = 0.3
 
 
-def video_names(targets: Targets) -> NDArray[Any]:
+def video_names(targets: AnnotationIndex) -> NDArray[Any]:
     """The video of each keyframe, object (F,)."""
     return np.array([video.video_id for video in targets.videos], object)[targets.video_rows]
 
 
-def scored_keyframes(targets: Targets, split: DataSplit, protocol: str, step: int = 1) -> Targets:
+def scored_keyframes(targets: AnnotationIndex, split: DataSplit, protocol: str, step: int = 1) -> AnnotationIndex:
     """Every `step`-th of each video's keyframes that count under a protocol.
 
     Detections on keyframes that the annotations do not list change nothing, except under protocols for which they are
@@ -53,7 +54,7 @@ def scored_keyframes(targets: Targets, split: DataSplit, protocol: str, step: in
     return targets.select(np.flatnonzero(place % step == 0))
 
 
-def keyframe_numbers(targets: Targets, table: AvaTable) -> list[IntArray]:
+def keyframe_numbers(targets: AnnotationIndex, table: AvaTable) -> list[IntArray]:
     """Numbers of the keyframes (F,) and of those of a table's rows (n,), the same for the same keyframe."""
     return join_keyframes([(video_names(targets), targets.times_s), (table.video_ids, table.times_s)]).numbers
 
@@ -83,7 +84,7 @@ def with_boxes_of(split: DataSplit, path: Path, fps: float | None) -> DataSplit:
     return replace(split, proposals=replace(table, video_ids=ids, times_s=times_s[2]), notes=(*split.notes, *notes))
 
 
-def check_coverage(targets: Targets, table: AvaTable, path: Path) -> str:
+def check_coverage(targets: AnnotationIndex, table: AvaTable, path: Path) -> str:
     """How many of the keyframes a file of boxes names, and how many others, in words.
 
     Raises:
@@ -108,12 +109,13 @@ def check_coverage(targets: Targets, table: AvaTable, path: Path) -> str:
 
 
 def found_boxes(
-    targets: Targets,
+    targets: AnnotationIndex,
     persons: PersonDetector,
     workers: int = 0,
-    on_error: Literal["stop", "skip"] = "stop",
+    on_error: OnError = "stop",
+    cache: FrameCache | None = None,
     progress: bool = False,
-) -> tuple[Targets, list[BrokenSample]]:
+) -> tuple[AnnotationIndex, list[BrokenSample]]:
     """What a detector finds on the frames of keyframes, in the files' own pixels.
 
     Args:
@@ -121,6 +123,7 @@ def found_boxes(
         persons: the detector.
         workers: processes that decode.
         on_error: a keyframe whose frame cannot be read is an error ("stop"), or nobody is found there ("skip").
+        cache: of decoded frames at their own size; None = each is decoded from its file.
         progress: whether to show a bar on stderr.
 
     Returns:
@@ -130,20 +133,20 @@ def found_boxes(
     scores: list[Float32Array] = [np.zeros(0, np.float32)] * len(targets)
     broken: list[BrokenSample] = []
     short_sides = frame_sizes(targets).min(axis=1, initial=1 << 30).clip(min=1)
-    loaded: Literal["raise", "skip"] = "raise" if on_error == "stop" else "skip"
     with tqdm(total=len(targets), desc="finding persons", disable=not progress, leave=False) as bar:
         for side in np.unique(short_sides).tolist():
             chosen = np.flatnonzero(short_sides == side)
             spec = ClipSpec(1, 1, 1.0, side, (0.0,) * 3, (1.0,) * 3)  # a frame of that size stays as it is
-            plan, clips = batches_by_size(np.zeros((len(chosen), 2), int), 1), ClipDataset(targets.select(chosen), spec)
-            with closing(ClipLoader(clips, plan, workers=workers, on_error=loaded)) as loader:
-                for batch in loader.batches():
+            plan = batches_by_size(np.zeros((len(chosen), 2), np.int64), 1)
+            clips = ClipDataset(targets.select(chosen), spec, cache=cache)
+            with closing(ClipLoader(clips, plan, workers=workers, on_error=on_error)) as loader:
+                for batch in filter(lambda batch: len(batch.clips), loader.batches()):
                     row, image = int(chosen[int(batch.keyframes)]), batch.clips[0, :, 0].permute(1, 2, 0)
                     found = persons(np.ascontiguousarray(image.numpy()))
                     boxes[row] = np.clip(box_math.to_norm(found.boxes_px, found.size_hw), 0, 1)
                     scores[row] = found.scores
                     bar.update()
-                broken += [replace(one, keyframe=int(chosen[one.keyframe])) for one in loader.skipped]
+                broken += [replace(one, keyframe=int(chosen[one.keyframe])) for one in loader.skipped.values()]
     starts = np.concatenate([[0], np.cumsum([len(one) for one in boxes])]).astype(np.int64)
     return replace(
         targets,
@@ -155,7 +158,7 @@ def found_boxes(
     ), broken
 
 
-def track_numbers(targets: Targets) -> IntArray:
+def track_numbers(targets: AnnotationIndex) -> IntArray:
     """Number the persons of all videos, int64 (M,): by their ids where all have one, else by overlap over time."""
     keyframes = np.repeat(np.arange(len(targets)), np.diff(targets.starts))
     videos = targets.video_rows[keyframes]
@@ -165,7 +168,7 @@ def track_numbers(targets: Targets) -> IntArray:
     changes = np.flatnonzero(np.diff(targets.video_rows)) + 1
     numbers, count = [np.zeros(0, np.int64)], 0
     for first, end in pairwise([0, *changes.tolist(), len(targets)]):
-        rows = [targets.people(keyframe) for keyframe in range(first, end)]
+        rows = [targets.rows(keyframe) for keyframe in range(first, end)]
         numbers.append(link_boxes([targets.boxes_norm[one] for one in rows]) + count)
         count += int((numbers[-1] - count).max(initial=-1)) + 1
     return np.concatenate(numbers)

@@ -6,11 +6,10 @@ Boxes and scores are rounded as files of detections write them before they are s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,9 +18,10 @@ from tqdm import tqdm
 
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.splits import DataSplit
-from avadet.data.batching import ClipLoader, batches_by_size, clip_sizes, describe_skipped
+from avadet.data.batching import ClipLoader, OnError, batches_by_size, check_skipped, clip_sizes
 from avadet.data.clips import BrokenSample, ClipDataset
-from avadet.data.keyframes import Targets
+from avadet.data.frame_cache import FrameCache
+from avadet.data.index import AnnotationIndex
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
@@ -143,19 +143,21 @@ class ClipScore:
         times_person: whether a class's score is multiplied by that of the box.
         on_error: a clip that cannot be read is an error ("stop"), or nothing is found on its keyframe ("skip").
         max_skipped: share of the keyframes of which that may be so; more are an error.
+        cache: of decoded frames; None = decode each clip.
     """
 
     scorer: ClipScorer
     split: DataSplit
-    targets: Targets
+    targets: AnnotationIndex
     labels: LabelMap
     protocol: str = "activitynet"
     processes: Processes = field(default_factory=Processes)
     workers: int = 0
     banks: Banks | None = None
     times_person: bool = False
-    on_error: Literal["stop", "skip"] = "stop"
+    on_error: OnError = "stop"
     max_skipped: float = 1.0
+    cache: FrameCache | None = None
 
     def __call__(self, model: ActionModel, progress: bool = False) -> Outcome:
         """Score a model, in eval mode and on the scorer's device.
@@ -196,25 +198,23 @@ class ClipScore:
         plan = batches_by_size(clip_sizes(peopled, spec), scorer.batch_size)(0)
         own = plan[self.processes.rank :: self.processes.count]
         scores = np.zeros((len(self.targets.labels), len(scorer.loaded.labels)), np.float32)
-        on_error: Literal["raise", "skip"] = "raise" if self.on_error == "stop" else "skip"
-        loader = ClipLoader(ClipDataset(peopled, spec), lambda epoch: own, workers=self.workers, on_error=on_error)
+        loader = ClipLoader(
+            ClipDataset(peopled, spec, cache=self.cache),
+            lambda epoch: own,
+            workers=self.workers,
+            on_error=self.on_error,
+            max_skipped=self.max_skipped,
+        )
         with closing(loader):
             for batch in tqdm(loader.batches(), total=len(own), desc="scoring", disable=not progress, leave=False):
-                found = scorer.predict(*with_window(batch, peopled, self.banks).inputs())
-                scores[batch.rows.numpy()] = found.cpu().numpy()
-                self._check_skipped(loader.skipped)
-            self._check_skipped(loader.skipped)
-            broken = [replace(one, keyframe=int(own_keyframes[one.keyframe])) for one in loader.skipped]
+                if len(batch.clips):
+                    found = scorer.predict(*with_window(batch, peopled, self.banks).inputs())
+                    scores[batch.rows.numpy()] = found.cpu().numpy()
+        broken = [replace(one, keyframe=int(own_keyframes[one.keyframe])) for one in loader.skipped.values()]
         if self.on_error == "skip":
             broken = [one for part in self.processes.gather(broken) for one in part]
+            check_skipped(broken, len(self.targets), self.max_skipped)
         return np.asarray(np.sum(self.processes.gather(scores), axis=0, dtype=np.float32)), broken
-
-    def _check_skipped(self, skipped: Sequence[BrokenSample]) -> None:
-        if len(skipped) > self.max_skipped * len(self.targets):
-            raise AvadetError(
-                f"{len(skipped)} of {len(self.targets)} keyframes cannot be read, more than a share of "
-                f"{self.max_skipped:g}; {describe_skipped(skipped)[0]}; see `avadet data check --deep`"
-            )
 
     @cached_property
     def _columns(self) -> IntArray:
@@ -232,7 +232,7 @@ class ClipScore:
     def _result(self, truth: AvaTable, found: AvaTable) -> FrameMapResult:
         return evaluate_frame_map(truth, found, self.labels, self.protocol, self.split.excluded)
 
-    def _detections(self, targets: Targets, scores: Float32Array) -> AvaTable:
+    def _detections(self, targets: AnnotationIndex, scores: Float32Array) -> AvaTable:
         """One row a box and class, to the decimals that files have."""
         final = final_scores(scores, targets.scores, self.times_person).astype(np.float64)
         classes, keyframes = len(self.labels), np.repeat(np.arange(len(targets)), np.diff(targets.starts))

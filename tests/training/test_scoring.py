@@ -15,7 +15,8 @@ from torch import Tensor
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import DataSplit, read_split
 from avadet.cli.main import main
-from avadet.data.keyframes import Targets, scoring_targets, training_targets
+from avadet.data.index import AnnotationIndex
+from avadet.data.keyframes import scoring_index, training_index
 from avadet.errors import AvadetError
 from avadet.models.checkpoints.weights import LoadReport
 from avadet.models.detectors.two_stage import ActionModel
@@ -101,10 +102,10 @@ def loaded(model: ActionModel, labels: LabelMap) -> LoadedModel:
     return LoadedModel(model, SPEC, labels, "staged", {"scores": "sigmoid"}, LoadReport("nowhere", 0, (), (), ()))
 
 
-def opened(films: Path, exclusive: bool = False) -> tuple[DataSet, DataSplit, Targets, LabelMap]:
+def opened(films: Path, exclusive: bool = False) -> tuple[DataSet, DataSplit, AnnotationIndex, LabelMap]:
     data = open_data_set(films / "films.yaml")
     split = read_split(data, "all")
-    return data, split, training_targets(split, data.labels), replace(data.labels, exclusive=exclusive)
+    return data, split, training_index(split, data.labels), replace(data.labels, exclusive=exclusive)
 
 
 def score(films: Path, model: ActionModel, exclusive: bool = False, **more: object) -> ClipScore:
@@ -187,7 +188,9 @@ def test_a_film_that_cannot_be_read(films: Path) -> None:
     assert len(outcome.skipped) == 5 and {one.video_id for one in outcome.skipped} == {"f1"}
     assert len(outcome.truth) == 40 and len(outcome.found) == 30 * 3  # nothing is found there
     assert outcome.metrics["accuracy"] == 100 > outcome.metrics["frame_map"]
-    with pytest.raises(AvadetError, match="1 of 20 keyframes cannot be read, more than a share of 0; 1 clips of f1"):
+    with pytest.raises(
+        AvadetError, match="1 of 20 keyframes cannot be read, more than data.max_skipped=0 allows; 1 clips of f1"
+    ):
         replace(skipping, max_skipped=0.0, targets=lost.select(np.r_[0:5, 5, 10:20, 10:14]))(Oracle())
 
 
@@ -196,7 +199,7 @@ def test_keyframes_that_count(films: Path) -> None:
     every = scored_boxes.scored_keyframes(targets, split, "activitynet", 2)
     assert every.times_s.tolist() == [0.4, 0.8, 1.2] * 4
     few = replace(split, table=split.table.rows(split.table.times_s < 0.7))
-    proposed = scoring_targets(replace(few, proposals=split.table), labels, 0.0, keep_empty=True)
+    proposed = scoring_index(replace(few, proposals=split.table), labels, 0.0, keep_empty=True)
     assert len(scored_boxes.scored_keyframes(proposed, few, "activitynet")) == 8
     assert len(scored_boxes.scored_keyframes(proposed, few, "slowfast")) == 20  # they are false positives there
 

@@ -16,6 +16,7 @@ from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
+from avadet.training.data import read_run_data
 from avadet.training.distributed import Processes
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
@@ -89,17 +90,17 @@ def config(spec: Path, run_dir: Path, **changes: dict[str, object]) -> Config:
 
 
 def test_what_is_said_of_it(spec: Path, tmp_path: Path) -> None:
-    data = setup.read_run_data(config(spec, tmp_path))
+    data = read_run_data(config(spec, tmp_path))
     assert data.describe() == [
-        "training on 12 keyframes with 36 people, 12 of them without a label; scoring 18 people on 6 keyframes",
-        "4 classes, 0 to 12 people each",
+        "training on 12 keyframes with 36 boxes, 12 of them without a label; scoring 18 boxes on 6 keyframes",
+        "4 classes, 0 to 12 boxes each",
         "1 of 4 classes have no training box: never",
     ]
     assert data.class_counts() == [12, 12, 12, 0]
     assert data.names(np.array([0, 11])) == ["film0@901", "film3@904"]
     annotated = config(spec, tmp_path, data={"proposals": None}, evaluate={"person_score": None})
-    assert setup.read_run_data(annotated).describe()[0] == (
-        "training on 12 keyframes with 24 people, 0 of them without a label; scoring 12 people on 6 keyframes"
+    assert read_run_data(annotated).describe()[0] == (
+        "training on 12 keyframes with 24 boxes, 0 of them without a label; scoring 12 boxes on 6 keyframes"
     )
 
 
@@ -119,9 +120,9 @@ class Oracle(ActionModel):
 @pytest.mark.parametrize(("score", "people"), [(0.8, 18), (None, 12)])
 def test_who_knows_everything_scores_100(score: float | None, people: int, spec: Path, tmp_path: Path) -> None:
     wanted = config(spec, tmp_path, evaluate={"person_score": score, "flip": True, "short_sides": (48, 64)})
-    data = setup.read_run_data(wanted)
+    data = read_run_data(wanted)
     evaluate = setup.build_score(wanted, data, Processes())
-    assert len(data.targets.labels) == people
+    assert len(data.index.labels) == people
     outcome = evaluate(Oracle(), False)
     assert outcome.metrics == {"frame_map": 100.0}
     assert "red" in outcome.table
@@ -130,13 +131,13 @@ def test_who_knows_everything_scores_100(score: float | None, people: int, spec:
 def test_missed_people_cost_recall(spec: Path, tmp_path: Path) -> None:
     """With a threshold between the scores of left and right, half of each colour is never found."""
     wanted = config(spec, tmp_path, evaluate={"person_score": 0.92})
-    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), Processes())
+    evaluate = setup.build_score(wanted, read_run_data(wanted), Processes())
     assert evaluate(Oracle(), False).metrics == {"frame_map": 50.0}
 
 
 def test_shares_of_processes_make_the_whole(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = config(spec, tmp_path, evaluate={"batch_size": 2})
-    data = setup.read_run_data(wanted)
+    data = read_run_data(wanted)
     whole: list[np.ndarray] = []
     monkeypatch.setattr(Processes, "gather", lambda self, item: whole.append(item) or [item])
     for processes in (Processes(), Processes(0, 2), Processes(1, 2)):
@@ -178,9 +179,8 @@ def test_a_missing_video_is_told_before_training(spec: Path, tmp_path: Path) -> 
 
 def test_keys_without_effect_are_refused(spec: Path, tmp_path: Path) -> None:
     for changes, message in (
-        ({"data": {"samples_per_video": 2}}, "samples_per_video has no effect with data.spec"),
-        ({"data": {"spec": None, "root": "x", "proposals": None, "scored": "other"}}, "scored has no effect without"),
-        ({"evaluate": {"boxes": "x.csv"}}, "evaluate.boxes has no effect with data.spec"),
+        ({"data": {"cache_short_side": 64}}, "cache_short_side has no effect without data.cache"),
+        ({"data": {"cache": "x", "cache_short_side": 40}}, "cache_short_side 40 is less than clip.short_side 48"),
         ({"evaluate": {"person_score": None, "keep_best_person": True}}, "keep_best_person has no effect without"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -205,7 +205,7 @@ def test_inference_scores_as_the_loss_means_it(kind: str, rule: str, spec: Path,
     )
     loaded = zoo.load(train(wanted).model)
     assert loaded.card["scores"] == rule
-    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), Processes())
+    evaluate = setup.build_score(wanted, read_run_data(wanted), Processes())
     logits = torch.tensor([[1.0, 3.0, 0.5, -4.0]])
     torch.testing.assert_close(loaded.scores(logits), evaluate.scorer.loaded.scores(logits))
     if kind == "pose_softmax":
