@@ -221,7 +221,8 @@ class ClipLoader:
     def _note(self, broken: Sequence[BrokenSample]) -> None:
         if self._on_error == "stop":
             raise AvadetError(
-                f"video {broken[0].video_id}: {broken[0].reason} (data.on_error=skip in training, --on-error skip in `avadet test` leave such clips out)"
+                f"video {broken[0].video_id}: {broken[0].reason} (data.on_error=skip, of `avadet test` --on-error skip, "
+                "leaves such clips out)"
             )
         self.skipped |= {sample.keyframe: sample for sample in broken}
         check_skipped(list(self.skipped.values()), len(self.dataset), self._max_skipped)
