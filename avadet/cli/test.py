@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from avadet.files import check_target
 if TYPE_CHECKING:
     from avadet.annotations.specs import DataSet
     from avadet.annotations.splits import DataSplit
+    from avadet.data.clips import BrokenSample
     from avadet.data.frame_cache import FrameCache
     from avadet.data.index import AnnotationIndex
     from avadet.training.scoring import Outcome
@@ -85,11 +87,9 @@ def run(args: argparse.Namespace) -> int:
     loaded = zoo.load(args.model, str(device))
     split, short = within_files(read_split(data, name))
     cache = None if args.cache is None else FrameCache(args.cache)
-    split, everyone, targets, cover = _targets(args, data, split, str(device), cache)
+    split, everyone, targets, unseen = _targets(args, data, split, str(device), cache)
     for text in [*split.notes, *short]:
         print(f"avadet: warning: {text}", file=sys.stderr)
-    for line in cover:
-        print(line)
     scorer = ClipScorer(loaded, args.batch_size, args.flip, None, args.scales, args.shifts)
     banks = None
     if loaded.bank is not None:
@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     score = ClipScore(scorer, split, targets, data.labels, args.protocol, workers=args.workers, banks=banks,
                       times_person=args.times_person, on_error=args.on_error, cache=cache)  # fmt: skip
     outcome = score(loaded.model, is_shown())
+    outcome = replace(outcome, skipped=(*unseen, *outcome.skipped))
     if args.out is not None:
         _write(outcome, args.out)
     _report(args, outcome, targets, f"{data.name} {name}", scorer.views)
@@ -150,13 +151,14 @@ def _only_split(data: DataSet) -> str:
 
 def _targets(
     args: argparse.Namespace, data: DataSet, split: DataSplit, device: str, cache: FrameCache | None
-) -> tuple[DataSplit, AnnotationIndex, AnnotationIndex, list[str]]:
-    """The split with its proposals, the boxes of all keyframes (for feature banks), those to score, and remarks."""
+) -> tuple[DataSplit, AnnotationIndex, AnnotationIndex, list[BrokenSample]]:
+    """The split with its proposals, the boxes for feature banks, those to score, and frames that no detector saw."""
+    from avadet.data.clips import BrokenSample
     from avadet.data.keyframes import scoring_index, training_index
     from avadet.progress import is_shown
     from avadet.training import scored_boxes
 
-    boxes, cover = Path(args.boxes), []
+    boxes, unseen = Path(args.boxes), list[BrokenSample]()
     if args.boxes in ("truth", "gt"):
         everyone = training_index(split, data.labels)
     elif boxes.suffix in BOX_FILES or args.boxes == "proposals":
@@ -168,14 +170,15 @@ def _targets(
     targets = scored_boxes.scored_keyframes(everyone, split, args.protocol, args.keyframe_step)
     _check_videos(args, data, targets)
     if boxes.suffix in BOX_FILES and split.proposals is not None:
-        cover = [scored_boxes.check_coverage(targets, split.proposals, boxes)]
+        print(scored_boxes.check_coverage(targets, split.proposals, boxes))
     elif args.boxes not in ("truth", "gt", "proposals"):
         from avadet.persons.load import load_detector
 
         persons = load_detector(args.boxes, device, args.person_score or None)
         how = (args.workers, args.on_error, cache, is_shown())
-        targets = everyone = scored_boxes.found_boxes(targets, persons, *how)[0]
-    return split, everyone, targets, cover
+        targets, unseen = scored_boxes.found_boxes(targets, persons, *how)
+        everyone = targets
+    return split, everyone, targets, unseen
 
 
 def _check_videos(args: argparse.Namespace, data: DataSet, targets: AnnotationIndex) -> None:

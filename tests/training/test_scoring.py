@@ -327,3 +327,5 @@ def test_a_detector_and_missing_films(run_dir: Path, films: Path, capsys: pytest
     assert "20 clips cannot be read; nothing is found on their keyframes" in said.out
     assert "5 clips of f3 left out: video f3 has no file" in said.err
     assert said.out.splitlines()[-1].startswith("frame-mAP@0.5 (activitynet): 0.00 on films all;")
+    assert main(["test", str(run_dir), spec, empty, "--on-error", "skip", "--boxes", "tiny"]) == 0
+    assert "20 clips cannot be read" in capsys.readouterr().out  # frames for the detector, too, are counted
