@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from avadet.cli import arguments
 from avadet.cli.evaluate import DEFAULT_PROTOCOL, PROTOCOLS, count
-from avadet.errors import AvadetError
+from avadet.errors import AvadetError, first_names
 from avadet.files import check_target
 
 if TYPE_CHECKING:
-    import torch
-
     from avadet.annotations.specs import DataSet
     from avadet.annotations.splits import DataSplit
+    from avadet.data.clips import BrokenSample
+    from avadet.data.frame_cache import FrameCache
     from avadet.data.index import AnnotationIndex
-    from avadet.models.loaded import LoadedModel
-    from avadet.training.banks import Banks
     from avadet.training.scoring import Outcome
 
 BOX_FILES = (".csv", ".gz", ".pkl", ".pickle")
@@ -59,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DET.csv", help="write detections there, the annotations of the scored keyframes "
         "to DET.gt.csv, and where a person does exactly one thing detections with scores averaged along tracks to "
         "DET.tracks.csv")  # fmt: skip
-    add("--cache", type=Path, metavar="DIR", help="keep feature banks there, for models that read them")
+    add("--cache", type=Path, metavar="DIR", help="keep decoded frames there, for data sets of short videos that are "
+        "read often, and feature banks (default: no frames, banks in runs/banks)")  # fmt: skip
     add("--batch-size", type=arguments.whole_positive, default=32, help="clips per batch (default: %(default)s)")
     add("--workers", type=count, default=0, help="processes that decode clips (default: 0, the main process)")
     add("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
@@ -72,11 +69,14 @@ def _sides(text: str) -> tuple[int, ...]:
 def run(args: argparse.Namespace) -> int:
     """Score, print the numbers, write the files."""
     from avadet.annotations.splits import read_split
+    from avadet.data.frame_cache import FrameCache
     from avadet.data.video_facts import within_files
     from avadet.memory import keep_freed_memory
     from avadet.models import zoo
     from avadet.models.devices import choose_device
     from avadet.progress import is_shown
+    from avadet.training.banks import BankMaker, Banks
+    from avadet.training.distributed import Processes
     from avadet.training.scoring import ClipScore, ClipScorer
 
     if args.out is not None:
@@ -86,23 +86,20 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     loaded = zoo.load(args.model, str(device))
     split, short = within_files(read_split(data, name))
-    split, everyone, targets, cover = _targets(args, data, split, str(device))
-    for text in [*split.notes, *short, *cover]:
+    cache = None if args.cache is None else FrameCache(args.cache)
+    split, everyone, targets, unseen = _targets(args, data, split, str(device), cache)
+    for text in [*split.notes, *short]:
         print(f"avadet: warning: {text}", file=sys.stderr)
     scorer = ClipScorer(loaded, args.batch_size, args.flip, None, args.scales, args.shifts)
-    with _banks(args, loaded, everyone, device) as banks:
-        score = ClipScore(
-            scorer,
-            split,
-            targets,
-            data.labels,
-            args.protocol,
-            workers=args.workers,
-            banks=banks,
-            times_person=args.times_person,
-            on_error=args.on_error,
-        )
-        outcome = score(loaded.model, is_shown())
+    banks = None
+    if loaded.bank is not None:
+        folder = args.cache or Path("runs/banks")
+        maker = BankMaker(loaded.bank, folder, device, args.batch_size, args.workers, args.on_error)
+        banks = Banks(maker.banks(everyone, Processes(), is_shown()), loaded.bank_window_s)
+    score = ClipScore(scorer, split, targets, data.labels, args.protocol, workers=args.workers, banks=banks,
+                      times_person=args.times_person, on_error=args.on_error, cache=cache)  # fmt: skip
+    outcome = score(loaded.model, is_shown())
+    outcome = replace(outcome, skipped=(*unseen, *outcome.skipped))
     if args.out is not None:
         _write(outcome, args.out)
     _report(args, outcome, targets, f"{data.name} {name}", scorer.views)
@@ -131,15 +128,16 @@ def _data_of_run(folder: Path) -> dict[str, Any]:
     """What the config of a training run says of its data."""
     import yaml
 
-    way_out = "give the data set as the second argument, e.g. `avadet test MODEL jhmdb21 --root DIR --split test1`"
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        data = config["data"]
-        if isinstance(data, dict) and isinstance(data.get("spec"), str):
+        data: dict[str, Any] = config["data"]
+        if isinstance(data["spec"], str):
             return data
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         pass
-    raise AvadetError(f"{folder} does not say what data set it is to be tested on; {way_out}")
+    raise AvadetError(
+        f"{folder} does not say what data set it is to be tested on; give it: `avadet test MODEL jhmdb21 --root DIR`"
+    )
 
 
 def _only_split(data: DataSet) -> str:
@@ -152,70 +150,49 @@ def _only_split(data: DataSet) -> str:
 
 
 def _targets(
-    args: argparse.Namespace, data: DataSet, split: DataSplit, device: str
-) -> tuple[DataSplit, AnnotationIndex, AnnotationIndex, list[str]]:
-    """The split with its proposals, the boxes of all keyframes (for feature banks), those to score, and remarks."""
+    args: argparse.Namespace, data: DataSet, split: DataSplit, device: str, cache: FrameCache | None
+) -> tuple[DataSplit, AnnotationIndex, AnnotationIndex, list[BrokenSample]]:
+    """The split with its proposals, the boxes for feature banks, those to score, and frames that no detector saw."""
+    from avadet.data.clips import BrokenSample
     from avadet.data.keyframes import scoring_index, training_index
     from avadet.progress import is_shown
     from avadet.training import scored_boxes
 
-    def chosen(targets: AnnotationIndex) -> AnnotationIndex:
-        return scored_boxes.scored_keyframes(targets, split, args.protocol, args.keyframe_step)
-
-    is_file = Path(args.boxes).suffix in BOX_FILES
+    boxes, unseen = Path(args.boxes), list[BrokenSample]()
     if args.boxes in ("truth", "gt"):
         everyone = training_index(split, data.labels)
-    elif args.boxes == "proposals" or is_file:
-        if is_file:
-            split = scored_boxes.with_boxes_of(split, Path(args.boxes), data.spec.videos.fps)
+    elif boxes.suffix in BOX_FILES or args.boxes == "proposals":
+        if boxes.suffix in BOX_FILES:
+            split = scored_boxes.with_boxes_of(split, boxes, data.spec.videos.fps)
         everyone = scoring_index(split, data.labels, args.person_score, keep_empty=True)
     else:
+        everyone = training_index(split, data.labels, keep_empty=True)
+    targets = scored_boxes.scored_keyframes(everyone, split, args.protocol, args.keyframe_step)
+    _check_videos(args, data, targets)
+    if boxes.suffix in BOX_FILES and split.proposals is not None:
+        print(scored_boxes.check_coverage(targets, split.proposals, boxes))
+    elif args.boxes not in ("truth", "gt", "proposals"):
         from avadet.persons.load import load_detector
 
         persons = load_detector(args.boxes, device, args.person_score or None)
-        keyframes = chosen(training_index(split, data.labels, keep_empty=True))
-        _check_videos(args, data, keyframes)
-        targets, _ = scored_boxes.found_boxes(keyframes, persons, args.workers, args.on_error, is_shown())
-        return split, targets, targets, []
-    targets = chosen(everyone)
-    if not len(targets):
-        raise AvadetError(f"split {split.name} of {data.name} has no keyframe to score; see `avadet data check`")
-    _check_videos(args, data, targets)
-    cover = []
-    if is_file and split.proposals is not None:
-        cover = [scored_boxes.check_coverage(targets, split.proposals, Path(args.boxes))]
-    return split, everyone, targets, cover
+        how = (args.workers, args.on_error, cache, is_shown())
+        targets, unseen = scored_boxes.found_boxes(targets, persons, *how)
+        everyone = targets
+    return split, everyone, targets, unseen
 
 
 def _check_videos(args: argparse.Namespace, data: DataSet, targets: AnnotationIndex) -> None:
-    """Raise AvadetError if videos are missing and that is an error."""
-    import numpy as np
-
-    used = [targets.videos[row] for row in np.unique(targets.video_rows)]
+    """Raise AvadetError if there is nothing to score, or videos are missing and that is an error."""
+    used = [targets.videos[row] for row in sorted(set(targets.video_rows.tolist()))]
     missing = [video.video_id for video in used if video.path is None]
+    if not used:
+        raise AvadetError(f"{data.root}: no keyframe to score; see `avadet data check`")
     if missing and args.on_error == "stop":
         raise AvadetError(
             f"{len(missing)} of {len(used)} videos are missing from {' and '.join(map(str, data.video_folders()))} "
-            f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}); see `avadet data check`, or leave them "
-            "out: --on-error skip"
+            f"({first_names(missing, 3)}); see `avadet data check`, or take them for videos on which nothing is found: "
+            "--on-error skip"
         )
-
-
-@contextmanager
-def _banks(
-    args: argparse.Namespace, loaded: LoadedModel, targets: AnnotationIndex, device: torch.device
-) -> Iterator[Banks | None]:
-    """The feature banks of the videos, if the model reads any."""
-    from avadet.progress import is_shown
-    from avadet.training.banks import BankMaker, Banks
-    from avadet.training.distributed import Processes
-
-    if loaded.bank is None:
-        yield None
-        return
-    with TemporaryDirectory(prefix="avadet-banks-") as temporary:
-        maker = BankMaker(loaded.bank, args.cache or Path(temporary), device, args.batch_size, args.workers)
-        yield Banks(maker.banks(targets, Processes(), is_shown()), loaded.bank_window_s)
 
 
 def _write(outcome: Outcome, out: Path) -> None:

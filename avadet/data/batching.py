@@ -220,8 +220,10 @@ class ClipLoader:
 
     def _note(self, broken: Sequence[BrokenSample]) -> None:
         if self._on_error == "stop":
+            first = broken[0]
             raise AvadetError(
-                f"video {broken[0].video_id}: {broken[0].reason} (data.on_error=skip leaves such clips out)"
+                f"video {first.video_id}: {first.reason} (data.on_error=skip, or `avadet test --on-error skip`, leaves "
+                "such clips out)"
             )
         self.skipped |= {sample.keyframe: sample for sample in broken}
         check_skipped(list(self.skipped.values()), len(self.dataset), self._max_skipped)

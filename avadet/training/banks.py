@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from avadet.data.batching import ClipBatch, ClipLoader
+from avadet.data.batching import ClipBatch, ClipLoader, OnError
 from avadet.data.clips import ClipDataset
 from avadet.data.feature_banks import BankFile, FeatureBank, bank_window
 from avadet.data.index import AnnotationIndex
@@ -37,6 +37,7 @@ class BankMaker:
         device: where the model runs.
         batch_size: clips at a time.
         workers: processes that make clips.
+        on_error: a clip that cannot be read is an error ("stop"), or its persons are in no bank ("skip").
     """
 
     model: LoadedModel
@@ -44,6 +45,7 @@ class BankMaker:
     device: torch.device
     batch_size: int = 16
     workers: int = 0
+    on_error: OnError = "stop"
 
     def __post_init__(self) -> None:
         if not isinstance(self.model.model, ActionDetector):
@@ -100,8 +102,11 @@ class BankMaker:
         plan = [part for row in rows for part in _parts(np.flatnonzero(chosen.video_rows == row), self.batch_size)]
         assert isinstance(self.model.model, ActionDetector)
         maker = self.model.model.to(self.device).eval()
-        with closing(ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers)) as loader:
-            filled = groupby(loader.batches(), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
+        clips = ClipDataset(chosen, spec)
+        loader = ClipLoader(clips, lambda epoch: plan, workers=self.workers, on_error=self.on_error)
+        with closing(loader):
+            batches = (batch for batch in loader.batches() if len(batch.clips))
+            filled = groupby(batches, lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
             ready = next(filled, None)
             for row in rows:
                 times, features = [np.zeros(0)], [np.zeros((0, self.features), np.float32)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from avadet import boxes as box_math
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.box_files import read_boxes
 from avadet.annotations.splits import DataSplit
-from avadet.data.batching import ClipLoader, OnError, frame_sizes
+from avadet.data.batching import ClipLoader, OnError, batches_by_size, frame_sizes
 from avadet.data.clips import BrokenSample, ClipDataset
+from avadet.data.frame_cache import FrameCache
 from avadet.data.index import AnnotationIndex
 from avadet.errors import AvadetError, unknown_name
 from avadet.evaluation.protocols import protocol_rules
@@ -47,17 +47,16 @@ def scored_keyframes(targets: AnnotationIndex, split: DataSplit, protocol: str, 
         step: keyframes from one scored keyframe to the next.
     """
     if protocol_rules(protocol).listed_by != "none":
-        listed = _named(targets, split.table.video_ids, split.table.times_s)
-        targets = targets.select(np.flatnonzero(listed))
+        own, annotated = keyframe_numbers(targets, split.table)
+        targets = targets.select(np.flatnonzero(np.isin(own, annotated)))
     _, first, video = np.unique(targets.video_rows, return_index=True, return_inverse=True)
     place = np.arange(len(targets)) - first[video] if len(targets) else np.zeros(0, np.int64)
     return targets.select(np.flatnonzero(place % step == 0))
 
 
-def _named(targets: AnnotationIndex, video_ids: NDArray[Any], times_s: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which keyframes (F,) a table names."""
-    own, others = join_keyframes([(video_names(targets), targets.times_s), (video_ids, times_s)]).numbers
-    return np.isin(own, others)
+def keyframe_numbers(targets: AnnotationIndex, table: AvaTable) -> list[IntArray]:
+    """Numbers of the keyframes (F,) and of those of a table's rows (n,), the same for the same keyframe."""
+    return join_keyframes([(video_names(targets), targets.times_s), (table.video_ids, table.times_s)]).numbers
 
 
 def with_boxes_of(split: DataSplit, path: Path, fps: float | None) -> DataSplit:
@@ -79,19 +78,20 @@ def with_boxes_of(split: DataSplit, path: Path, fps: float | None) -> DataSplit:
     stems = {one.path.stem: one.video_id for one in split.videos if one.path is not None and one.video_id not in known}
     if stems:
         ids = np.array([stems.get(str(name), name) for name in ids], object)
-    tables = [(split.table.video_ids, split.table.times_s), (ids, table.times_s)]
-    (_, times_s), joined = same_times(tables, fps)
+    tables = [(one.video_ids, one.times_s) for one in (split.table, split.excluded, replace(table, video_ids=ids))]
+    times_s, joined = same_times(tables, fps)
     notes = [f"{path}: {note}" for note in (*table.notes, *joined.notes("the annotations"))]
-    return replace(split, proposals=replace(table, video_ids=ids, times_s=times_s), notes=(*split.notes, *notes))
+    return replace(split, proposals=replace(table, video_ids=ids, times_s=times_s[2]), notes=(*split.notes, *notes))
 
 
 def check_coverage(targets: AnnotationIndex, table: AvaTable, path: Path) -> str:
-    """How many of the keyframes a file of boxes names, in words.
+    """How many of the keyframes a file of boxes names, and how many others, in words.
 
     Raises:
         AvadetError: if it does not name a video of them, or less than half of the keyframes of one.
     """
-    named = _named(targets, table.video_ids, table.times_s)
+    own, others = keyframe_numbers(targets, table)
+    named = np.isin(own, others)
     known = set(np.unique(np.asarray(table.video_ids, dtype=str)).tolist())
     for row in np.unique(targets.video_rows):
         video, of_video = targets.videos[row], targets.video_rows == row
@@ -104,7 +104,8 @@ def check_coverage(targets: AnnotationIndex, table: AvaTable, path: Path) -> str
                 f"{of_video.sum()} scored keyframes (that at {targets.times_s[missing[0]]:g} s, for example, they do "
                 "not); find persons in every frame: `avadet detect-persons --every 1/30`"
             )
-    return f"{path} names {named.sum()} of {len(named)} scored keyframes"
+    more = np.setdiff1d(others, own)
+    return f"{path} names {named.sum()} of {len(named)} scored keyframes, and {len(more)} that are not scored"
 
 
 def found_boxes(
@@ -112,6 +113,7 @@ def found_boxes(
     persons: PersonDetector,
     workers: int = 0,
     on_error: OnError = "stop",
+    cache: FrameCache | None = None,
     progress: bool = False,
 ) -> tuple[AnnotationIndex, list[BrokenSample]]:
     """What a detector finds on the frames of keyframes, in the files' own pixels.
@@ -121,6 +123,7 @@ def found_boxes(
         persons: the detector.
         workers: processes that decode.
         on_error: a keyframe whose frame cannot be read is an error ("stop"), or nobody is found there ("skip").
+        cache: of decoded frames at their own size; None = each is decoded from its file.
         progress: whether to show a bar on stderr.
 
     Returns:
@@ -134,9 +137,9 @@ def found_boxes(
         for side in np.unique(short_sides).tolist():
             chosen = np.flatnonzero(short_sides == side)
             spec = ClipSpec(1, 1, 1.0, side, (0.0,) * 3, (1.0,) * 3)  # a frame of that size stays as it is
-            plan = [np.array([row]) for row in range(len(chosen))]
-            clips = ClipDataset(targets.select(chosen), spec)
-            with closing(ClipLoader(clips, partial(_same, plan), workers=workers, on_error=on_error)) as loader:
+            plan = batches_by_size(np.zeros((len(chosen), 2), np.int64), 1)
+            clips = ClipDataset(targets.select(chosen), spec, cache=cache)
+            with closing(ClipLoader(clips, plan, workers=workers, on_error=on_error)) as loader:
                 for batch in filter(lambda batch: len(batch.clips), loader.batches()):
                     row, image = int(chosen[int(batch.keyframes)]), batch.clips[0, :, 0].permute(1, 2, 0)
                     found = persons(np.ascontiguousarray(image.numpy()))
@@ -153,10 +156,6 @@ def found_boxes(
         scores=np.concatenate([np.zeros(0, np.float32), *scores]),
         person_ids=np.full(starts[-1], -1, np.int64),
     ), broken
-
-
-def _same(plan: list[IntArray], epoch: int) -> list[IntArray]:
-    return plan
 
 
 def track_numbers(targets: AnnotationIndex) -> IntArray:

@@ -25,14 +25,13 @@ from avadet.data.index import AnnotationIndex
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.evaluation.result import FrameMapResult
-from avadet.keyframes import join_keyframes
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.models.heads.lfb import BankWindow
 from avadet.models.loaded import LoadedModel
 from avadet.models.predict import final_scores, predict
 from avadet.training.banks import Banks, with_window
 from avadet.training.distributed import Processes
-from avadet.training.scored_boxes import track_numbers, video_names
+from avadet.training.scored_boxes import keyframe_numbers, track_numbers, video_names
 from avadet.types import ClipSpec, Float32Array, Float64Array, IntArray, LabelMap
 
 SCORE_DECIMALS = 9
@@ -247,9 +246,8 @@ class ClipScore:
 
     def _truth(self) -> AvaTable:
         """The split's annotations, of the keyframes that are scored."""
-        table, scored = self.split.table, (video_names(self.targets), self.targets.times_s)
-        numbers, rows = join_keyframes([scored, (table.video_ids, table.times_s)]).numbers
-        return table.rows(np.isin(rows, numbers))
+        scored, rows = keyframe_numbers(self.targets, self.split.table)
+        return self.split.table.rows(np.isin(rows, scored))
 
 
 def mean_by_track(scores: Float32Array, tracks: IntArray) -> Float32Array:

@@ -188,7 +188,9 @@ def test_a_film_that_cannot_be_read(films: Path) -> None:
     assert len(outcome.skipped) == 5 and {one.video_id for one in outcome.skipped} == {"f1"}
     assert len(outcome.truth) == 40 and len(outcome.found) == 30 * 3  # nothing is found there
     assert outcome.metrics["accuracy"] == 100 > outcome.metrics["frame_map"]
-    with pytest.raises(AvadetError, match="1 of 20 keyframes cannot be read, more than a share of 0; 1 clips of f1"):
+    with pytest.raises(
+        AvadetError, match=r"1 of 20 keyframes cannot be read, more than data\.max_skipped=0 allows; 1 clips"
+    ):
         replace(skipping, max_skipped=0.0, targets=lost.select(np.r_[0:5, 5, 10:20, 10:14]))(Oracle())
 
 
@@ -295,6 +297,8 @@ def test_a_file_of_boxes(run_dir: Path, films: Path, tmp_path: Path, capsys: pyt
         return capsys.readouterr().out.splitlines()[-1]
 
     truth, file = last(), last("--boxes", str(boxes))
+    assert main(["test", str(run_dir), spec, "--boxes", str(boxes), "--keyframe-step", "2"]) == 0
+    assert f"{boxes} names 12 of 12 scored keyframes, and 8 that are not scored" in capsys.readouterr().out
     assert file == truth.replace("boxes: truth", f"boxes: {boxes}")
     half = last("--boxes", str(boxes), "--person-score", "0.55")
     assert f"boxes: {boxes} of 0.55 or more" in half and half.split()[2] != file.split()[2]
@@ -323,3 +327,5 @@ def test_a_detector_and_missing_films(run_dir: Path, films: Path, capsys: pytest
     assert "20 clips cannot be read; nothing is found on their keyframes" in said.out
     assert "5 clips of f3 left out: video f3 has no file" in said.err
     assert said.out.splitlines()[-1].startswith("frame-mAP@0.5 (activitynet): 0.00 on films all;")
+    assert main(["test", str(run_dir), spec, empty, "--on-error", "skip", "--boxes", "tiny"]) == 0
+    assert "20 clips cannot be read" in capsys.readouterr().out  # frames for the detector, too, are counted
