@@ -14,14 +14,12 @@ import torch
 from torch import Tensor
 
 from avadet.annotations.splits import DataVideo
-from avadet.data.clip_reader import existing
 from avadet.data.clips import BrokenSample, ClipDataset, KeyframeSample
 from avadet.data.keyframes import Targets
 from avadet.data.loader import ClipBatch, stack_rois
 from avadet.data.workers import BatchLoader
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, IntArray, UInt8Array
-from avadet.video.read import probe
 from avadet.video.sample import resized_hw
 
 Plan = Callable[[int], Sequence[IntArray]]
@@ -151,7 +149,8 @@ def clip_sizes(targets: Targets, spec: ClipSpec, threads: int = 4) -> IntArray:
 
 def _clip_hw(video: DataVideo, spec: ClipSpec) -> tuple[int, int]:
     try:
-        return resized_hw(probe(existing(video)).size_hw, spec.short_side, spec.long_side)
+        with video.open(threads=1) as reader:
+            return resized_hw(reader.info.size_hw, spec.short_side, spec.long_side)
     except AvadetError:
         return 0, 0  # the loader says what is wrong, or skips it
 

@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 
 from avadet import boxes as box_math
-from avadet.data.clip_reader import OpenVideos, existing, read_frames
+from avadet.data.clip_reader import OpenVideos, read_frames
 from avadet.data.dataset import ClipSample, SampleKey
 from avadet.data.keyframes import Targets
 from avadet.data.transforms import Augmentation, draw_change
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, Float32Array, IntArray
-from avadet.video.read import VideoReader
+from avadet.video.reader import Reader
 from avadet.video.sample import resize_short
 
 
@@ -117,11 +117,10 @@ class ClipDataset:
         rows = self.targets.people(keyframe)[change.kept]
         return KeyframeSample(change.finish(moved), change.boxes_px, self.targets.labels[rows], keyframe, rows)
 
-    def _find(self, keyframe: int) -> tuple[VideoReader, float]:
+    def _find(self, keyframe: int) -> tuple[Reader, float]:
         """The open video of a keyframe, and the keyframe's time in it."""
         video = self.targets.video(keyframe)
-        path = existing(video)
-        return self._videos.reader(path), self._videos.keyframe_s(video, float(self.targets.times_s[keyframe]))
+        return self._videos.reader(video), self._videos.keyframe_s(video, float(self.targets.times_s[keyframe]))
 
     def _boxes_px(self, keyframe: int, size_hw: tuple[int, int]) -> Float32Array:
         return box_math.to_px(self.targets.boxes_norm[self.targets.people(keyframe)], size_hw)
