@@ -92,7 +92,7 @@ def read_frame_lists(files: Sequence[Path], folder: Path) -> dict[str, ImageName
             video_ids, frames, paths = (rows[column].to_numpy(dtype=object) for column in rows.columns)
             bad = rows.iloc[:, 2].str.contains(r"(?:^|/)\.\.(?:/|$)|^/|^$").to_numpy(dtype=bool)
             numbers = _whole_numbers(frames)
-            bad |= numbers < 0
+            bad = bad | (numbers < 0)
             if bad.any():
                 row = int(np.flatnonzero(bad)[0])
                 raise AvadetError(

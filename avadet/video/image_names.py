@@ -173,7 +173,7 @@ def _numbered(folder: Path, found: Sequence[str], pattern: str | None) -> tuple[
     notes = [f"{_some(without)} without a number passed over"] if without else []
     if not names:
         raise AvadetError(f"{folder}: {_some(without)}: the frames of a video are images with numbers in their names")
-    series = {tuple(pieces[name][::2]): name for name in names}
+    series = {tuple(pieces[name][::2]): name for name in reversed(names)}
     digits = np.array([pieces[name][1::2] for name in names] if len(series) == 1 else [], object).T
     varying = [column for column in digits if len(set(column)) > 1] or list(digits[-1:])
     if len(varying) != 1:
