@@ -7,6 +7,7 @@ video is at `frame_id` / fps seconds after the first that the list has of it.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import numpy as np
 from avadet.annotations.specs import DataSet
 from avadet.errors import AvadetError
 from avadet.types import IntArray
-from avadet.video.image_names import ImageNames, ImageSequence, holds_images, numbered_names, packed
+from avadet.video.image_names import ImageNames, ImageSequence, has_number, holds_images, numbered_names, packed
 from avadet.video.refusals import no_rate
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class ImageFolders:
             return None
         if spec.fps is None:
             raise no_rate(folder)
-        return ImageSequence(folder, spec.fps, pattern, spec.frames.first_number, listed)
+        sequence = ImageSequence(folder, spec.fps, pattern, spec.frames.first_number, listed)
+        return None if pattern and self._share_folders and not _is_there(sequence) else sequence
 
     def _place(self, video: PurePosixPath) -> tuple[Path, str | None]:
         """The folder of a video, and the pattern of the images in it."""
@@ -72,7 +74,21 @@ class ImageFolders:
             return self._folder / video, None
         folder, slash, name = pattern.rpartition("/")
         inside = folder.replace("{video}", str(video)) if slash else str(video)
-        return self._folder / inside.lstrip("/"), name.replace("{video}", video.name)
+        own = video.name if has_number(name) else glob.escape(video.name)
+        return self._folder / inside.lstrip("/"), name.replace("{video}", own)
+
+    @property
+    def _share_folders(self) -> bool:
+        """Whether images of several videos lie in one folder, so that it may have none of a video."""
+        folder, slash, _ = (self._spec.frames.pattern or "").rpartition("/")
+        return bool(slash) and "{video}" not in folder
+
+
+def _is_there(sequence: ImageSequence) -> bool:
+    try:
+        return len(sequence.names()) > 0
+    except AvadetError:
+        return False
 
 
 def read_frame_lists(files: Sequence[Path], folder: Path) -> dict[str, ImageNames]:

@@ -27,7 +27,7 @@ MOST_LOST_FIRST = 10
 
 _SPARSEST = 10  # numbers for each image that is there; beyond, they are no frames of one video
 _SHOWN = 3
-_MOST_LISTED = 512  # folders whose listing is kept; some 100 kB each
+_MOST_LISTED = 4096  # folders whose listing is kept; hardly more than their names where one number makes all others
 _NUMBER = re.compile(r"\{(?:number)?(?::0?\d*d?)?\}|%0?\d*d")
 _TOKENS = re.compile(rf"({_NUMBER.pattern}|\*|\?)")
 
@@ -38,28 +38,36 @@ class ImageNames:
 
     Attributes:
         folder: that they lie in.
-        indices: int64 (n,), n >= 1, increasing: the frames that are there, from 0.
-        names: of those frames, or None where `template` makes them.
+        runs: int64 (k, 2), k >= 1: first and one past the last of each run of frames that are there, counted from 0.
+        names: of the frames that are there, or None where `template` makes them.
         template: prefix, digits, suffix, step and offset: frame i is called by the number i * step + offset.
         notes: what was assumed, and what is missing, one line each.
     """
 
     folder: Path
-    indices: IntArray
+    runs: IntArray
     names: tuple[str, ...] | None
     template: tuple[str, int, str, int, int] = ("", 0, "", 1, 0)
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Frames up to the last that is there, those that are missing between them included."""
-        return int(self.indices[-1]) + 1
+        return int(self.runs[-1, 1])
+
+    @property
+    def indices(self) -> IntArray:
+        """The frames that are there, int64 (n,), n >= 1, increasing."""
+        return np.concatenate([np.arange(start, stop) for start, stop in self.runs.tolist()])
 
     def path(self, index: int) -> Path | None:
         """The file of a frame; None = it is missing."""
-        row = int(np.searchsorted(self.indices, index))
-        if row == len(self.indices) or self.indices[row] != index:
+        run = int(np.searchsorted(self.runs[:, 0], index, side="right")) - 1
+        if run < 0 or index >= self.runs[run, 1]:
             return None
-        return self.folder / (self._name(index) if self.names is None else self.names[row])
+        if self.names is None:
+            return self.folder / self._name(index)
+        earlier = int(np.diff(self.runs[:run]).sum())
+        return self.folder / self.names[earlier + index - int(self.runs[run, 0])]
 
     def all_names(self) -> list[str]:
         """The names of the files that are there, in order."""
@@ -121,6 +129,11 @@ def holds_images(folder: Path) -> bool:
             return any(is_image(entry.name) for entry in entries)
     except OSError:
         return False
+
+
+def has_number(pattern: str) -> bool:
+    """Whether a pattern says which part of a name is the number."""
+    return bool(_NUMBER.search(pattern))
 
 
 def is_image_pattern(path: Path) -> bool:
@@ -261,12 +274,14 @@ def packed(
     folder: Path, names: Sequence[str], indices: IntArray, step: int = 1, notes: Sequence[str] = ()
 ) -> ImageNames:
     """Names as `ImageNames` has them: by a template where one number makes them, which takes next to no memory."""
+    starts = np.flatnonzero(np.diff(indices, prepend=indices[0] - 2) > 1)
+    runs = np.stack([indices[starts], indices[np.append(starts[1:], len(indices)) - 1] + 1], axis=1)
     for match in reversed(list(re.finditer(r"\d+", names[0]))):
         prefix, suffix, width = names[0][: match.start()], names[0][match.end() :], len(match[0])
         offset = int(match[0]) - int(indices[0]) * step
         if all(name == f"{prefix}{i * step + offset:0{width}d}{suffix}" for name, i in zip(names, indices.tolist())):
-            return ImageNames(folder, indices, None, (prefix, width, suffix, step, offset), tuple(notes))
-    return ImageNames(folder, indices, tuple(names), notes=tuple(notes))
+            return ImageNames(folder, runs, None, (prefix, width, suffix, step, offset), tuple(notes))
+    return ImageNames(folder, runs, tuple(names), notes=tuple(notes))
 
 
 def _some(names: Sequence[str]) -> str:

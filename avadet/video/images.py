@@ -66,7 +66,8 @@ class ImageReader:
         self._size: tuple[tuple[int, int], str] | None = None
         self.faulty: list[str] = []
         self.tick_s = Fraction(1, self._fps.numerator)
-        self.times_s: Float64Array = self._names.indices / float(self._fps)
+        self._there = self._names.indices
+        self.times_s: Float64Array = self._there / float(self._fps)
         self._kept = self._first()
         count = len(self._names)
         self.info = VideoInfo(
@@ -104,7 +105,7 @@ class ImageReader:
         Raises:
             AvadetError: while walking, at an image of another size than the first.
         """
-        there, rule, last = self._names.indices, Gaps(), -1
+        there, rule, last = self._there, Gaps(), -1
         first = self._row_on_show(start_s)
         for row in range(first, len(there)):
             index = int(there[row])
@@ -154,12 +155,12 @@ class ImageReader:
         """The first image that decodes, and its index."""
         self._kept = (-1, np.zeros((0, 0, 3), np.uint8))
         reason = ""
-        for index in self._names.indices.tolist():
+        for index in self._there.tolist():
             try:
                 return index, self.image(index)
             except _Damaged as error:
                 reason = reason or str(error)
-        raise AvadetError(f"none of the {len(self._names.indices)} images of {self._path} can be decoded: {reason}")
+        raise AvadetError(f"none of the {len(self._there)} images of {self._path} can be decoded: {reason}")
 
     def _time_s(self, index: int) -> float:
         return index * self._fps.denominator / self._fps.numerator
@@ -170,7 +171,7 @@ class ImageReader:
 
     def _row_on_show(self, start_s: float) -> int:
         """Where a walk over the images that are there begins: at the last one at or before a moment that decodes."""
-        there = self._names.indices
+        there = self._there
         row = max(int(np.searchsorted(there, self._on_show(start_s), side="right")) - 1, 0)
         for earlier in range(row, -1, -1):
             try:

@@ -91,7 +91,8 @@ def test_videos_of_one_folder_are_told_apart_by_a_pattern(own: Path) -> None:
     for image in (own / "frames/v").iterdir():
         shutil.copy(image, own / "frames" / image.name)
         shutil.copy(own / "frames/v/v_000001.png", own / "frames" / image.name.replace("v_", "w_"))
-    one, other = find_videos(opened(own, "videos.frames.pattern='/{video}_{number}.png'"), ["v", "w"])
+    one, other, none = find_videos(opened(own, "videos.frames.pattern='/{video}_{number}.png'"), ["v", "w", "x"])
+    assert none.path is None
     with_files = OpenVideos()
     for video, moves in ((one, True), (other, False)):
         frames, _ = read_frames(with_files.reader(video), 1.0, SPEC, lambda image: image)
