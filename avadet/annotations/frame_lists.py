@@ -106,18 +106,10 @@ def read_frame_lists(files: Sequence[Path], folder: Path) -> dict[str, ImageName
     for file in files:
         for start, rows in _chunks(file):
             video_ids, frames, paths = (rows[column].to_numpy(dtype=object) for column in rows.columns)
-            bad = rows.iloc[:, 2].str.contains(r"(?:^|/)\.\.(?:/|$)|^/|^$").to_numpy(dtype=bool)
             numbers = _whole_numbers(frames)
-            bad = bad | (numbers < 0)
-            if bad.any():
-                row = int(np.flatnonzero(bad)[0])
-                raise AvadetError(
-                    f"{file}, line {start + row}: expected a frame_id of 0 or above and a path inside {folder}, got "
-                    f"{frames[row]} and '{paths[row]}'"
-                )
             first = np.flatnonzero(np.concatenate([[True], video_ids[1:] != video_ids[:-1]]))
             for one, end in zip(first.tolist(), [*first[1:].tolist(), len(rows)]):
-                piece = _piece(folder, str(paths[one]), paths[one:end], numbers[one:end], f"{file}, line {start + one}")
+                piece = _piece(folder, file, start + one, paths[one:end].tolist(), numbers[one:end])
                 parts.setdefault(str(video_ids[one]), []).append(piece)
     return {video_id: _joined(video_id, pieces) for video_id, pieces in parts.items()}
 
@@ -155,15 +147,26 @@ def _whole_numbers(texts: np.ndarray[tuple[int], np.dtype[np.object_]]) -> IntAr
     return numbers
 
 
-def _piece(folder: Path, path: str, paths: Iterable[str], numbers: IntArray, where: str) -> ImageNames:
-    """Consecutive rows of one video."""
-    inside, _, _ = path.rpartition("/")
-    cut = len(inside) + 1 if inside else 0
-    names = [one[cut:] if one[:cut] == f"{inside}/"[:cut] else "/" for one in paths]
-    if any("/" in name for name in names):
-        raise AvadetError(f"{where}: the images of a video lie in one folder, got '{path}' and others elsewhere")
+def _piece(folder: Path, file: Path, line: int, paths: Sequence[str], numbers: IntArray) -> ImageNames:
+    """Consecutive rows of one video, the first of them on a line of a file."""
+    inside = paths[0].rpartition("/")[0]
+    prefix = f"{inside}/" if inside else ""
+    cut = len(prefix)
+    names = [path[cut:] for path in paths]
+    is_outside = ".." in inside.split("/") or paths[0].startswith("/")
+    bad = [
+        is_outside or "/" in one or one in ("", "..") or not path.startswith(prefix) for one, path in zip(names, paths)
+    ]
+    row = next((row for row, (is_bad, number) in enumerate(zip(bad, numbers)) if is_bad or number < 0), None)
+    if row is not None:
+        raise AvadetError(
+            f"{file}, line {line + row}: expected a frame_id of 0 or above and a path inside {folder}, all of a video "
+            f"in one folder, got '{paths[row]}'" + (" and no such frame_id" if numbers[row] < 0 else "")
+        )
     if (np.diff(numbers) <= 0).any():
-        raise AvadetError(f"{where}: the rows of a video must come in the order of frame_id, each number once")
+        raise AvadetError(
+            f"{file}, line {line}: the rows of a video must come in the order of frame_id, each number once"
+        )
     return packed(folder / inside, names, numbers)
 
 
@@ -174,5 +177,7 @@ def _joined(video_id: str, pieces: Sequence[ImageNames]) -> ImageNames:
         raise AvadetError(
             f"the frame lists name images of video {video_id} in several folders, or not in the order of frame_id"
         )
-    names = [name for piece in pieces for name in piece.all_names()]
-    return numbered_names(pieces[0].folder, names, numbers, int(numbers[0]))
+    templates = {piece.template if piece.names is None else None for piece in pieces}
+    template = templates.pop() if len(templates) == 1 else None
+    names = [] if template else [name for piece in pieces for name in piece.all_names()]
+    return numbered_names(pieces[0].folder, names, numbers, int(numbers[0]), template=template)

@@ -28,8 +28,12 @@ MOST_LOST_FIRST = 10
 _SPARSEST = 10  # numbers for each image that is there; beyond, they are no frames of one video
 _SHOWN = 3
 _MOST_LISTED = 4096  # folders whose listing is kept; hardly more than their names where one number makes all others
+_MOST_DIGITS = 15  # of a number; more are a clock in nanoseconds or a hash
 _NUMBER = re.compile(r"\{(?:number)?(?::0?\d*d?)?\}|%0?\d*d")
 _TOKENS = re.compile(rf"({_NUMBER.pattern}|\*|\?)")
+
+
+Template = tuple[str, int, str, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class ImageNames:
     folder: Path
     runs: IntArray
     names: tuple[str, ...] | None
-    template: tuple[str, int, str, int, int] = ("", 0, "", 1, 0)
+    template: Template = ("", 0, "", 1, 0)
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -179,7 +183,7 @@ def _numbered(folder: Path, found: Sequence[str], pattern: str | None) -> tuple[
         raise AvadetError(f"{folder} has no image{f' that {pattern} matches' if pattern else ''}{there}")
     if rule is not None and "number" in rule.groupindex:
         matches = [rule.fullmatch(name) for name in names]
-        return names, np.array([int(match["number"]) for match in matches if match], np.int64), []
+        return names, _whole([match["number"] for match in matches if match], folder, names[0]), []
     pieces = {name: re.split(r"(\d+)", name.rpartition(".")[0]) for name in names}
     without = [name for name, parts in pieces.items() if len(parts) == 1]
     names = [name for name in names if len(pieces[name]) > 1]
@@ -196,7 +200,16 @@ def _numbered(folder: Path, found: Sequence[str], pattern: str | None) -> tuple[
             "alone; choose one series by a pattern, such as '" + str(folder / _pattern_like(one)) + "' "
             "(videos.frames.pattern in a spec)"
         )
-    return names, np.array([int(text) for text in varying[0]], np.int64), notes
+    return names, _whole(varying[0], folder, names[0]), notes
+
+
+def _whole(texts: Sequence[str], folder: Path, name: str) -> IntArray:
+    """The numbers of images, int64 (n,)."""
+    if max(map(len, texts)) > _MOST_DIGITS:
+        raise AvadetError(
+            f"{folder}: images such as {name} are not numbered by frame; rename them 1, 2, 3, ... in order"
+        )
+    return np.array([int(text) for text in texts], np.int64)
 
 
 def _pattern_like(name: str) -> str:
@@ -224,6 +237,7 @@ def numbered_names(
     numbers: IntArray,
     first_number: int | None = None,
     notes: Sequence[str] = (),
+    template: Template | None = None,
 ) -> ImageNames:
     """Images with increasing numbers as the frames of a video.
 
@@ -233,6 +247,7 @@ def numbered_names(
         numbers: int64 (n,), n >= 1, increasing.
         first_number: of frame 0; None = by the rule of this module. Images before it are left out.
         notes: what is to be said besides.
+        template: makes every name of its number, in place of `names`.
 
     Raises:
         AvadetError: if hardly one number in ten has an image, or none has that counts.
@@ -258,8 +273,8 @@ def numbered_names(
         raise AvadetError(f"{folder} has no image with a number of {first} or above (videos.frames.first_number)")
     if indices[-1] >= _SPARSEST * len(indices) + MOST_LOST_FIRST:
         raise AvadetError(
-            f"{folder} has {len(names)} images with numbers up to {numbers[-1]}: they are not the frames of one video; "
-            "choose those that are by a pattern (videos.frames.pattern in a spec)"
+            f"{folder} has {len(indices)} images with numbers up to {numbers[-1]}: they are not the frames of one "
+            "video; choose those that are by a pattern (videos.frames.pattern in a spec)"
         )
     count = int(indices[-1]) + 1
     lost = count - len(indices)
@@ -267,21 +282,28 @@ def numbered_names(
         missing = np.setdiff1d(np.arange(count), indices)[:_SHOWN]
         said = ", ".join(str(index * step + first) for index in missing) + (", ..." if lost > len(missing) else "")
         notes.append(f"{lost} of {count} images are missing, those of number {said}")
-    return packed(folder, names, indices, step, notes)
+    if template is None:
+        return packed(folder, names, indices, step, notes)
+    prefix, width, suffix, _, offset = template
+    return ImageNames(folder, _runs(indices), None, (prefix, width, suffix, step, offset + first), tuple(notes))
 
 
 def packed(
     folder: Path, names: Sequence[str], indices: IntArray, step: int = 1, notes: Sequence[str] = ()
 ) -> ImageNames:
     """Names as `ImageNames` has them: by a template where one number makes them, which takes next to no memory."""
-    starts = np.flatnonzero(np.diff(indices, prepend=indices[0] - 2) > 1)
-    runs = np.stack([indices[starts], indices[np.append(starts[1:], len(indices)) - 1] + 1], axis=1)
     for match in reversed(list(re.finditer(r"\d+", names[0]))):
         prefix, suffix, width = names[0][: match.start()], names[0][match.end() :], len(match[0])
         offset = int(match[0]) - int(indices[0]) * step
         if all(name == f"{prefix}{i * step + offset:0{width}d}{suffix}" for name, i in zip(names, indices.tolist())):
-            return ImageNames(folder, runs, None, (prefix, width, suffix, step, offset), tuple(notes))
-    return ImageNames(folder, runs, tuple(names), notes=tuple(notes))
+            return ImageNames(folder, _runs(indices), None, (prefix, width, suffix, step, offset), tuple(notes))
+    return ImageNames(folder, _runs(indices), tuple(names), notes=tuple(notes))
+
+
+def _runs(indices: IntArray) -> IntArray:
+    """First and one past the last of each run of numbers that follow one another, int64 (k, 2)."""
+    starts = np.flatnonzero(np.diff(indices, prepend=indices[0] - 2) > 1)
+    return np.stack([indices[starts], indices[np.append(starts[1:], len(indices)) - 1] + 1], axis=1)
 
 
 def _some(names: Sequence[str]) -> str:

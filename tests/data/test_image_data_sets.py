@@ -121,10 +121,10 @@ def test_frame_lists(own: Path) -> None:
         (list_of([("v", 0, "../x/1.jpg")]), r"a\.csv, line 2: expected a frame_id of 0 or above and a path inside"),
         (list_of([("v", 0, "v/1.jpg"), ("v", 1, "v/../../2.jpg")]), r"a\.csv, line 3: expected"),
         (list_of([("v", 0, "/etc/1.jpg")]), "a path inside"),
-        (list_of([("v", 0, "v/1.jpg"), ("v", 1, "w/2.jpg")]), "lie in one folder"),
+        (list_of([("v", 0, "v/1.jpg"), ("v", 1, "w/2.jpg")]), "line 3: .*all of a video in one folder"),
         (list_of([("v", 1, "v/1.jpg"), ("v", 0, "v/2.jpg")]), "in the order of frame_id"),
         ("v 0 0 v/1.jpg\n", "is no frame list: its first line must name the columns"),
-        (list_of([("v", 0, "v/1.jpg")]).replace(" 0 0", " 0 x"), "expected a frame_id"),
+        (list_of([("v", 0, "v/1.jpg")]).replace(" 0 0", " 0 x"), "and no such frame_id"),
     ],
 )
 def test_frame_lists_that_are_not_right(own: Path, text: str, said: str) -> None:

@@ -161,6 +161,7 @@ def test_a_pattern_chooses_a_series(tmp_path: Path) -> None:
         (["1.jpg", "1.png", "2.jpg"], r"1\.jpg and 1\.png have the same number"),
         (["a.jpg", "b.jpg"], r"2 images \(a\.jpg, b\.jpg\): the frames of a video are images with numbers"),
         (["s1_01.jpg", "s1_02.jpg", "s2_01.jpg"], "are not of one series"),
+        (["1699999999999999999999.jpg", "1699999999999999999998.jpg"], "are not numbered by frame"),
         (["1.jpg", "2.jpg", "5000.jpg"], "they are not the frames of one video"),
     ],
 )
