@@ -121,6 +121,8 @@ def run_on_web(url: str, args: argparse.Namespace) -> int:
         raise AvadetError(
             f"{shown_name(url)} is live; detect-persons reads recordings, avadet infer reads live sources"
         )
+    if args.fps is not None:
+        raise AvadetError("--fps is the rate of folders of images; a recording has its own")
     check_csv(args)
     keep_freed_memory()
     detector = load(args)

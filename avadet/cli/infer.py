@@ -153,6 +153,8 @@ def run(args: argparse.Namespace) -> int:
         args.videos = video_files.expand(args.videos, passed_over)
         video_files.check_rate(args.videos, args.fps)
         todo = check_outputs(args)
+    elif args.fps is not None:
+        raise AvadetError("--fps is the rate of folders of images; a live source has its own")
     keep_freed_memory()
     if isinstance(args.videos[0], str):
         return run_on_stream(args.videos[0], args)

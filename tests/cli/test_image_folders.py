@@ -114,3 +114,32 @@ def test_rates_are_for_images(
     error = capsys.readouterr().err
     assert re.search(said, error) and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_live_sources_have_their_own_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("infer", "rtsp://127.0.0.1:9/x", "--fps", FPS, "--out", tmp_path / "out") == 1
+    assert run("detect-persons", "http://127.0.0.1:9/x.mp4", "--fps", FPS, "--out", tmp_path / "out.csv") == 1
+    assert capsys.readouterr().err.count("--fps is the rate of folders of images") == 2
+
+
+@pytest.mark.shared
+def test_the_data_set_of_folders_trains_and_is_checked_shown_counted_and_prepared(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = shared / "data/faults/datasets"
+    if not (faults / "17_folders_of_pictures").is_dir():
+        pytest.skip("faults absent")
+    root = Path(shutil.copytree(faults / "17_folders_of_pictures", tmp_path / "set"))
+    monkeypatch.chdir(root)
+    assert run("data", "check", "mine.yaml") == 1  # nobody has said how fast
+    assert "videos.fps=30" in capsys.readouterr().err
+    assert run("data", "check", "mine.yaml", "videos.fps=15") == 0
+    assert run("data", "stats", "mine.yaml", "videos.fps=15") == 0
+    assert run("data", "show", "mine.yaml", "videos.fps=15", "--num", 2, "--out", "shown") == 0
+    spec = Path("mine.yaml")
+    spec.write_text(spec.read_text().replace("folder: frames", "folder: frames, fps: 15"))
+    assert run("data", "prepare", "mine.yaml", "--out", "prepared") == 0
+    assert run("data", "check", "prepared/mine.yaml") == 0
+    words = ["data.spec=mine.yaml", "data.scored=train", "run_dir=run", "data.workers=0"]
+    assert run("train", faults / "toy/toy.yaml", *words) == 0
+    assert (root / "run/model.safetensors").is_file()
