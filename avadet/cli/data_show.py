@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from avadet.annotations.splits import DataSplit, DataVideo
     from avadet.data.clip_reader import OpenVideos
     from avadet.types import Float64Array, IntArray, LabelMap, UInt8Array
-    from avadet.video.read import Picture
+    from avadet.video.reader import Picture
 
 _SAME_S = 1e-6
 _SHEET = "sheet.png"

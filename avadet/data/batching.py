@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from avadet.annotations.splits import DataVideo
-from avadet.data.clip_reader import existing
 from avadet.data.clips import BrokenSample, ClipDataset, ClipSample
 from avadet.data.index import AnnotationIndex
 from avadet.data.workers import BatchLoader
 from avadet.errors import AvadetError
 from avadet.models.heads.lfb import BankWindow
 from avadet.types import ClipSpec, Float32Array, IntArray, UInt8Array
-from avadet.video.read import probe
 from avadet.video.sample import resized_hw
 
 Plan = Callable[[int], Sequence[IntArray]]
@@ -161,7 +159,8 @@ def frame_sizes(index: AnnotationIndex, threads: int = 4) -> IntArray:
 
 def _frame_hw(video: DataVideo) -> tuple[int, int]:
     try:
-        return probe(existing(video)).size_hw
+        with video.open(threads=1) as reader:
+            return reader.info.size_hw
     except AvadetError:
         return 0, 0  # the loader says what is wrong, or skips it
 

@@ -18,12 +18,13 @@ from avadet.annotations.splits import DataVideo
 from avadet.data.frame_cache import CachedVideo, FrameCache
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, Float64Array, UInt8Array
-from avadet.video.read import Picture, VideoReader
+from avadet.video.image_names import ImageSequence
+from avadet.video.reader import Picture, Reader
 from avadet.video.sample import SNAP_S, nearest_indices
 from avadet.video.timestamps import near_s
 
 Shape = Callable[[UInt8Array], UInt8Array]
-Source = VideoReader | CachedVideo
+Source = Reader | CachedVideo
 
 
 class OpenVideos:
@@ -53,8 +54,8 @@ class OpenVideos:
 
     def _forget(self) -> None:
         self._process = os.getpid()
-        self._readers: OrderedDict[Path, Source] = OrderedDict()
-        self._times_s: dict[Path, Float64Array] = {}
+        self._readers: OrderedDict[Path | ImageSequence | None, Source] = OrderedDict()
+        self._times_s: dict[Path | ImageSequence | None, Float64Array] = {}
 
     def __len__(self) -> int:
         """Number of files that are open."""
@@ -66,21 +67,20 @@ class OpenVideos:
         Raises:
             AvadetError: if it is missing or cannot be read.
         """
-        path = existing(video)
+        source = video.source
         if self._process != os.getpid():  # after a fork both processes would move one position in one file
             self._forget()
-        if path in self._readers:
-            self._readers.move_to_end(path)
-            return self._readers[path]
+        if source in self._readers:
+            self._readers.move_to_end(source)
+            return self._readers[source]
         while len(self._readers) >= self._most:
             self._readers.popitem(last=False)[1].close()
-        self._readers[path] = self._opened(video)
-        return self._readers[path]
+        self._readers[source] = self._opened(video)
+        return self._readers[source]
 
     def _opened(self, video: DataVideo) -> Source:
-        path = existing(video)
-        cached = None if self._cache is None else self._cache.open(path, lambda: VideoReader(path, self._threads))
-        return VideoReader(path, self._threads) if cached is None else cached
+        cached = None if self._cache is None else self._cache.open(video, self._threads)
+        return video.open(self._threads) if cached is None else cached
 
     def keyframe_s(self, video: DataVideo, time_s: float) -> float:
         """A keyframe in seconds after the file's first frame; a numbered one needs the whole file decoded once.
@@ -91,9 +91,9 @@ class OpenVideos:
         path = existing(video)
         if video.numbered_fps is None:
             return float(video.file_times_s(np.array([time_s]))[0])
-        if path not in self._times_s:
-            self._times_s[path] = np.array([picture.time_s for picture in self.reader(video).pictures()])
-        times_s, index = self._times_s[path], int(video.frame_indices(np.array([time_s]))[0])
+        if video.source not in self._times_s:
+            self._times_s[video.source] = np.array([picture.time_s for picture in self.reader(video).pictures()])
+        times_s, index = self._times_s[video.source], int(video.frame_indices(np.array([time_s]))[0])
         if not 0 <= index < len(times_s):
             raise AvadetError(f"{path} has {len(times_s)} frames, none of number {index} (keyframe at {time_s:g} s)")
         return float(times_s[index])

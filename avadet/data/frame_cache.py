@@ -11,8 +11,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -21,18 +21,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from avadet.annotations.splits import DataVideo
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import Float64Array, UInt8Array, VideoInfo
-from avadet.video.read import Picture, VideoReader
+from avadet.video.image_names import ImageSequence
+from avadet.video.reader import Picture, Reader
 from avadet.video.sample import resize_short
 
 _MAGIC = b"avadet frames 1\n"
 _TAIL = len(_MAGIC) + 8  # behind the JSON: its length, and the magic
 _EDGE_BYTES = 65536
 _SAME_S = 1e-6
-
-Opener = Callable[[], AbstractContextManager[VideoReader]]
 
 
 class CacheError(AvadetError):
@@ -86,37 +86,33 @@ class FrameCache:
         """
         self._folder = folder
         self._short_side = short_side
-        self._known: dict[Path, dict[str, Any]] = {}
+        self._known: dict[Path | ImageSequence | None, dict[str, Any]] = {}
 
-    def open(self, source: Path, opener: Opener, rate: float | None = None) -> CachedVideo | None:
+    def open(self, video: DataVideo, threads: int = 1) -> CachedVideo | None:
         """A video of the cache, decoded now if it is not there; None = it has damage inside and is not cached.
 
-        Args:
-            source: its file or folder.
-            opener: opens it to be decoded.
-            rate: frames per second of a folder of images.
-
         Raises:
-            AvadetError: if the source cannot be read.
+            AvadetError: if the video is missing or cannot be read.
             CacheError: if the cache cannot be written.
         """
-        path = self._path(source)
-        if source not in self._known:
-            fingerprint = f"{_fingerprint(source)} {rate}"
+        path = self._path(video)
+        if video.source not in self._known:
+            fingerprint = _fingerprint(video)
             metadata = _metadata(path, fingerprint)
             if metadata is None:
                 with _locked(path):
-                    metadata = _metadata(path, fingerprint) or self._fill(path, fingerprint, opener)
-            self._known[source] = metadata
-        return _mapped(path, source, self._known[source])
+                    metadata = _metadata(path, fingerprint) or self._fill(path, fingerprint, video, threads)
+            self._known[video.source] = metadata
+        return _mapped(path, self._known[video.source])
 
-    def _path(self, source: Path) -> Path:
-        key = hashlib.sha256(f"{source.resolve()} {self._short_side}".encode()).hexdigest()[:16]
+    def _path(self, video: DataVideo) -> Path:
+        source = Path("missing") if video.path is None else video.path.resolve()
+        key = hashlib.sha256(f"{source} {video.images} {self._short_side}".encode()).hexdigest()[:16]
         return self._folder / f"{source.stem[:100]}.{key}.frames"
 
-    def _fill(self, path: Path, fingerprint: str, opener: Opener) -> dict[str, Any]:
+    def _fill(self, path: Path, fingerprint: str, video: DataVideo, threads: int) -> dict[str, Any]:
         """Decode a video into its file, frame by frame; returns what the file says of itself."""
-        with opener() as reader, _writable(path) as file:
+        with video.open(threads) as reader, _writable(path) as file:
             try:
                 times_s, size_hw = self._write_frames(reader, file)
                 damaged = reader.damaged > 0
@@ -131,14 +127,21 @@ class FrameCache:
                 "source": fingerprint,
                 "damaged": damaged,
                 "shape": [len(times_s), *size_hw, 3],
-                "info": [list(info.size_hw), str(info.fps), info.num_frames, info.start_s, info.duration_s],
+                "info": [
+                    str(info.path),
+                    list(info.size_hw),
+                    str(info.fps),
+                    info.num_frames,
+                    info.start_s,
+                    info.duration_s,
+                ],
                 "times_s": times_s,
             }
             text = json.dumps(metadata).encode()
             file.write(text + len(text).to_bytes(8, "little") + _MAGIC)
         return {**metadata, "times_s": np.array(times_s, np.float64)}
 
-    def _write_frames(self, reader: VideoReader, file: BinaryIO) -> tuple[list[float], tuple[int, int]]:
+    def _write_frames(self, reader: Reader, file: BinaryIO) -> tuple[list[float], tuple[int, int]]:
         """Write every frame; returns their times and size."""
         times_s: list[float] = []
         size_hw = (0, 0)
@@ -195,28 +198,32 @@ def _metadata(path: Path, fingerprint: str) -> dict[str, Any] | None:
     return {**metadata, "times_s": np.array(metadata["times_s"], np.float64)}
 
 
-def _mapped(path: Path, source: Path, metadata: dict[str, Any]) -> CachedVideo | None:
+def _mapped(path: Path, metadata: dict[str, Any]) -> CachedVideo | None:
     if metadata["damaged"]:
         return None
-    (height, width), fps, *counts = metadata["info"]
+    source, (height, width), fps, *counts = metadata["info"]
     frames = np.memmap(path, np.uint8, "r", shape=tuple(metadata["shape"]))
-    return CachedVideo(VideoInfo(source, (height, width), Fraction(fps), *counts), metadata["times_s"], frames)
+    return CachedVideo(VideoInfo(Path(source), (height, width), Fraction(fps), *counts), metadata["times_s"], frames)
 
 
-def _fingerprint(source: Path) -> str:
-    """Size and a hash of the first and last 64 KiB: survives copying, unlike the time of change.
+def _fingerprint(video: DataVideo) -> str:
+    """Of a file size and a hash of the first and last 64 KiB, of a folder of images its names and sizes.
+
+    That survives copying, unlike the time of change.
 
     Raises:
-        AvadetError: if it cannot be read.
+        AvadetError: if it is missing or cannot be read.
     """
+    if video.path is None:
+        raise AvadetError(f"video {video.video_id} has no file; check videos.folder of the spec")
     try:
-        if source.is_dir():
-            listed = sorted((one.name, one.stat().st_size) for one in source.iterdir())
+        if video.path.is_dir():
+            listed = sorted((one.name, one.stat().st_size) for one in video.path.iterdir())
             return hashlib.sha256(repr(listed).encode()).hexdigest()[:16]
-        with source.open("rb") as file:
+        with video.path.open("rb") as file:
             head = file.read(_EDGE_BYTES)
             size = file.seek(0, 2)
             file.seek(max(0, size - _EDGE_BYTES))
             return f"{size}-{hashlib.sha256(head + file.read()).hexdigest()[:16]}"
     except OSError as error:
-        raise AvadetError(f"cannot read {source}: {error.strerror}; check the path") from error
+        raise AvadetError(f"cannot read {video.path}: {error.strerror}; check the path") from error

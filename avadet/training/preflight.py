@@ -23,7 +23,7 @@ _CLASSES = 2
 
 
 def check_run(config: Config, processes: Processes, resume: bool) -> Checkpoint | None:
-    """Check what does not depend on the data: the device, the run folder, the model and its optimizer, where its weights begin.
+    """Check what does not depend on the data: device, run folder, model and optimizer, where the weights begin.
 
     Args:
         config: the run.

@@ -1,4 +1,4 @@
-"""Clips from the cache are those that decoding gives; it is filled once, never read half, and anew when files change."""
+"""Clips from the cache are those that decoding gives; filled once, never read half, and anew after changes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from avadet.data.transforms import Augmentation
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec
 from avadet.video.read import VideoReader
+from avadet.video.reader import Reader
 from avadet.video.sample import resize_short
 
 SPEC = ClipSpec(4, 2, 20.0, 48, (0.45,) * 3, (0.225,) * 3)
@@ -91,11 +92,12 @@ def test_an_augmented_clip_is_that_of_resized_frames(index: AnnotationIndex, tmp
 
 
 def _open(cache: FrameCache, path: Path, opened: list[Path] | None = None) -> CachedVideo | None:
-    def opener() -> VideoReader:
-        (opened if opened is not None else []).append(path)
-        return VideoReader(path)
+    class Video(DataVideo):
+        def open(self, threads: int = 0) -> Reader:
+            (opened if opened is not None else []).append(path)
+            return super().open(threads)
 
-    return cache.open(path, opener)
+    return cache.open(Video("v", path))
 
 
 def test_a_video_is_decoded_once_and_anew_when_it_changes(tmp_path: Path) -> None:

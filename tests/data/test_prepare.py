@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -140,22 +141,22 @@ def _skipping(encode):  # type: ignore[no-untyped-def]
     """An encoder that shows every picture one frame late."""
 
     def wrong(reader, path, job):  # type: ignore[no-untyped-def]
-        all_of_them = reader.pictures
-        reader.pictures = lambda start_s=0.0: _late(all_of_them(start_s))
+        all_of_them = reader.frames
+        reader.frames = lambda start_s=0.0: _late(all_of_them(start_s))
         try:
             return encode(reader, path, job)
         finally:
-            reader.pictures = all_of_them
+            reader.frames = all_of_them
 
     return wrong
 
 
-def _late(pictures):  # type: ignore[no-untyped-def]
-    """Pictures of a film that hangs back: each gets the image of the one eight before."""
+def _late(frames):  # type: ignore[no-untyped-def]
+    """Frames of a film that hangs back: each gets the image of the one eight before."""
     images = []
-    for picture in pictures:
-        images.append(picture.image)
-        yield picture._replace(image=images[max(len(images) - 9, 0)])
+    for frame in frames:
+        images.append(frame.image)
+        yield replace(frame, image=images[max(len(images) - 9, 0)])
 
 
 @pytest.fixture(scope="module")
