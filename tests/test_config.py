@@ -39,7 +39,7 @@ def test_overrides(override: str, section: str, key: str, value: object) -> None
 
 def test_later_overrides_win_and_sections_may_be_absent(tmp_path: Path) -> None:
     path = tmp_path / "short.yaml"
-    path.write_text("data: {root: /d}\n")
+    path.write_text("data: {spec: d}\n")
     config = read_config(path, ["optim.lr=1", "optim.lr=2"])
     assert config.optim.lr == 2
     assert config.schedule == Config.model_fields["schedule"].default
@@ -62,7 +62,7 @@ def test_every_problem_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.split_eval=validation"], "data.validation is 0; hold out a share"),
+        (["data.cache_short_side=240"], "data.cache_short_side has no effect without data.cache"),
         (["augment.zoom=[2, 1]"], r"augment.zoom must be \[low, high\], got \[2.0, 1.0\]"),
         (["optim.lr=.inf"], "optim.lr: input should be a finite number"),
         (["optim"], "an override reads section.key=value, got 'optim'"),
@@ -104,21 +104,22 @@ def test_conflicts_are_told_beside_wrong_values() -> None:
         read_config(
             TINY,
             [
-                *("optim.lr=-1", "augment.zoom=[2, 1]", "train.shard=true", "train.precision=fp16", "data.train=a"),
-                *("oops", "data.validation=2", "data.split_eval=validation", "bank.window_s=5"),
-                "evaluate.person_score=0.5",
+                *("optim.lr=-1", "augment.zoom=[2, 1]", "train.shard=true", "train.precision=fp16"),
+                *("oops", "data.max_skipped=2", "data.cache_short_side=9", "bank.window_s=5"),
+                "evaluate.keep_best_person=true",
             ],
         )
     lines = [line.removeprefix(f"{TINY}: ") for line in str(caught.value).splitlines()]
     assert lines == [
         "an override reads section.key=value, got 'oops'",
         "bank.model: missing; it has no default",
-        "data.validation: input should be less than 1, got 2",
+        "data.max_skipped: input should be less than or equal to 1, got 2",
         "optim.lr: input should be greater than 0, got -1",
-        "data.train has no effect without data.spec; leave it out",
+        "data.cache_short_side has no effect without data.cache; leave it out",
         "augment.zoom must be [low, high], got [2.0, 1.0]",
         "train.shard and train.precision=fp16 do not go together; use bf16 or fp32",
-        "evaluate.person_score and evaluate.protocol have no effect without data.spec",
+        "evaluate.keep_best_person has no effect without evaluate.person_score",
+        "data.cache_short_side 9 is less than clip.short_side 192; clips would be blurred",
     ]
 
 
@@ -133,7 +134,7 @@ class TestBases:
     def test_are_merged_in_order_and_lists_are_replaced(self, tmp_path: Path) -> None:
         path = self.write(
             tmp_path,
-            own="base: [one, two]\ndata: {root: /d}\nschedule: {milestones: [3]}\nmodel: {arguments: {a: 1}}",
+            own="base: [one, two]\ndata: {spec: d}\nschedule: {milestones: [3]}\nmodel: {arguments: {a: 1}}",
             one="optim: {lr: 1, momentum: 0.5}\nschedule: {milestones: [1, 2]}\nmodel: {arguments: {b: {c: 1}}}",
             two="base: three\noptim: {lr: 2}",
             three="optim: {lr: 3, weight_decay: 0.3}",
@@ -161,7 +162,7 @@ class TestBases:
 
     def test_rows_of_a_table_are_configs(self, tmp_path: Path) -> None:
         text = "base: one\nrun_dir: r/{name}\ntable:\n  small:\n  large: {base: small, optim: {lr: 2}}"
-        path = self.write(tmp_path, sizes=text, one="data: {root: /d}\noptim: {lr: 1}")
+        path = self.write(tmp_path, sizes=text, one="data: {spec: d}\noptim: {lr: 1}")
         small, large = (read_config(tmp_path / name) for name in ("small", "large"))
         assert (small.optim.lr, small.run_dir) == (1, Path("r/small"))
         assert (large.optim.lr, large.run_dir) == (2, Path("r/small"))  # filled in where it is written
@@ -226,17 +227,17 @@ class TestBases:
         folder.mkdir()
         (tmp_path / "secret.yaml").write_text("seed: 1\n")
         (folder / "link.yaml").symlink_to(tmp_path / "secret.yaml")
-        path = self.write(folder, own="base: link.yaml\ndata: {root: /d}")
+        path = self.write(folder, own="base: link.yaml\ndata: {spec: d}")
         with pytest.raises(AvadetError, match=r"base 'link\.yaml' must lie in"):
             read_config(path)
 
     def test_a_mistake_in_a_base_names_its_file(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path, own="base: one\ndata: {root: /d}", one="optim: {lr: -1}")
+        path = self.write(tmp_path, own="base: one\ndata: {spec: d}", one="optim: {lr: -1}")
         with pytest.raises(AvadetError, match=r"own\.yaml: optim\.lr: .* got -1 \(in .*one\.yaml\)$"):
             read_config(path)
 
     def test_a_key_that_appears_twice_is_an_error(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path, own="data: {root: /d}\noptim: {lr: 1}\noptim: {momentum: 0}")
+        path = self.write(tmp_path, own="data: {spec: d}\noptim: {lr: 1}\noptim: {momentum: 0}")
         with pytest.raises(AvadetError, match=r"own\.yaml is not YAML: line 3: 'optim' appears twice"):
             read_config(path)
 

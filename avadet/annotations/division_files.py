@@ -144,6 +144,8 @@ def _write_spec(path: Path, data: DataSet, name: str) -> None:
     videos = values.get("videos", {}) | {"folder": _relative(data, data.spec.videos.folder, path.parent)}
     if data.spec.videos.starts is not None:
         videos["starts"] = _relative(data, data.spec.videos.starts, path.parent)
+    if data.spec.videos.frames.lists:
+        videos["frames"] = {"lists": [_relative(data, one, path.parent) for one in data.spec.videos.frames.lists]}
     if isinstance(data.spec.labels, str) and data.spec.labels not in label_map_names():
         values["labels"] = _relative(data, Path(data.spec.labels), path.parent)
     values |= {"videos": videos, "splits": splits}

@@ -11,12 +11,15 @@ import numpy as np
 from avadet.annotations.ava import AvaTable, Keyframes, read_excluded, read_ground_truth
 from avadet.annotations.box_files import JudgedBoxes, read_boxes
 from avadet.annotations.csv_rows import RowForm
+from avadet.annotations.frame_lists import ImageFolders
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.tubes import TubeRows, read_tube_rows, tube_spec_of
 from avadet.errors import AvadetError
 from avadet.files import VIDEO_SUFFIXES
 from avadet.keyframes import same_times
 from avadet.types import Float64Array, IntArray
+from avadet.video.image_names import ImageSequence, holds_images
+from avadet.video.reader import Reader
 
 _EMPTY = AvaTable(np.zeros(0, object), np.zeros(0), np.zeros((0, 4)), np.zeros(0, np.int64))
 
@@ -27,15 +30,35 @@ class DataVideo:
 
     Attributes:
         video_id: its name in the annotations.
-        path: its file, None = there is none.
+        path: its file, or its folder of images, None = there is neither.
         starts_at_s: time of the file's first frame on the data set's clock, seconds.
         numbered_fps: where times only name frames: frames that make a second; None = times are times.
+        images: how its folder is read as a video; None = it is a file.
     """
 
     video_id: str
     path: Path | None
     starts_at_s: float = 0.0
     numbered_fps: float | None = None
+    images: ImageSequence | None = None
+
+    def open(self, threads: int = 0) -> Reader:
+        """Open it for reading; `threads` that decode a file, 0 = as many as the decoder likes.
+
+        Raises:
+            AvadetError: if it is missing, or nothing of it can be read.
+        """
+        from avadet.video.images import ImageReader
+        from avadet.video.read import VideoReader
+
+        if self.path is None:
+            raise AvadetError(f"video {self.video_id} has no file; check videos.folder of the spec")
+        return VideoReader(self.path, threads) if self.images is None else ImageReader(self.images)
+
+    @property
+    def source(self) -> Path | ImageSequence | None:
+        """What tells it from other videos, of which several may lie in one folder of images; None = it is missing."""
+        return self.images or self.path
 
     def file_times_s(self, times_s: Float64Array) -> Float64Array:
         """Keyframes in seconds after the file's first frame, (n,); only where times are times."""
@@ -96,7 +119,8 @@ def read_split(data: DataSet, name: str) -> DataSplit:
     excluded = none if split.excluded is None else read_excluded(data.path(split.excluded))
     proposals = None if split.proposals is None else read_boxes(data.path(split.proposals))
     videos = find_videos(data, split_video_ids(data, split, rows))
-    return _on_one_clock(data, split, DataSplit(name, videos, rows.table, excluded, proposals, rows.lines))
+    one = _on_one_clock(data, split, DataSplit(name, videos, rows.table, excluded, proposals, rows.lines))
+    return replace(one, notes=(*one.notes, *_twin_notes(data, videos)))
 
 
 def _on_one_clock(data: DataSet, spec: SplitSpec, split: DataSplit) -> DataSplit:
@@ -204,16 +228,18 @@ def split_video_ids(data: DataSet, split: SplitSpec, rows: TubeRows) -> list[str
 
 
 def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...]:
-    """Look for the files of videos, one listing a folder.
+    """Look for the files of videos, one listing a folder, and where there is none for a folder of images.
 
     Raises:
-        AvadetError: if a name would lead out of the data set's folder, or the list of starts cannot be read.
+        AvadetError: if a name would lead out of the data set's folder, a list of starts or frames cannot be read, or
+            there are images without a frame rate (videos.fps).
     """
     spec = data.spec.videos
     folder = data.path(spec.folder)
     found: dict[Path, dict[str, Path]] = {}
     fps = spec.fps if spec.keyframes_name == "number" else None
     starts = {} if spec.starts is None else _read_starts(data.path(spec.starts))
+    folders = ImageFolders(data)
     videos = []
     for video_id in video_ids:
         name = PurePosixPath(video_id)
@@ -222,9 +248,26 @@ def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...
         parent = folder / name.parent
         if parent not in found:
             found[parent] = _videos_in(parent)
-        path = found[parent].get(name.name) or found[parent].get(name.stem if name.suffix else "")
-        videos.append(DataVideo(video_id, path, starts.get(video_id, spec.starts_at_s), fps))
+        own_names = [video_id, *([str(name.with_suffix(""))] if _is_video(video_id) else [])]
+        path = None if folders.are_described else found[parent].get(name.name) or found[parent].get(name.stem)
+        images = next((one for own in own_names if path is None and (one := folders.find(own)) is not None), None)
+        path = path if images is None else images.folder
+        videos.append(DataVideo(video_id, path, starts.get(video_id, spec.starts_at_s), fps, images))
     return tuple(videos)
+
+
+def _twin_notes(data: DataSet, videos: Sequence[DataVideo]) -> list[str]:
+    """What is said where a video has a file and a folder of images."""
+    folder = data.path(data.spec.videos.folder)
+    files = [one for one in videos if one.path is not None and one.images is None]
+    twins = [one.video_id for one in files if holds_images(folder / one.video_id)]
+    if not twins:
+        return []
+    shown = ", ".join(twins[:3]) + (", ..." if len(twins) > 3 else "")
+    return [
+        f"{len(twins)} videos have a file and a folder of images ({shown}); the files are read: say "
+        "videos.frames.pattern='{video}/*' for the images"
+    ]
 
 
 def _read_starts(path: Path) -> dict[str, float]:

@@ -98,6 +98,16 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fps(parser: argparse.ArgumentParser) -> None:
+    """Declare --fps of folders of images."""
+    parser.add_argument(
+        "--fps",
+        type=positive,
+        metavar="RATE",
+        help="frames per second of folders of images, such as 30 or 30000/1001; video files have their own",
+    )
+
+
 def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
     try:
         over, slash, under = text.partition("/")

@@ -55,6 +55,7 @@ COMMANDS = (
     Command("configs", "avadet.cli.configs", "list the recipes of training, or show one in full"),
     Command("test", "avadet.cli.test", "run a trained action model over a test split and score it"),
     Command("eval", "avadet.cli.evaluate", "score a file of detections against a file of ground truth"),
+    Command("fuse", "avadet.cli.fuse", "join detections of several models or seeds into one file"),
     Command("compare", "avadet.cli.compare", "test whether one file of detections is better than another"),
     Command("eval-persons", "avadet.cli.eval_persons", "score a file of person boxes, whatever the people do"),
     Command("data", "avadet.cli.data", "check, summarise, show, convert, split and prepare data sets"),

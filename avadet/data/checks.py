@@ -15,6 +15,7 @@ from avadet.annotations.splits import DataVideo, find_videos
 from avadet.data.video_facts import VideoFacts
 from avadet.files import VIDEO_SUFFIXES
 from avadet.types import BoolArray, Float64Array, IntArray
+from avadet.video.image_names import holds_images
 from avadet.video.timestamps import near_s
 
 AVA_CUT_S = 900.0
@@ -123,19 +124,25 @@ def _missing_hint(folder: Path, everything: bool) -> str:
         return ", which does not exist; say where they are: videos.folder=DIR"
     if not everything:
         return ""
-    there = next((path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES), None)
-    found = f"it holds others, such as {there.name}" if there else "it holds no videos"
+    inside = sorted(folder.iterdir())
+    there = next((path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES or holds_images(path)), None)
+    found = f"it holds others, such as {there.name}" if there else "it holds no videos and no folders of images"
     return f"; {found}; a file's name without its suffix must be the video's name in the annotations"
 
 
 def _check_form(reporter: Reporter, spec: VideosSpec, readable: Sequence[VideoFacts], shown: _Shown) -> None:
-    """Length, rate and size, as far as the spec says what they should be."""
+    """Length, rate and size, as far as the spec says what they should be, and numbers of images."""
     if spec.shortest_s is not None:
         short = [one for one in readable if one.duration_s < spec.shortest_s - one.slack_s]
         if short:
             message = f"{len(short)} of {len(readable)} videos are shorter than {format_time(spec.shortest_s)} s"
             lines = [shown.line(one, f"lasts {one.duration_s:.2f} s") for one in short]
             reporter.add("videos-short", f"{message}; fetch them again, or set videos.shortest_s", lines)
+    odd = [one for one in readable if one.video.images is not None and one.info and one.info.display_notes]
+    if odd:
+        lines = [shown.line(one, "; ".join(one.info.display_notes if one.info else ())) for one in odd]
+        message = f"{len(odd)} of {len(readable)} videos are folders with images missing or numbered oddly"
+        reporter.add("videos-images", message, lines, warn=True)
     if spec.fps is not None and spec.keyframes_name == "time":
         rates = [(one, float(one.info.fps)) for one in readable if one.info]
         wrong = [(one, fps) for one, fps in rates if abs(fps / spec.fps - 1) > _FPS_SLACK]

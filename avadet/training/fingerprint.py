@@ -1,4 +1,4 @@
-"""The fingerprint of a config: what of it decides a run's weights, and must be equal for the run to be resumed."""
+"""What of a config decides the weights of a run: by this fingerprint a checkpoint knows whether a run may resume it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 from avadet.config import Config
 
+_MACHINE = {"root", "cache", "workers", "on_error", "max_skipped"}
 _NO_MATTER = {"threads", "shard", "save_every", "log_every", "tensorboard"}
 
 
 def portable_values(config: Config) -> dict[str, Any]:
     """The config as plain values without what holds on one machine only: folders, device, processes, threads, logs.
 
-    Initial weights and boxes are named by their file's name.
+    Nor what an unreadable clip means: a run that stopped at one may go on without it.
+
+    Initial weights are named by their file's name.
     """
-    machine: Any = {"device": True, "run_dir": True, "data": {"root", "cache", "workers"}, "train": _NO_MATTER}
+    machine: Any = {"device": True, "run_dir": True, "data": _MACHINE, "train": _NO_MATTER}
     machine |= {"bank": {"folder"}}
     values = config.model_dump(mode="json", exclude=machine)
-    if config.data.spec is not None:
-        values["data"]["spec"] = Path(config.data.spec).name
+    values["data"]["spec"] = Path(config.data.spec).name
     if config.model.init is not None:
         values["model"]["init"] = config.model.init.name
     if config.bank is None:
         del values["bank"]
     else:
         values["bank"]["model"] = config.bank.model.name
-    if config.evaluate.boxes is not None:
-        values["evaluate"]["boxes"] = config.evaluate.boxes.name
     return values
 
 
@@ -39,5 +39,5 @@ def resume_fingerprint(config: Config) -> str:
     lines = []
     for name, section in portable_values(config).items():
         leaves = section.items() if isinstance(section, dict) else [("", section)]
-        lines += [f"{name}.{key}={value}".replace(".=", "=", 1) for key, value in leaves if key != "split_eval"]
+        lines += [f"{name}.{key}={value}".replace(".=", "=", 1) for key, value in leaves]
     return "\n".join(line for line in lines if not line.startswith("evaluate."))

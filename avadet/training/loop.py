@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -14,6 +14,8 @@ import torch
 from tqdm import tqdm
 
 from avadet.config import Config, read_config
+from avadet.data.batching import check_skipped
+from avadet.data.clips import BrokenSample
 from avadet.errors import AvadetError
 from avadet.failures import WaysOut, explained
 from avadet.models.cards import make_card
@@ -24,6 +26,7 @@ from avadet.training import setup
 from avadet.training.banks import BankMaker
 from avadet.training.checkpoint import read_state, write_state
 from avadet.training.curves import write_curves
+from avadet.training.data import RunData, read_run_data
 from avadet.training.distributed import Processes, joined_processes
 from avadet.training.fingerprint import portable_values, resume_fingerprint
 from avadet.training.logs import RunFolder, StepLog, describe_machine
@@ -31,6 +34,7 @@ from avadet.training.norms import measure_norms
 from avadet.training.preflight import check_run
 from avadet.training.scoring import Outcome, Score
 from avadet.training.sharding import whole_net
+from avadet.training.skipped import SkippedList
 from avadet.training.stopping import Stopped, StopRequests
 from avadet.training.trainer import Position, Trainer
 
@@ -125,17 +129,17 @@ def _set_up(
     start = check_run(config, processes, resume)
     device = _prepare_torch(config, processes)
     maker = setup.bank_maker(config, device)
-    data = setup.read_run_data(config)
+    data = read_run_data(config)
     described = data.describe()
-    data = setup.add_banks(config, data, maker, processes, progress)
+    if maker is not None and config.bank is not None:
+        data = data.with_banks(maker, config.bank.window_s, processes, progress)
     score = setup.build_score(config, data, processes)
     trainer, origin = setup.build_trainer(config, data, device, processes, start)
     torch.empty((), dtype=torch.int64).random_()  # as loaders drew here before they had a generator of their own
     if processes.rank:
         torch.manual_seed(config.seed + processes.rank)
     among = f" and {processes.count - 1} more like it" if processes.count > 1 else ""
-    boxes_notes = [f"{config.evaluate.boxes}: {note}" for note in getattr(score, "notes", ())]
-    for line in [*described, *boxes_notes, origin, f"device: {device}{among}; run folder: {folder.path}"]:
+    for line in [*described, origin, f"device: {device}{among}; run folder: {folder.path}"]:
         say(line)
     return Run(config, processes, requests, folder, data, score, trainer, say, maker, progress)
 
@@ -171,13 +175,17 @@ class Run:
     processes: Processes
     requests: StopRequests
     folder: RunFolder
-    data: setup.RunData
+    data: RunData
     score: Score
     trainer: Trainer
     say: Say
     maker: BankMaker | None = None
     progress: bool = False
     log: StepLog = field(init=False)
+    skipped: SkippedList = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.skipped = SkippedList(self.folder.path / "skipped.csv", self.processes)
 
     def begin(self, resume: bool) -> dict[str, float]:
         """Start or resume the run folder; returns the metrics of the last epoch that is done."""
@@ -187,9 +195,11 @@ class Run:
             place = trainer.position
             if self.processes.is_first:
                 metrics = self.folder.resume(place.epoch, place.epoch * trainer.steps + place.step)
+            self.skipped.resume()
             self.say(f"resuming after step {place.step} of {trainer.steps} of epoch {place.epoch + 1}")
         elif self.processes.is_first:
             self.folder.start(dump_config(config))
+            self.skipped.start()
         cfg, total, is_first = config.train, config.schedule.epochs * trainer.steps, self.processes.is_first
         every, done = cfg.log_every if is_first else 0, trainer.position.epoch * trainer.steps + trainer.position.step
         self.log = StepLog(self.folder, self.say, every, total, cfg.tensorboard and is_first, done)
@@ -237,6 +247,7 @@ class Run:
         if done % config.evaluate.every_epochs == 0 or done == config.schedule.epochs:
             self.save()  # scoring may take long, and be cut short
             outcome = self._evaluate()
+            self._note_skipped(config.data.scored, outcome.skipped, len(self.data.index))
             metrics |= outcome.metrics
             is_better = metrics[JUDGED_BY] > trainer.best.get(JUDGED_BY, -1.0)
             if self.processes.is_first and (is_better or config.evaluate.keep == "last"):
@@ -261,6 +272,21 @@ class Run:
             if is_best:
                 write_state(self.folder.best, state)
             write_state(self.folder.checkpoint, state)
+        self._note_skipped(self.config.data.train, list(self.trainer.feed.skipped.values()), len(self.data.train))
+
+    def _note_skipped(self, split: str, samples: Sequence[BrokenSample], keyframes: int) -> None:
+        """List and say how many keyframes are skipped, if they may be; every process must come here.
+
+        Raises:
+            AvadetError: if they are too many.
+        """
+        if self.config.data.on_error == "stop":
+            return
+        before = len(self.skipped.samples)
+        skipped = self.skipped.add(split, samples)
+        if len(self.skipped.samples) > before:
+            self.say(f"{len(skipped)} of {keyframes} keyframes of {split} are skipped so far, see {self.skipped.path}")
+        check_skipped(skipped, keyframes, self.config.data.max_skipped)
 
     def _evaluate(self) -> Outcome:
         """Score the averaged weights; every process does its share."""
@@ -295,7 +321,7 @@ class Run:
 
     def card(self, metrics: dict[str, float]) -> dict[str, Any]:
         """What is to be known of the model."""
-        numbers = {"scored_on": self.data.scored_on, **self.data.scored_how(self.config), **metrics}
+        numbers = {**self.data.scored_how(self.config), **metrics}
         training = {"config": portable_values(self.config), "processes": self.processes.count, **describe_machine()}
         return self._bare_card(numbers=numbers, training=training)
 

@@ -55,7 +55,7 @@ def built(config: Config) -> torch.nn.Module:
 @cache
 def _built(family: str, arguments: str) -> torch.nn.Module:
     """On the meta device; recipes of the same model share it."""
-    clip = Config.model_validate({"data": {"root": "x"}}).clip
+    clip = Config.model_validate({"data": {"spec": "x"}}).clip
     with torch.device("meta"):
         return build(family, zoo.AVA_CLASSES, pixels=setup.clip_spec(clip).pixels, **json.loads(arguments))
 
@@ -194,7 +194,7 @@ def test_a_bank_is_of_a_model_that_another_recipe_trains(name: str) -> None:
 
 
 def test_wrong_families_and_keys_are_refused() -> None:
-    clip = Config.model_validate({"data": {"root": "x"}}).clip
+    clip = Config.model_validate({"data": {"spec": "x"}}).clip
     for changes, message in (
         ({"family": "slow_r5"}, r"unknown model\.family 'slow_r5'; did you mean slow_r50"),
         ({"family": "slow_r50", "stages": (4,)}, r"model\.stages has no effect on slow_r50; see model\.arguments"),

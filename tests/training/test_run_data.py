@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
+from avadet.training.data import read_run_data
 from avadet.training.distributed import Processes
+from avadet.training.feed import EpochSamples
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
 from avadet.video.write import VideoWriter
@@ -89,17 +92,17 @@ def config(spec: Path, run_dir: Path, **changes: dict[str, object]) -> Config:
 
 
 def test_what_is_said_of_it(spec: Path, tmp_path: Path) -> None:
-    data = setup.read_run_data(config(spec, tmp_path))
+    data = read_run_data(config(spec, tmp_path))
     assert data.describe() == [
-        "training on 12 keyframes with 36 people, 12 of them without a label; scoring 18 people on 6 keyframes",
-        "4 classes, 0 to 12 people each",
+        "training on 12 keyframes with 36 boxes, 12 of them without a label; scoring 18 boxes on 6 keyframes",
+        "4 classes, 0 to 12 boxes each",
         "1 of 4 classes have no training box: never",
     ]
     assert data.class_counts() == [12, 12, 12, 0]
     assert data.names(np.array([0, 11])) == ["film0@901", "film3@904"]
     annotated = config(spec, tmp_path, data={"proposals": None}, evaluate={"person_score": None})
-    assert setup.read_run_data(annotated).describe()[0] == (
-        "training on 12 keyframes with 24 people, 0 of them without a label; scoring 12 people on 6 keyframes"
+    assert read_run_data(annotated).describe()[0] == (
+        "training on 12 keyframes with 24 boxes, 0 of them without a label; scoring 12 boxes on 6 keyframes"
     )
 
 
@@ -119,9 +122,9 @@ class Oracle(ActionModel):
 @pytest.mark.parametrize(("score", "people"), [(0.8, 18), (None, 12)])
 def test_who_knows_everything_scores_100(score: float | None, people: int, spec: Path, tmp_path: Path) -> None:
     wanted = config(spec, tmp_path, evaluate={"person_score": score, "flip": True, "short_sides": (48, 64)})
-    data = setup.read_run_data(wanted)
+    data = read_run_data(wanted)
     evaluate = setup.build_score(wanted, data, Processes())
-    assert len(data.targets.labels) == people
+    assert len(data.index.labels) == people
     outcome = evaluate(Oracle(), False)
     assert outcome.metrics == {"frame_map": 100.0}
     assert "red" in outcome.table
@@ -130,13 +133,13 @@ def test_who_knows_everything_scores_100(score: float | None, people: int, spec:
 def test_missed_people_cost_recall(spec: Path, tmp_path: Path) -> None:
     """With a threshold between the scores of left and right, half of each colour is never found."""
     wanted = config(spec, tmp_path, evaluate={"person_score": 0.92})
-    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), Processes())
+    evaluate = setup.build_score(wanted, read_run_data(wanted), Processes())
     assert evaluate(Oracle(), False).metrics == {"frame_map": 50.0}
 
 
 def test_shares_of_processes_make_the_whole(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = config(spec, tmp_path, evaluate={"batch_size": 2})
-    data = setup.read_run_data(wanted)
+    data = read_run_data(wanted)
     whole: list[np.ndarray] = []
     monkeypatch.setattr(Processes, "gather", lambda self, item: whole.append(item) or [item])
     for processes in (Processes(), Processes(0, 2), Processes(1, 2)):
@@ -178,9 +181,8 @@ def test_a_missing_video_is_told_before_training(spec: Path, tmp_path: Path) -> 
 
 def test_keys_without_effect_are_refused(spec: Path, tmp_path: Path) -> None:
     for changes, message in (
-        ({"data": {"samples_per_video": 2}}, "samples_per_video has no effect with data.spec"),
-        ({"data": {"spec": None, "root": "x", "proposals": None, "scored": "other"}}, "scored has no effect without"),
-        ({"evaluate": {"boxes": "x.csv"}}, "evaluate.boxes has no effect with data.spec"),
+        ({"data": {"cache_short_side": 64}}, "cache_short_side has no effect without data.cache"),
+        ({"data": {"cache": "x", "cache_short_side": 40}}, "cache_short_side 40 is less than clip.short_side 48"),
         ({"evaluate": {"person_score": None, "keep_best_person": True}}, "keep_best_person has no effect without"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -205,9 +207,77 @@ def test_inference_scores_as_the_loss_means_it(kind: str, rule: str, spec: Path,
     )
     loaded = zoo.load(train(wanted).model)
     assert loaded.card["scores"] == rule
-    evaluate = setup.build_score(wanted, setup.read_run_data(wanted), Processes())
+    evaluate = setup.build_score(wanted, read_run_data(wanted), Processes())
     logits = torch.tensor([[1.0, 3.0, 0.5, -4.0]])
     torch.testing.assert_close(loaded.scores(logits), evaluate.scorer.loaded.scores(logits))
     if kind == "pose_softmax":
         assert float(loaded.scores(logits)[0, :2].sum()) == pytest.approx(1)
     assert (float(loaded.scores(logits).sum()) == pytest.approx(1)) == (kind == "cross_entropy")
+
+
+def _break(spec: Path, folder: Path, film: str) -> Path:
+    """A copy of the data set in which a film is cut short."""
+    shutil.copytree(spec.parent, folder)
+    path = folder / "videos" / f"{film}.mp4"
+    path.write_bytes(path.read_bytes()[:600])
+    return folder / spec.name
+
+
+def test_unreadable_clips_stop_a_run_or_are_skipped_and_listed(spec: Path, tmp_path: Path) -> None:
+    """A run that stopped at one goes on without it; broken off, it comes to the same weights."""
+    broken = _break(spec, tmp_path / "data", "film1")
+    skipping = {"data": {"on_error": "skip", "max_skipped": 0.3}}
+    with pytest.raises(AvadetError, match=r"video film1: .*film1\.mp4 .*\(data\.on_error=skip leaves such clips out\)"):
+        train(config(broken, tmp_path / "straight"))
+    said: list[str] = []
+    resume = (tmp_path / "straight" / "last.pt").is_file()
+    straight = train(config(broken, tmp_path / "straight", **skipping), resume=resume, say=said.append)
+    rows = (straight.path / "skipped.csv").read_text().splitlines()
+    assert rows[0] == "split,video_id,time_s,reason"
+    assert [row.rsplit(",", 1)[0] for row in rows[1:]] == [f"train,film1,{second}.0" for second in (901, 902, 904)]
+    assert any(line.startswith("3 of 12 keyframes of train are skipped so far, see ") for line in said)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "close_epoch", _interrupt)
+        train(config(broken, tmp_path / "resumed", **skipping))
+    again = train(config(broken, tmp_path / "resumed", **skipping), resume=True)
+    assert again.model.read_bytes() == straight.model.read_bytes()
+    assert (again.path / "skipped.csv").read_text() == (straight.path / "skipped.csv").read_text()
+    with pytest.raises(AvadetError, match=r"[12] of 12 keyframes cannot be read, more than data\.max_skipped=0\.05"):
+        train(config(broken, tmp_path / "few", data={"on_error": "skip"}))
+
+
+def _interrupt(self: Run) -> dict[str, float]:
+    raise KeyboardInterrupt
+
+
+def test_a_skipped_keyframe_is_not_detected(spec: Path, tmp_path: Path) -> None:
+    """One of the two films to score on cannot be read: who knows everything finds half of it."""
+    broken = _break(spec, tmp_path / "data", "film4")
+    skipping = {"on_error": "skip", "max_skipped": 0.6}
+    wanted = config(broken, tmp_path / "run", data=skipping)
+    outcome = setup.build_score(wanted, read_run_data(wanted), Processes())(Oracle(), False)
+    assert outcome.metrics == {"frame_map": 50.0}
+    assert [one.time_s for one in outcome.skipped] == [901.0, 902.0, 904.0]
+
+
+def test_a_step_without_a_single_clip_is_taken_all_the_same(spec: Path, tmp_path: Path) -> None:
+    broken = _break(spec, tmp_path / "data", "film0")
+    only = tmp_path / "data" / "train.csv"
+    kept = [row for row in only.read_text().splitlines() if row.startswith("film0")]
+    only.write_text("\n".join(kept) + "\n")
+    changes = {"data": {"on_error": "skip", "max_skipped": 1.0, "batch_size": 3}, "schedule": {"epochs": 1}}
+    changes["data"]["proposals"] = None
+    folder = train(config(broken, tmp_path / "run", **changes))
+    assert folder.metrics()[-1]["loss"] == 0.0 and (folder.path / "skipped.csv").read_text().count("film0") >= 3
+
+
+def test_keyframes_of_a_video_are_drawn_anew_each_epoch() -> None:
+    video_rows = np.repeat([0, 1, 2], [5, 1, 9])
+    samples = EpochSamples(video_rows, per_video=2)
+    epochs = [samples.order(seed=3, epoch=epoch) for epoch in range(40)]
+    assert len(samples) == 6 and all(np.bincount(video_rows[order]).tolist() == [2, 2, 2] for order in epochs)
+    assert all(len({*order[video_rows[order] == 2]}) == 2 for order in epochs)  # none twice where there are more
+    assert {int(keyframe) for order in epochs for keyframe in order} == set(range(15))
+    assert np.array_equal(epochs[7], samples.order(seed=3, epoch=7)) and not np.array_equal(epochs[7], epochs[8])
+    whole = EpochSamples(video_rows)
+    assert len(whole) == 15 and sorted(whole.order(3, 0).tolist()) == list(range(15))
