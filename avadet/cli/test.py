@@ -220,13 +220,17 @@ def _report(args: argparse.Namespace, outcome: Outcome, targets: AnnotationIndex
         for line in describe_skipped(outcome.skipped):
             print(f"avadet: warning: {line}", file=sys.stderr)
         print(f"{len(outcome.skipped)} clips cannot be read; nothing is found on their keyframes")
-    for name, title in (("accuracy", "accuracy of the best class"), ("track_map", "scores averaged along tracks")):
+    mean = "frame-mAP@0.5"
+    for name, title in (
+        ("accuracy", "accuracy of the best class"),
+        ("track_map", f"{mean} with scores averaged along tracks"),
+    ):
         if name in outcome.metrics:
             print(f"{title}: {outcome.metrics[name]:.2f}")
     every = f", one keyframe of {args.keyframe_step}" if args.keyframe_step > 1 else ""
     boxes = "truth" if args.boxes == "gt" else args.boxes
     least = f" of {args.person_score:g} or more" if args.person_score and boxes != "truth" else ""
     print(
-        f"frame-mAP@0.5 ({args.protocol}): {outcome.metrics['frame_map']:.2f} on {what}{every}; boxes: {boxes}{least}; "
+        f"{mean} ({args.protocol}): {outcome.metrics['frame_map']:.2f} on {what}{every}; boxes: {boxes}{least}; "
         f"views: {views}; score: {SCORE_NAMES[args.times_person]}"
     )

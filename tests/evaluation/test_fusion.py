@@ -27,8 +27,8 @@ def table(*rows: Row) -> AvaTable:
 
 def random_table(seed: int, keyframes: int = 60) -> AvaTable:
     rng = np.random.default_rng(seed)
-    corners = rng.uniform(0, 0.6, (keyframes * 3, 2)).round(3)
-    boxes = np.concatenate([corners, corners + rng.uniform(0.1, 0.4, corners.shape).round(3)], axis=1).round(6)
+    corners = rng.uniform(0, 0.6, (keyframes * 3, 2)).round(6)
+    boxes = np.concatenate([corners, corners + rng.uniform(0.1, 0.4, corners.shape)], axis=1).round(6)
     names = np.array([f"v{number % 4}" for number in range(keyframes)], object)
     return AvaTable(
         np.repeat(names, 9),

@@ -54,17 +54,22 @@ def colours(number: int) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four films, each of two persons of one colour that stand still; the frame's corner is as bright as it is late."""
+    """Four films, each of two persons of one colour that stand still; the frame's corner is as bright as it is late.
+
+    The second is twice as large as the others.
+    """
     folder = tmp_path_factory.mktemp("films")
     rows = []
     for number in range(4):
-        with VideoWriter(folder / "videos" / f"f{number}.mp4", (48, 64), Fraction(FPS)) as writer:
+        scale = 2 if number == 1 else 1
+        size_hw = (48 * scale, 64 * scale)
+        with VideoWriter(folder / "videos" / f"f{number}.mp4", size_hw, Fraction(FPS)) as writer:
             for index in range(LENGTH):
                 frame = np.full((48, 64, 3), 30, np.uint8)
                 frame[:8, :16] = 10 * index
                 for (x1, y1, x2, y2), name in zip(BOXES, colours(number)):
                     frame[round(y1 * 48) : round(y2 * 48), round(x1 * 64) : round(x2 * 64)] = COLOUR[name]
-                writer.write(frame, index / FPS)
+                writer.write(frame.repeat(scale, axis=0).repeat(scale, axis=1), index / FPS)
         for time_s in KEYFRAMES_S:
             for person, (box, name) in enumerate(zip(BOXES, colours(number))):
                 rows.append(f"f{number},{time_s},{','.join(map(str, box))},{NAMES.index(name) + 1},{person}\n")
@@ -206,12 +211,16 @@ def test_keyframes_that_count(films: Path) -> None:
 
 def bright(frame: np.ndarray) -> PersonBoxes:
     """Every coloured column of the frame's middle, left and right apart; the right one in doubt."""
-    assert frame.shape == (48, 64, 3) and frame.dtype == np.uint8
+    scale = frame.shape[0] // 48
+    assert frame.shape == (48 * scale, 64 * scale, 3) and frame.dtype == np.uint8
     found = []
     for half in (0, 32):
-        columns = np.flatnonzero((frame[12:42, half : half + 32].max(axis=2) > 150).mean(axis=0) > 0.8) + half
-        found.append([columns[0], 12, columns[-1] + 1, 42])
-    return PersonBoxes(np.array(found, np.float32), np.array([0.9, 0.4], np.float32), (48, 64))
+        columns = np.flatnonzero(
+            (frame[::scale, ::scale][12:42, half : half + 32].max(axis=2) > 150).mean(axis=0) > 0.8
+        )
+        found.append([columns[0] + half, 12, columns[-1] + half + 1, 42])
+    boxes_px = np.array(found, np.float32) * scale
+    return PersonBoxes(boxes_px, np.array([0.9, 0.4], np.float32), (48 * scale, 64 * scale))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
