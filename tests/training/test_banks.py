@@ -17,7 +17,7 @@ from avadet.annotations.splits import read_split
 from avadet.cli.main import main
 from avadet.config import Config
 from avadet.data.clips import ClipDataset
-from avadet.data.feature_banks import BankFile, FeatureBank, read_bank
+from avadet.data.feature_banks import BankFile, FeatureBank
 from avadet.data.index import AnnotationIndex
 from avadet.data.keyframes import training_index
 from avadet.errors import AvadetError
