@@ -19,7 +19,6 @@ from avadet.cli.main import main
 from avadet.labels import read_label_map
 from avadet.synthetic.dataset import write_video
 from avadet.synthetic.scene import random_scene
-from avadet.training.fingerprint import portable_values
 
 CONFIG = """
 device: cpu

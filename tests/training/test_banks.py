@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ava_like import STARTS_AT_S, Actor, Film, write_set
+from safetensors import safe_open
 from staged_squares import config as squares_config
 
 from avadet.annotations.specs import open_data_set
