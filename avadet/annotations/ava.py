@@ -1,6 +1,6 @@
 """AVA's CSV files: detections, ground truth, boxes of people, excluded keyframes.
 
-A row is `video_id,seconds,x1,y1,x2,y2,action_id,last` without header; boxes are 0-1 of the frame, seconds are whole
+A row is `video_id,seconds,x1,y1,x2,y2,action_id,last`; boxes are 0-1 of the frame, seconds are whole
 in AVA ("0902") and may be decimal elsewhere; `last` is the score of a detection and the person's id of ground truth.
 The forms are described in data_specs/ava_v2.2/README.md.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avadet.annotations.csv_rows import Columns, RowForm, read_rows
+from avadet.annotations.csv_text import told_ids
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import ActionDetections, BoolArray, Float64Array, IntArray, LabelMap
@@ -42,6 +43,7 @@ class AvaTable:
         scores: float (n,), or None where the file has none.
         person_ids: int64 (n,), -1 = not known; None where the file has none.
         notes: what its reader decided or left out, one line each.
+        lines: int64 (n,), each row's line in its file, from 1; None = not from a file of lines.
     """
 
     video_ids: NDArray[Any]
@@ -51,12 +53,13 @@ class AvaTable:
     scores: NDArray[np.floating] | None = None
     person_ids: IntArray | None = None
     notes: tuple[str, ...] = ()
+    lines: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Check that the columns are of one length."""
         count = len(self.video_ids)
         shapes = {"times_s": (count,), "boxes_norm": (count, 4), "class_ids": (count,)}
-        shapes |= {name: (count,) for name in ("scores", "person_ids") if getattr(self, name) is not None}
+        shapes |= {name: (count,) for name in ("scores", "person_ids", "lines") if getattr(self, name) is not None}
         for name, shape in shapes.items():
             if np.shape(getattr(self, name)) != shape:
                 raise AvadetError(f"{name} must be {shape} like video_ids, got {np.shape(getattr(self, name))}")
@@ -75,7 +78,13 @@ class AvaTable:
             scores=None if self.scores is None else self.scores[keep],
             person_ids=None if self.person_ids is None else self.person_ids[keep],
             notes=self.notes,
+            lines=None if self.lines is None else self.lines[keep],
         )
+
+
+def where_of(row: int, lines: IntArray | None) -> str:
+    """Where a row stands, to be put after its file's name; `lines` as `AvaTable` has them."""
+    return f": row {row + 1}" if lines is None else f":{lines[row]}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ def read_detections(path: str | Path, form: RowForm | None = None) -> AvaTable:
         AvadetError: if the file is unreadable or rows are malformed (file, line, column, value; up to 20).
     """
     rows = read_rows(path, form or RowForm(widths=(2, 7, 8)))
-    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=rows.last)
+    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=rows.last, lines=rows.lines)
 
 
 def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable:
@@ -118,7 +127,9 @@ def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable
         AvadetError: if the file is unreadable or rows are malformed or boxes inverted (up to 20).
     """
     rows = read_rows(path, form or RowForm(widths=(2, 7, 8), last="person_id", boxes="ordered"))
-    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, person_ids=_person_ids(rows))
+    notes = (told_ids(rows.text_ids),) if rows.text_ids else ()
+    columns = (rows.video_ids, rows.times_s, rows.boxes, rows.class_ids)
+    return AvaTable(*columns, person_ids=_person_ids(rows), notes=notes, lines=rows.lines)
 
 
 def _person_ids(rows: Columns) -> IntArray | None:

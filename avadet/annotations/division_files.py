@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 
 from avadet.annotations.ava import AvaTable, box_cells, csv_line, format_time
 from avadet.annotations.checks.findings import has_box, number_names
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.csv_text import cells_of, dialect_of, open_text
 from avadet.annotations.dividing import choose_validation, source_group
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.splits import read_split_rows
@@ -115,8 +114,10 @@ def _write_rows(data: DataSet, split: SplitSpec, rows: TubeRows, path: Path, cho
     """Write some rows: as they stand in an AVA CSV, else in its form."""
     with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         if data.spec.tubes is None and split.annotations is not None:
-            with open_text(data.path(split.annotations)) as text:
-                file.writelines(f"{csv_line(cells)}\n" for row, cells in enumerate(csv.reader(text)) if row in chosen)
+            source = data.path(split.annotations)
+            with open_text(source) as text:
+                rows_of_file = enumerate(cells_of(text, dialect_of(source)))
+                file.writelines(f"{csv_line(cells)}\n" for row, (_, cells) in rows_of_file if row in chosen)
         else:
             file.writelines(f"{_line(rows.table, row)}\n" for row in sorted(chosen))
 

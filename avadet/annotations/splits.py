@@ -13,6 +13,7 @@ from avadet.annotations.box_files import JudgedBoxes, read_boxes
 from avadet.annotations.csv_rows import RowForm
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.tubes import TubeRows, read_tube_rows, tube_spec_of
+from avadet.annotations.video_lists import read_video_list
 from avadet.errors import AvadetError
 from avadet.files import VIDEO_SUFFIXES
 from avadet.keyframes import same_times
@@ -103,7 +104,8 @@ def _on_one_clock(data: DataSet, spec: SplitSpec, split: DataSplit) -> DataSplit
     """The same split, its exclusions and proposals with the times of the annotations; and notes of what is odd."""
     tables = [(one.video_ids, one.times_s) for one in (split.table, split.excluded, split.proposals) if one is not None]
     (times_s, excluded_s, *found_s), joined = same_times(tables, data.spec.videos.fps)
-    notes = [f"{spec.annotations}: {note}" for note in JudgedBoxes(split.table.boxes_norm).notes()]
+    judged = JudgedBoxes(split.table.boxes_norm, split.table.lines)
+    notes = [f"{spec.annotations}: {note}" for note in (*split.table.notes, *judged.notes())]
     if split.proposals is not None:
         notes += [f"{spec.proposals}: {note}" for note in split.proposals.notes]
     notes += [f"{spec.proposals or spec.excluded}: {note}" for note in joined.notes("the annotations")]
@@ -187,9 +189,10 @@ def read_split_rows(data: DataSet, split: SplitSpec, form: RowForm | None = None
     path = data.path(split.annotations)
     if data.spec.tubes is None:
         table = read_ground_truth(path, form)
-        return TubeRows(table, np.arange(1, len(table) + 1, dtype=np.int64), None)
+        return TubeRows(table, np.asarray(table.lines, np.int64), None)
     spec = tube_spec_of(data.name, data.spec)
-    return read_tube_rows(path, data.labels, spec, split.part, split.number)
+    rows = read_tube_rows(path, data.labels, spec, split.part, split.number)
+    return rows if split.videos is None else rows.of_videos(read_video_list(data.path(split.videos)))
 
 
 def split_video_ids(data: DataSet, split: SplitSpec, rows: TubeRows) -> list[str]:
@@ -238,21 +241,3 @@ def _videos_in(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES}
-
-
-def read_video_list(path: Path) -> list[str]:
-    """Video names of a text file, one a line, sorted; suffixes of videos are left off.
-
-    Raises:
-        AvadetError: if it cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AvadetError(f"cannot read the list of videos {path}: {error}") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return sorted({line.removesuffix(PurePosixPath(line).suffix) if _is_video(line) else line for line in lines})
-
-
-def _is_video(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES

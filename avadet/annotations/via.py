@@ -1,4 +1,4 @@
-"""Projects of the VGG Image Annotator as AVA's rows and back: VIA 3's JSON, and VIA 2's JSON, which is only read.
+"""Projects of the VGG Image Annotator as AVA's rows and back: VIA 3's JSON, and VIA 2's, which is only read.
 
 In VIA 3 a region is an entry of `metadata`: `vid` names a view and by it a file, `z` the seconds of a video's frame,
 `xy` the shape, `av` the values of attributes. A written project has a file per video and the attributes `action`
@@ -11,38 +11,36 @@ VIA: A. Dutta and A. Zisserman, "The VIA Annotation Software for Images, Audio a
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from avadet.annotations.action_names import ActionNames
+from avadet.annotations.action_names import (
+    PERSON_ID_ATTRIBUTES,
+    ActionNames,
+    chosen_actions,
+    named_as_actions,
+    person_id_text,
+    plain_name,
+)
 from avadet.annotations.ava_rows import AvaRows
 from avadet.annotations.coco import read_json, write_coco
-from avadet.annotations.coco_entries import Misfit, finite, short
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.coco_entries import finite
+from avadet.annotations.csv_text import open_text
+from avadet.annotations.footage import Footage, Misfit, short, video_name
 from avadet.annotations.foreign import (
     NOTE,
     PERSON_ID,
-    PERSON_ID_ATTRIBUTES,
     SCORES,
-    Footage,
-    Problems,
+    Document,
     Seen,
-    add_other,
-    chosen_actions,
     dumps,
-    empty_document,
-    keyframe_of_picture,
     note_of,
-    person_entry,
-    plain_name,
     read_note,
-    rows_of_document,
     scores_text,
     wrong_file,
 )
-from avadet.annotations.via2 import Picture, regions_of, regions_of_csv
+from avadet.annotations.via2 import Picture, options_of, regions_of, regions_of_csv
 from avadet.errors import AvadetError
-from avadet.files import VIDEO_SUFFIXES
 
 _ACTION = "action"
 _TEXT, _TICKED = 1, 2  # kinds of attributes
@@ -139,9 +137,10 @@ def _region(view: str, z: list[float], xy: list[float], values: dict[str, str]) 
 def read_via(path: str | Path, names: ActionNames, footage: Footage | None = None) -> AvaRows:
     """Read a project of VIA 3, or of VIA 2, or VIA 2's regions alone; plain or gzipped.
 
-    Rectangles are people; other shapes and pieces of time are left out. An attribute that is called `action` or another
-    known name (`foreign.ACTION_ATTRIBUTES`) says actions, and so does any other whose value is an action of the label
-    map. The moment of a region of a video is its own; that of a picture is in the picture's name.
+    Every rectangle is a person; other shapes are left out. Actions and ids are attributes, see
+    `action_names.chosen_actions`. A temporal segment gives its actions to the rectangles whose moment lies in it, of
+    the same person where it says who; one that holds none is left out. The video and the moment of a picture are told
+    by its name (`Footage.keyframe_of_picture`).
 
     Args:
         path: the file.
@@ -154,7 +153,7 @@ def read_via(path: str | Path, names: ActionNames, footage: Footage | None = Non
     file = Path(path)
     document = read_json(path) if _is_json(file) else regions_of_csv(file)
     known = isinstance(document, dict) and all(isinstance(document.get(key), dict) for key in ("metadata", "file"))
-    reader = _Reader(file, names, footage or Footage())
+    reader = _Reader(file, names, footage)
     if known:
         reader.project(document)
     else:
@@ -162,10 +161,13 @@ def read_via(path: str | Path, names: ActionNames, footage: Footage | None = Non
         if pictures is None:
             expected = "a project of VIA, an object with 'metadata' and 'file', or with '_via_img_metadata'"
             raise wrong_file(file, expected, short(document))
+        options = options_of(document)
+        given = {name for picture in pictures for _, texts in picture.boxes for name, _ in texts}
+        reader.choose(given, {name: options.get(name, []) for name in given & options.keys()})
         for picture in pictures:
-            with reader.problems.at(f": {picture.name}"):
-                reader.picture(picture.name, picture.boxes, picture.others)
-    return rows_of_document(file, reader.document, reader.problems)
+            with reader.document.at(f": {picture.name}"):
+                reader.picture(picture)
+    return reader.document.rows(names)
 
 
 def _is_json(path: Path) -> bool:
@@ -189,43 +191,71 @@ class _Attribute(NamedTuple):
     is_ticked: bool
 
 
+class _Segment(NamedTuple):
+    """A stretch of a video in which something is done: seconds, its attributes, and who does it, "" = everybody."""
+
+    start_s: float
+    end_s: float
+    texts: list[tuple[str, str]]
+    person: str
+
+
 class _Reader:
     """Fills a COCO document and gathers what is wrong."""
 
-    def __init__(self, path: Path, names: ActionNames, footage: Footage) -> None:
+    def __init__(self, path: Path, names: ActionNames, footage: Footage | None) -> None:
         self._names = names
-        self._footage = footage
         self._images: dict[tuple[str, float], int] = {}
         self._sizes_hw: dict[str, Any] = {}
-        self.document = empty_document()
-        self.problems = Problems(path)
+        self._choices: set[str] = set()
+        self._several: set[str] = set()
+        self._segments: dict[str, list[_Segment]] = {}
+        self._used: set[int] = set()
+        self.document = Document(path, footage)
 
-    def project(self, document: dict[str, Any]) -> None:
+    def choose(self, given: set[str], options: dict[str, list[str]]) -> None:
+        """Know the attributes, and the options of those that have some."""
+        wanted = self.document.footage.attributes
+        named = not wanted and named_as_actions(given)
+        self._choices = set() if named or wanted else {name for name, texts in options.items() if texts}
+        meant = self._choices or {name for name in options if name in wanted}
+        texts = [text for name in meant for text in dict.fromkeys(options[name])]
+        self._several = {text for text in texts if texts.count(text) > 1}
+
+    def project(self, content: dict[str, Any]) -> None:
         """A project of VIA 3."""
-        attributes = {key: _attribute(value) for key, value in _objects(document.get("attribute"))}
+        attributes = {key: _attribute(value) for key, value in _objects(content.get("attribute"))}
         if NOTE in {one.name for one in attributes.values()}:
             options = next((one.options for one in attributes.values() if one.name == _ACTION), {})
             self._names.learn((text, int(key)) for key, text in options.items() if key.isdecimal())
-        files = dict(_objects(document["file"]))
-        views = dict(_objects(document.get("view")))
-        entries = [(key, one, _file_of(one, views, files)) for key, one in _objects(document["metadata"])]
+        files = dict(_objects(content["file"]))
+        views = dict(_objects(content.get("view")))
+        entries = [(key, one, _file_of(one, views, files)) for key, one in _objects(content["metadata"])]
+        used = {str(key) for _, one, _ in entries for key in one.get("av") or () if isinstance(one.get("av"), dict)}
+        self.choose(
+            {one.name for key, one in attributes.items() if key in used},
+            {one.name: list(one.options.values()) for one in attributes.values()},
+        )
         for key, one, file in entries:
-            with self.problems.at(f": metadata {key}"):
+            with self.document.at(f": metadata {key}"):
                 self._file_note(one, attributes, file)
+                self._add_segment(one, attributes, file)
         for file in files.values():
-            with self.problems.at(f": file {short(file.get('fname'))}"):
+            with self.document.at(f": file {short(file.get('fname'))}"):
                 if file.get("type") != _VIDEO:
-                    self._add_image(*keyframe_of_picture(str(file.get("fname", "")), self._footage))
+                    self._add_image(*self.document.keyframe_of_picture(str(file.get("fname", ""))))
         for key, one, file in entries:
-            with self.problems.at(f": metadata {key}"):
+            with self.document.at(f": metadata {key}"):
                 self._add_region(one, file, attributes)
+        idle = sum(id(one) not in self._used for segments in self._segments.values() for one in segments)
+        self.document.left_out["temporal segments without a box of theirs"] += idle
 
     def _file_note(self, entry: dict[str, Any], attributes: dict[str, _Attribute], file: dict[str, Any] | None) -> None:
         """The note of a file: keyframes with rows of their own, sizes, the CSV's style."""
         if file is None or entry.get("xy") or entry.get("z"):
             return
         note = read_note(dict(_texts(entry, attributes)).get(NOTE))
-        video_id = _video_id(file)
+        video_id = _video_id(file, note)
         size = note.get("size_hw")
         if isinstance(size, list) and len(size) == 2 and all((finite(side) or 0) > 0 for side in size):
             self._sizes_hw[video_id] = tuple(size)
@@ -233,9 +263,37 @@ class _Reader:
             if isinstance(keyframe, dict) and finite(keyframe.get("time_s")) is not None:
                 number = self._add_image(video_id, keyframe["time_s"])
                 kept = {key: keyframe[key] for key in ("rows", "cells") if key in keyframe}
-                self.document["images"][number - 1] |= kept
+                self.document.content["images"][number - 1] |= kept
         if "csv" in note:
-            self.document["info"]["csv"] = note["csv"]
+            self.document.content["info"]["csv"] = note["csv"]
+
+    def _add_segment(
+        self, entry: dict[str, Any], attributes: dict[str, _Attribute], file: dict[str, Any] | None
+    ) -> None:
+        """A temporal segment of a video."""
+        z = entry.get("z")
+        if entry.get("xy") or not isinstance(z, list) or len(z) < 2:
+            return
+        ends = [finite(one) for one in z]
+        start_s, end_s = ends[0], ends[-1]
+        if file is None or start_s is None or end_s is None or end_s < start_s:
+            raise Misfit(f"a temporal segment is z {short(z)} of vid {short(entry.get('vid'))}, expected two moments")
+        texts = _texts(entry, attributes)
+        said = [(name, text) for name, text in texts if plain_name(name) not in PERSON_ID_ATTRIBUTES]
+        segment = _Segment(start_s, end_s, said, person_id_text(dict(texts)))
+        self._segments.setdefault(str(file.get("fid", file.get("fname"))), []).append(segment)
+
+    def _segment_texts(self, file: dict[str, Any], time_s: float, person: str) -> list[tuple[str, str]]:
+        """What the segments around a box say of it; all of it is meant as actions."""
+        own = self._segments.get(str(file.get("fid", file.get("fname"))), [])
+        last_s = max((one.end_s for one in own), default=0.0)
+        around = [
+            one
+            for one in own
+            if one.person in ("", person) and (one.start_s <= time_s < one.end_s or time_s == one.end_s == last_s)
+        ]
+        self._used |= {id(one) for one in around}
+        return [(_ACTION, text) for one in around for _, text in one.texts]
 
     def _add_region(
         self, entry: dict[str, Any], file: dict[str, Any] | None, attributes: dict[str, _Attribute]
@@ -243,66 +301,64 @@ class _Reader:
         """A region of VIA 3."""
         shape = entry.get("xy")
         if not shape:
-            return  # a file's note, or a piece of time
+            return  # a file's note, or a segment
         if file is None:
             raise Misfit(f"vid is {short(entry.get('vid'))}, expected the id of a view with a file")
-        video_id, time_s = self._moment(entry, file)
+        texts = _texts(entry, attributes)
+        video_id, time_s = self._moment(entry, file, read_note(dict(texts).get(NOTE)))
         box = _box_px(shape)
         image_id = self._add_image(video_id, time_s)
         if box is None:
-            add_other(self.document, image_id)
-        else:
-            self.add_person(image_id, video_id, box, _texts(entry, attributes), _said(entry, attributes))
+            self.document.left_out["shapes that are no rectangle"] += 1
+            return
+        more = self._segment_texts(file, time_s, person_id_text(dict(texts)))
+        self._add_person(image_id, video_id, box, [*texts, *more], _said(entry, attributes))
 
-    def _moment(self, entry: dict[str, Any], file: dict[str, Any]) -> tuple[str, float]:
+    def _moment(self, entry: dict[str, Any], file: dict[str, Any], note: dict[str, Any]) -> tuple[str, float]:
         """Video and seconds of a region."""
         z = entry.get("z") or []
         if file.get("type") != _VIDEO and not z:
-            return keyframe_of_picture(str(file.get("fname", "")), self._footage)
+            return self.document.keyframe_of_picture(str(file.get("fname", "")))
         time_s = finite(z[0]) if isinstance(z, list) and len(z) == 1 else None
         if time_s is None:
             raise Misfit(f"z is {short(z)}, expected one moment of the video in seconds")
-        return _video_id(file), time_s
+        return self.document.footage.video_id or _video_id(file, note), time_s
 
-    def picture(self, name: str, boxes: list[tuple[tuple[float, ...], list[tuple[str, str]]]], others: int) -> None:
-        """A picture of VIA 2, its rectangles with attributes, and how many other shapes it has."""
-        video_id, time_s = keyframe_of_picture(name, self._footage)
+    def picture(self, picture: Picture) -> None:
+        """A picture of VIA 2."""
+        video_id, time_s = self.document.keyframe_of_picture(picture.name)
         image_id = self._add_image(video_id, time_s)
-        for box, texts in boxes:
-            with self.problems.at(f": {name}"):
-                self.add_person(image_id, video_id, box, texts, "")
-        for _ in range(others):
-            add_other(self.document, image_id)
+        for box, texts in picture.boxes:
+            with self.document.at(f": {picture.name}"):
+                self._add_person(image_id, video_id, box, texts, "")
+        self.document.left_out["shapes that are no rectangle"] += picture.others
 
     def _add_image(self, video_id: str, time_s: float) -> int:
         """The id of a keyframe, added if it is new."""
         key = (video_id, time_s)
         if key not in self._images:
-            self._images[key] = len(self._images) + 1
-            image = {"id": self._images[key], "video_id": video_id, "time_s": time_s}
-            self.document["images"].append(image)
+            self._images[key] = self.document.add_image(video_id, time_s)
         return self._images[key]
 
-    def add_person(
+    def _add_person(
         self, image_id: int, video_id: str, box: tuple[float, ...], texts: list[tuple[str, str]], said: str
     ) -> None:
         """A person: box in pixels, attributes as (name, text), and what the field of actions says as it stands."""
-        size_hw = self._footage.size_hw(video_id) if video_id not in self._sizes_hw else self._sizes_hw[video_id]
-        size_hw = size_hw or self._footage.known_size_hw(video_id)
-        self.document["images"][image_id - 1] |= {"height": size_hw[0], "width": size_hw[1]}
+        footage = self.document.footage
+        size_hw = self._sizes_hw.get(video_id) or footage.known_size_hw(video_id)
+        self.document.content["images"][image_id - 1] |= {"height": size_hw[0], "width": size_hw[1]}
         own = {plain_name(name): text for name, text in texts}
-        person_id = next((own[name] for name in PERSON_ID_ATTRIBUTES if own.get(name)), "")
-        skipped = {*PERSON_ID_ATTRIBUTES, SCORES, NOTE}
-        values = [(name, text) for name, text in texts if plain_name(name) not in skipped]
-        seen = Seen(
-            box,
-            size_hw,
-            said,
-            lambda: chosen_actions(values, self._names, self._footage),
-            person_id,
-            own.get(SCORES, ""),
-        )
-        self.document["annotations"].append(person_entry(image_id, seen, read_note(own.get(NOTE))))
+        values = [
+            (name, f"{name}: {text}" if self._names.is_numbering and text in self._several else text)
+            for name, text in texts
+            if plain_name(name) not in (SCORES, NOTE)
+        ]
+
+        def action_ids() -> list[int]:
+            return chosen_actions(values, self._names, footage.attributes, self._choices)
+
+        seen = Seen(box, size_hw, said, action_ids, person_id_text(dict(texts)), own.get(SCORES, ""))
+        self.document.add_person(image_id, seen, read_note(own.get(NOTE)))
 
 
 def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -323,10 +379,10 @@ def _file_of(entry: dict[str, Any], views: dict[str, Any], files: dict[str, Any]
     return found if isinstance(found, dict) else None
 
 
-def _video_id(file: dict[str, Any]) -> str:
-    """The name of a file without the suffix of a video."""
+def _video_id(file: dict[str, Any], note: dict[str, Any]) -> str:
+    """The name of a video's file without its suffix; as it was where a note tells that avadet wrote it."""
     name = str(file.get("fname", ""))
-    return name.removesuffix(suffix) if (suffix := PurePosixPath(name).suffix).lower() in VIDEO_SUFFIXES else name
+    return name.removesuffix(".mp4") if note else video_name(name)
 
 
 def _texts(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> list[tuple[str, str]]:

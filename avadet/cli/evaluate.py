@@ -104,15 +104,16 @@ def _tubes(args: argparse.Namespace) -> VideoMapResult:
     Raises:
         AvadetError: if options of frame-mAP are given, or as `evaluation.video_map.score_tubes`.
     """
+    from avadet.annotations.tubes import read_tube_spec
     from avadet.evaluation.video_map import score_tubes
-    from avadet.models.zoo.label_sources import read_labels, read_tube_rules
+    from avadet.models.zoo.label_sources import read_labels
 
     given = {"--exclude": args.exclude, "--html": args.html, "--explain": args.explain or None}
     given["--protocol"] = args.protocol if args.protocol != DEFAULT_PROTOCOL else None
     for option, value in given.items():
         if value is not None:
             raise AvadetError(f"{option} is about frames; leave it away, or --tubes")
-    spec, labels = read_tube_rules(args.labels), read_labels(args.labels)
+    spec, labels = read_tube_spec(args.labels), read_labels(args.labels)
     return score_tubes(args.detections, args.gt, labels, spec, args.split)
 
 

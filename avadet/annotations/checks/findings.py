@@ -58,7 +58,7 @@ class SplitRows:
         list_file: the list that names them; None = those annotated.
         excluded: keyframes that are not to be used; row i is line i + 1.
         excluded_file: their file.
-        proposals: boxes of people, row i is line i + 1; None = there are none.
+        proposals: boxes of people; None = there are none.
         proposals_file: their file.
     """
 

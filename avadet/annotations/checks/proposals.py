@@ -52,7 +52,7 @@ def check_proposals(reporter: Reporter, rows: SplitRows) -> None:
     table = rows.proposals
     if table is None:
         return
-    rowed = Rowed(rows.proposals_file, table, np.arange(1, len(table) + 1, dtype=np.int64))
+    rowed = Rowed(rows.proposals_file, table, np.zeros(len(table), np.int64) if table.lines is None else table.lines)
     check_boxes(reporter, rowed, "proposals")
     if table.scores is not None:
         wrong = ~(np.abs(table.scores - 0.5) <= 0.5 + NORM_ROUNDING)
