@@ -76,7 +76,8 @@ LISTS = {
     "label_map.txt": "1: walk\n2: sit (on a chair), etc.\n\n3: wave\n",
     "names.txt": "walk\nsit (on a chair), etc.\nwave\n",
     "classInd.txt": "1 walk\n2 sit (on a chair), etc.\n3 wave\n",
-    "one.pbtxt.txt": 'item { name: "walk" id: 1 } item{name:"sit (on a chair), etc."\nid:2}\nitem {\n id: 3\n name: \'wave\' }',
+    "one.pbtxt.txt": 'item { name: "walk" id: 1 } item{name:"sit (on a chair), etc."\nid:2}\n'
+    "item {\n id: 3\n name: 'wave' }",
     "two.pbtxt": 'label { name: "walk" label_id: 1 } label { name: "sit (on a chair), etc." label_id: 2 }'
     ' label { name: "wave" label_id: 3 label_type: PERSON_MOVEMENT }',
     "list.json": '["walk", "sit (on a chair), etc.", "wave"]',

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from avadet.annotations.tube_units import TubeSpec, to_norm
 from avadet.annotations.video_lists import read_video_list
 from avadet.errors import AvadetError, unknown_name
-from avadet.types import Float32Array, LabelMap, Tube
-
-if TYPE_CHECKING:
-    from avadet.annotations.tubes import TubeSpec
+from avadet.types import LabelMap, Tube
 
 _MOST_SPLITS = 9
 
@@ -79,17 +76,24 @@ def _listed_splits(path: Path, video_ids: list[str]) -> dict[str, list[list[str]
     Where there is a list of one part only, the other is all the rest; none where there are no lists.
     """
     splits: dict[str, list[list[str]]] = {"train_videos": [], "test_videos": []}
-    folders = [path.parent / name for name in ("", "splitfiles", "ucfTrainTestlist", "annotations")]
+    files = {file.name: file for file in split_lists(path)}
     for number in range(1, _MOST_SPLITS + 1):
-        found = {part: [folder / f"{part}list{number:02d}.txt" for folder in folders] for part in ("train", "test")}
-        files = {part: next((file for file in listed if file.is_file()), None) for part, listed in found.items()}
-        lists = {part: {*read_video_list(file)} for part, file in files.items() if file is not None}
+        named = {part: f"{part}list{number:02d}.txt" for part in ("train", "test")}
+        lists = {part: {*read_video_list(files[name])} for part, name in named.items() if name in files}
         if not lists:
             break
         for part, other in (("train", "test"), ("test", "train")):
             own = lists.get(part, set(video_ids) - lists.get(other, set()))
             splits[f"{part}_videos"].append([video_id for video_id in video_ids if video_id in own])
     return splits if splits["train_videos"] else {}
+
+
+def split_lists(path: Path) -> list[Path]:
+    """trainlist01.txt, testlist01.txt, trainlist02.txt and so on beside a file, or in a folder there."""
+    folders = [path.parent / name for name in ("", "splitfiles", "ucfTrainTestlist", "annotations")]
+    names = [f"{part}list{number:02d}.txt" for number in range(1, _MOST_SPLITS + 1) for part in ("train", "test")]
+    found = [next((folder / name for folder in folders if (folder / name).is_file()), None) for name in names]
+    return [file for file in found if file is not None]
 
 
 def tubes_of_pickle(
@@ -126,10 +130,3 @@ def _tube(path: Path, video_id: str, class_index: int, rows: Any, size_hw: tuple
         return Tube(video_id, class_index, 1.0, (array[:, 0] - 1) / spec.fps, boxes)
     except AvadetError as error:
         raise AvadetError(f"{path}: video '{video_id}': {error}") from error
-
-
-def to_norm(pixels: NDArray[np.floating], size_hw: tuple[int, int], last_pixel_inside: bool) -> Float32Array:
-    """Boxes (L, 4) in pixels -> 0-1 of the frame, clipped at its edges."""
-    height, width = size_hw
-    corners = np.asarray(pixels, np.float64) + np.array([0, 0, 1, 1]) * last_pixel_inside
-    return np.asarray(np.clip(corners / np.array([width, height, width, height]), 0, 1), np.float32)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -17,7 +16,8 @@ import numpy as np
 
 from avadet.annotations.ava import NO_CLASS, AvaTable, format_time, read_ground_truth
 from avadet.annotations.csv_text import cells_of, dialect_of, open_text
-from avadet.annotations.tube_pickles import read_tube_pickle, to_norm, tubes_of_pickle
+from avadet.annotations.tube_pickles import read_tube_pickle, split_lists, tubes_of_pickle
+from avadet.annotations.tube_units import TubeSpec, to_norm
 from avadet.boxes import clip_norm
 from avadet.errors import AvadetError, unknown_name
 from avadet.keyframes import join_keyframes
@@ -31,31 +31,6 @@ _TRACK = "track_id"
 _PICKLES = (".pkl", ".pickle")
 
 Part = Literal["train", "test"]
-
-
-@dataclass(frozen=True)
-class TubeSpec:
-    """What a data set means by a frame number, a pixel box and the extent of an action.
-
-    Attributes:
-        fps: frames per second that keyframes are named in.
-        size_hw: (height, width) px of every video; None = the ground truth says it of each.
-        last_pixel_inside: whether x2 and y2 are the last pixel of the person (else the first one beyond).
-        fills_clip: whether actions last from the first to the last frame, so that tubes are not to be trimmed.
-        counts_last_frame: whether the data set's own script counts a tube's length in frames (else in steps from the
-            first to the last frame, one less); see `evaluation.video_map`.
-    """
-
-    fps: float
-    size_hw: tuple[int, int] | None = None
-    last_pixel_inside: bool = False
-    fills_clip: bool = False
-    counts_last_frame: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the frame rate, by which frame numbers are divided."""
-        if not self.fps > 0:
-            raise AvadetError(f"fps must be positive, got {self.fps}")
 
 
 def tube_spec_names() -> list[str]:
@@ -331,9 +306,20 @@ def _header_row(cells: list[str], width: int, known: Mapping[str, int], where: s
     return frame, *box, known[cells[6]], track
 
 
+def split_files(path: Path) -> list[Path]:
+    """The files beside tubes that say their splits, as far as they are there."""
+    if path.suffix in _PICKLES:
+        return split_lists(path)
+    return [beside] if (beside := _splits_beside(path)).is_file() and beside != path else []
+
+
+def _splits_beside(path: Path) -> Path:
+    return path.with_name(path.name.replace("_boxes.csv", "_splits.json"))
+
+
 def _read_splits(path: Path) -> dict[str, Any]:
     """NAME_splits.json beside NAME_boxes.csv."""
-    beside = path.with_name(path.name.replace("_boxes.csv", "_splits.json"))
+    beside = _splits_beside(path)
     try:
         return dict(json.loads(beside.read_text(encoding="utf-8")))
     except OSError as error:

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, read_detections
-from avadet.annotations.tubes import TubeSpec, read_tube_ground_truth, tube_table
+from avadet.annotations.tube_units import TubeSpec
+from avadet.annotations.tubes import read_tube_ground_truth, tube_table
 from avadet.boxes import iou_of_pairs
 from avadet.errors import AvadetError
 from avadet.evaluation.ap import average_precision, claim_once, precision_recall

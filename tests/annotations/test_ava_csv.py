@@ -146,7 +146,8 @@ FORMS = {
     "quoted": '"v",902,"0.1","0.2",0.5,0.9,"12",7\n"w",903.5,0,0,1,1,79,8\n',
     "blank": "\nv,902,0.1,0.2,0.5,0.9,12,7\n\n,,,\nw,903.5,0,0,1,1,79,8\n\n",
     "comments": "# made by hand\nv,902,0.1,0.2,0.5,0.9,12,7\n#w,later\nw,903.5,0,0,1,1,79,8\n",
-    "header": "Video_ID;Middle_Frame_Timestamp;X1;Y1;X2;Y2;Action_ID;Person_ID\nv;902;0,1;0,2;0,5;0,9;12;7\nw;903,5;0;0;1;1;79;8\n",
+    "header": "Video_ID;Middle_Frame_Timestamp;X1;Y1;X2;Y2;Action_ID;Person_ID\n"
+    "v;902;0,1;0,2;0,5;0,9;12;7\nw;903,5;0;0;1;1;79;8\n",
 }
 
 

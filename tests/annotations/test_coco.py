@@ -41,7 +41,7 @@ FOREIGN: dict[str, Any] = {
 
 
 def read(path: Path, labels: LabelMap | None = None, images: Path | None = None, **footage: Any) -> AvaRows:
-    given = {"numbers": "seconds"} if not footage else footage
+    given = footage or {"numbers": "seconds"}
     return read_coco(path, ActionNames(labels), images, Footage(**given))
 
 
@@ -357,7 +357,7 @@ def test_what_images_of_videos_do_not_tell(tmp_path: Path) -> None:
     assert rows[0].box_norm == pytest.approx((0.05, 0.1, 0.25, 0.3))  # the size of the video
     with pytest.raises(AvadetError, match="image 1: video_id is 9, expected a name, or the id of an entry of 'videos'"):
         read(dump(tmp_path, video_document([images[0] | {"video_id": 9}])))
-    with pytest.raises(AvadetError, match="image 1: time and frame are null and 1.5, expected seconds or"):
+    with pytest.raises(AvadetError, match=r"image 1: time and frame are null and 1\.5, expected seconds or"):
         read(dump(tmp_path, video_document([images[0] | {"frame_id": 1.5}])))
 
 

@@ -343,7 +343,8 @@ def test_actions_that_change_along_a_track(tmp_path: Path) -> None:
         )
 
     track = f'<track label="person">{box(0, "stand")}{box(2, "talk")}{box(3, "", 0)}{box(4, "", 1)}</track>'
-    meta = "<meta><task><source>v.mp4</source><original_size><width>100</width><height>100</height></original_size></task></meta>"
+    size = "<original_size><width>100</width><height>100</height></original_size>"
+    meta = f"<meta><task><source>v.mp4</source>{size}</task></meta>"
     table = read_cvat(write(tmp_path, f"<annotations>{meta}{track}</annotations>"), ActionNames(LABELS), FPS)
     assert [row.action_id for row in table.rows] == [12, 12, 79, None]
     assert {row.last for row in table.rows} == {1}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from avadet.annotations.jhmdb import read_jhmdb21
+from avadet.annotations.tube_units import TubeSpec
 from avadet.annotations.tubes import (
-    TubeSpec,
     read_tube_ground_truth,
     read_tube_rows,
     read_tube_spec,

@@ -199,7 +199,7 @@ def frames_project(names: list[str]) -> dict[str, Any]:
 def test_pictures_of_frames_need_the_rate(tmp_path: Path) -> None:
     path = dump(tmp_path, frames_project(["1_000061.jpg", "1_000091.jpg"]))
     with pytest.raises(
-        AvadetError, match="pictures of 1 have numbers of frames .*--fps N .*--numbers seconds"
+        AvadetError, match=r"pictures of 1 have numbers of frames .*--fps N .*--numbers seconds"
     ) as error:
         lines(path, Footage(size_hw=SIZE.size_hw))
     assert "\n" not in str(error.value)

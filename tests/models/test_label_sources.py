@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from avadet.annotations.tubes import read_tube_spec
 from avadet.cli.main import main
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
-from avadet.annotations.tubes import read_tube_spec
 from avadet.models.zoo.label_sources import read_labels
 from avadet.types import LabelMap
 
