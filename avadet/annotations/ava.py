@@ -25,6 +25,9 @@ from avadet.types import ActionDetections, BoolArray, Float64Array, IntArray, La
 NO_CLASS = 0
 """Class id of a row that names a keyframe, and perhaps a box, but no action."""
 
+TRUE_ROWS = RowForm(widths=(2, 6, 7, 8), last="person_id", boxes="ordered", blank_action=True, blank_id=-1)
+"""Rows of a ground truth."""
+
 _SCORE_DECIMALS = 6
 _BOX_DECIMALS = 6
 _TIME_DECIMALS = 6
@@ -38,7 +41,7 @@ class AvaTable:
         video_ids: object or str (n,).
         times_s: float64 (n,) seconds; which of them are one keyframe says `avadet.keyframes`.
         boxes_norm: float (n, 4) xyxy, 0-1 of the frame; not checked (evaluators take what the file says).
-        class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box.
+        class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box; -1 likewise.
         scores: float (n,), or None where the file has none.
         person_ids: int64 (n,), -1 = not known; None where the file has none.
         notes: what its reader decided or left out, one line each.
@@ -110,6 +113,8 @@ def read_detections(path: str | Path, form: RowForm | None = None) -> AvaTable:
 def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable:
     """Read ground truth: 7 columns, 8 with a person id, 2 for a keyframe without boxes. Gzip is read as it is.
 
+    A person without an action has 6 columns, or a blank action, or -1 or 0; the first two are read as -1.
+
     Args:
         path: the file.
         form: what rows must look like, for stricter readers.
@@ -117,7 +122,7 @@ def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable
     Raises:
         AvadetError: if the file is unreadable or rows are malformed or boxes inverted (up to 20).
     """
-    rows = read_rows(path, form or RowForm(widths=(2, 7, 8), last="person_id", boxes="ordered"))
+    rows = read_rows(path, form or TRUE_ROWS)
     return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, person_ids=_person_ids(rows))
 
 

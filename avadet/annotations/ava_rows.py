@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from avadet.annotations.ava import csv_line, format_time
-from avadet.annotations.box_files import ZERO_OR_ONE, JudgedBoxes, last_column, refuse_pixels
+from avadet.annotations.box_files import ZERO_OR_ONE, last_column
 from avadet.annotations.csv_rows import MAX_PROBLEMS, LastColumn, RowForm, open_text, read_rows
+from avadet.annotations.rules.boxes import JudgedBoxes, refuse_pixels
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.keyframes import join_keyframes, tolerance_s

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, box_cells, csv_line, format_time
-from avadet.annotations.checks.findings import has_box, number_names
 from avadet.annotations.csv_rows import open_text
 from avadet.annotations.dividing import choose_validation, source_group
+from avadet.annotations.rules.issues import has_box, number_names
 from avadet.annotations.specs import DataSet, SplitSpec
-from avadet.annotations.splits import read_split_rows
+from avadet.annotations.split_rows import read_split_rows
 from avadet.annotations.tubes import TubeRows
 from avadet.errors import AvadetError
 from avadet.files import whole_file
