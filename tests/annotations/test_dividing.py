@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from avadet.annotations.rules.check import check_data_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avadet.annotations.ava import AvaTable
 from avadet.annotations.dividing import choose_validation, read_groups, source_group
 from avadet.annotations.division_files import split_to_divide, write_division
+from avadet.annotations.rules.check import check_data_set
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
 from avadet.errors import AvadetError

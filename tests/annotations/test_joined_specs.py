@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from avadet.annotations.rules.check import check_data_set
 
+from avadet.annotations.rules.check import check_data_set
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import read_split
 from avadet.annotations.statistics import split_statistics
@@ -131,9 +131,7 @@ def test_each_part_is_checked_by_its_own_rules(tmp_path: Path) -> None:
     assert not [finding for finding in found if finding.check == "class-without-example" and finding.split == "train"]
     wrong = lay(tmp_path / "wrong", films__train_csv=["b,901,0.1,0.1,0.5,0.5,1,7", "d,903.5,0.1,0.1,0.5,0.5,1,7"])
     assert checks(open_data_set(wrong)) == {"keyframes-outside", "keyframes-off-grid"}
-    counts = [
-        finding.message for finding in check_data_set(open_data_set(wrong)).issues if finding.check == "counts"
-    ]
+    counts = [finding.message for finding in check_data_set(open_data_set(wrong)).issues if finding.check == "counts"]
     assert any(message.startswith("5 rows, a complete split has 6") for message in counts)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from avadet.annotations import rules
 from avadet.annotations.ava import read_excluded, read_ground_truth
+from avadet.annotations.rules import boxes, check, videos
 from avadet.annotations.specs import PartSpec, data_set_names, open_data_set, read_data_spec
 from avadet.annotations.split_rows import read_video_list
 from avadet.errors import AvadetError
@@ -142,8 +143,9 @@ def test_the_readme_names_every_check() -> None:
     kinds = "annotations|boxes|class|clips|rows|person|actions|keyframes|excluded|videos|splits|proposals"
     code = "".join(path.read_text() for path in sources)
     names = set(re.findall(rf'"((?:{kinds})-[a-z-]+)"', code)) | {"counts"}
-    each = re.findall(r'f"{of}-([a-z-]+)"', code)
-    names |= {f"{of}-{end}" for of in ("boxes", "proposals") for end in each}
+    names |= {f"{of}-{kind}" for of in ("boxes", "proposals") for kind in boxes.KINDS}
+    names |= {f"{of}-{kind}" for of in ("keyframes", "proposals") for kind in videos.NO_PICTURE}
+    names |= {f"{file}-unreadable" for file in check.FILES}
     text = (resource_folder("data_specs") / "README.md").read_text().partition("What `avadet data check` finds")[2]
     assert set(re.findall(r"`([a-z-]+)`", text)) == names
 

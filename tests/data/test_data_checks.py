@@ -171,7 +171,9 @@ def test_proposals_that_miss_people(root: Path) -> None:
     first_missed = int(0.7 * people) + 1
     assert finding.examples[0].startswith(f"{root / 'train.csv'}:{first_missed}: ")
     (root / "proposals.csv").write_text("".join(f"{row}\n" for row in rows[:2]))
-    assert the_one(root, "proposals-miss").message.endswith("are these the same videos, and boxes x1,y1,x2,y2 from 0 to 1?")
+    assert the_one(root, "proposals-miss").message.endswith(
+        "are these the same videos, and boxes x1,y1,x2,y2 from 0 to 1?"
+    )
 
 
 def test_proposals_of_another_clock(root: Path) -> None:

@@ -33,7 +33,8 @@ def test_other_digits_are_the_same_keyframe(tmp_path: Path) -> None:
     assert targets.labels.tolist() == [[True, True], [True, False]]  # proposals and true boxes are the same boxes
     assert scoring_targets(split, data.labels, 0.5).times_s.tolist() == [0.366667, 0.433333]
     assert split.notes == (
-        f"val: 1 row has an excluded keyframe; it is neither trained on nor scored; left out ({tmp_path}/gt.csv:3: v,0.4,{BOX},1,7)",
+        f"val: 1 row has an excluded keyframe; it is neither trained on nor scored; left out "
+        f"({tmp_path}/gt.csv:3: v,0.4,{BOX},1,7)",
         "found.csv: 1 keyframe is up to 3.33 ms off those of the annotations; they count as the same",
     )
 

@@ -13,7 +13,6 @@ from avadet.annotations.rules.video_meta import VideoMeta
 from avadet.annotations.rules.videos import check_videos
 from avadet.annotations.split_rows import SplitRows
 
-
 NOTHING = ("annotations-empty", "class-none")
 """Rules that only who learns or scores must heed: there is nothing to learn or to score."""
 

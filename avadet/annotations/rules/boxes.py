@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from avadet.annotations.rules.issues import Action, Ledger, LinedTable, has_box
 from avadet.boxes import beyond_frame
 from avadet.errors import AvadetError
-from avadet.types import NORM_ROUNDING, PIXELS_FROM, BoolArray, Float64Array
+from avadet.types import NORM_ROUNDING, PIXELS_FROM, BoolArray
+
+KINDS = ("no-number", "in-pixels", "inverted", "empty", "away", "outside")
+"""Rules of boxes, after "boxes-" or "proposals-"."""
 
 _SIDES = ("x1", "y1", "x2", "y2")
 
@@ -90,7 +93,7 @@ def counted(mask: BoolArray, text: str, place: str = "line") -> str:
     return f"{have} {text} ({place} {rows[0] + 1}{' and on' if len(rows) > 1 else ''})"
 
 
-def refuse_pixels(path: str | Path, boxes: Float64Array) -> None:
+def refuse_pixels(path: str | Path, boxes: NDArray[np.floating]) -> None:
     """Raise AvadetError for boxes that can only be pixels."""
     rows = np.flatnonzero(beyond_frame(boxes)[1])
     if not len(rows):
@@ -118,18 +121,14 @@ def check_boxes(ledger: Ledger, rows: LinedTable, of: str) -> None:
     if of == "boxes":
         ledger.has_sizes = judged.has_sizes
     pixels = "{rows} a box in pixels; divide x by the frame's width and y by its height, all four must lie from 0 to 1"
-    found: list[tuple[str, Action, str, BoolArray]] = [
-        ("no-number", useless, "{rows} a coordinate that is no finite number", judged.no_number),
-        ("in-pixels", "error", pixels, judged.in_pixels),
-        (
-            "inverted",
-            useless,
-            "{rows} a box with x2 < x1 or y2 < y1; a box is x1,y1,x2,y2" + judged.size_hint(),
-            judged.swapped,
-        ),
-        ("empty", "drop", "{rows} a box without width or height; nothing can match it", judged.flat | judged.nobody),
-        ("away", "drop", "{rows} a box outside the frame; nobody can be seen there", judged.away),
-        ("outside", "clip", "{rows} a box that reaches out of the frame", judged.outside),
+    order = "{rows} a box with x2 < x1 or y2 < y1; a box is x1,y1,x2,y2" + judged.size_hint()
+    found: list[tuple[Action, str, BoolArray]] = [
+        (useless, "{rows} a coordinate that is no finite number", judged.no_number),
+        ("error", pixels, judged.in_pixels),
+        (useless, order, judged.swapped),
+        ("drop", "{rows} a box without width or height; nothing can match it", judged.flat | judged.nobody),
+        ("drop", "{rows} a box outside the frame; nobody can be seen there", judged.away),
+        ("clip", "{rows} a box that reaches out of the frame", judged.outside),
     ]
-    for name, action, message, mask in found:
-        ledger.add_rows(f"{of}-{name}", action, message, persons & mask, rows)
+    for kind, (action, message, mask) in zip(KINDS, found, strict=True):
+        ledger.add_rows(f"{of}-{kind}", action, message, persons & mask, rows)

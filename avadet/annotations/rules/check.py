@@ -24,7 +24,7 @@ from avadet.errors import AvadetError, first_names
 EXAMPLES = 3
 """How many rows of each kind of trouble are shown, unless told otherwise."""
 
-_FILES = {"annotations": "the annotations", "excluded": "the excluded keyframes", "proposals": "the proposals"}
+FILES = {"annotations": "the annotations", "excluded": "the excluded keyframes", "proposals": "the proposals"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def refuse_shared(data: DataSet, train: DataSplit, scored: DataSplit) -> None:
 
 def _read(data: DataSet, name: str, ledger: Ledger) -> SplitRows | None:
     def unreadable(what: str, error: AvadetError) -> None:
-        message = f"{_FILES[what]} cannot be read; nothing else of them was checked"
+        message = f"{FILES[what]} cannot be read; nothing else of them was checked"
         ledger.add(f"{what}-unreadable", "error", message, str(error).splitlines())
 
     return read_files(data, name, unreadable)

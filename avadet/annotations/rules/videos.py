@@ -268,7 +268,7 @@ def _check_pictures(ledger: Ledger, rows: LinedTable, what: str, known: Mapping[
         "before-start": (
             "before its video starts",
             "; is the clock another (videos.starts_at_s)?",
-            times < starts - 1e-6,
+            (times >= 0) & (times < starts - 1e-6),
         ),
         "past-end": ("past the end of its video", "; is the file cut short, or the clock another?", times > ends),
         "in-gap": ("in a gap of its video, of which nothing was recorded", "", _in_gap(times, codes, names, known)),
@@ -280,9 +280,7 @@ def _check_pictures(ledger: Ledger, rows: LinedTable, what: str, known: Mapping[
         ledger.add_rows(f"{what}-{check}", "drop" if few else "error", message, mask, rows)
 
 
-def _in_gap(
-    times_s: Float64Array, codes: IntArray, names: Sequence[str], known: Mapping[str, VideoMeta]
-) -> BoolArray:
+def _in_gap(times_s: Float64Array, codes: IntArray, names: Sequence[str], known: Mapping[str, VideoMeta]) -> BoolArray:
     """Which rows' moments are in a gap of their video, too far from a picture on either side to have it; (n,)."""
     inside = np.zeros(len(times_s), np.bool_)
     for index, name in enumerate(names):
