@@ -26,6 +26,9 @@ from avadet.types import ActionDetections, BoolArray, Float64Array, IntArray, La
 NO_CLASS = 0
 """Class id of a row that names a keyframe, and perhaps a box, but no action."""
 
+TRUE_ROWS = RowForm(widths=(2, 6, 7, 8), last="person_id", boxes="ordered", blank_action=True, blank_id=-1)
+"""Rows of a ground truth."""
+
 _SCORE_DECIMALS = 6
 _BOX_DECIMALS = 6
 _TIME_DECIMALS = 6
@@ -39,11 +42,11 @@ class AvaTable:
         video_ids: object or str (n,).
         times_s: float64 (n,) seconds; which of them are one keyframe says `avadet.keyframes`.
         boxes_norm: float (n, 4) xyxy, 0-1 of the frame; not checked (evaluators take what the file says).
-        class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box.
+        class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box; -1 likewise.
         scores: float (n,), or None where the file has none.
         person_ids: int64 (n,), -1 = not known; None where the file has none.
         notes: what its reader decided or left out, one line each.
-        lines: int64 (n,), each row's line in its file, from 1; None = not from a file of lines.
+        lines: int64 (n,), each row's line in its file, from 1; 0 = that has no lines. None = row i is line i + 1.
     """
 
     video_ids: NDArray[Any]
@@ -84,7 +87,8 @@ class AvaTable:
 
 def where_of(row: int, lines: IntArray | None) -> str:
     """Where a row stands, to be put after its file's name; `lines` as `AvaTable` has them."""
-    return f": row {row + 1}" if lines is None else f":{lines[row]}"
+    line = row + 1 if lines is None else int(lines[row])
+    return f":{line}" if line else f": row {row + 1}"
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ def read_detections(path: str | Path, form: RowForm | None = None) -> AvaTable:
 def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable:
     """Read ground truth: 7 columns, 8 with a person id, 2 for a keyframe without boxes. Gzip is read as it is.
 
+    A person without an action has 6 columns, or a blank action, or -1 or 0; the first two are read as -1.
+
     Args:
         path: the file.
         form: what rows must look like, for stricter readers.
@@ -126,7 +132,7 @@ def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable
     Raises:
         AvadetError: if the file is unreadable or rows are malformed or boxes inverted (up to 20).
     """
-    rows = read_rows(path, form or RowForm(widths=(2, 7, 8), last="person_id", boxes="ordered"))
+    rows = read_rows(path, form or TRUE_ROWS)
     notes = (told_ids(rows.text_ids),) if rows.text_ids else ()
     columns = (rows.video_ids, rows.times_s, rows.boxes, rows.class_ids)
     return AvaTable(*columns, person_ids=_person_ids(rows), notes=notes, lines=rows.lines)

@@ -16,9 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from avadet.annotations.ava import csv_line, format_time
-from avadet.annotations.box_files import ZERO_OR_ONE, JudgedBoxes, last_column, refuse_pixels
+from avadet.annotations.box_files import ZERO_OR_ONE, last_column
 from avadet.annotations.csv_rows import MAX_PROBLEMS, Columns, RowForm, read_rows
 from avadet.annotations.csv_text import LastColumn, cells_of, dialect_of, is_number, open_text, told_ids
+from avadet.annotations.rules.boxes import JudgedBoxes, refuse_pixels
+from avadet.boxes import beyond_frame
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.keyframes import join_keyframes, tolerance_s
@@ -136,11 +138,11 @@ def cleaned(rows: Sequence[AvaRow], last: LastColumn) -> tuple[list[AvaRow], Cou
     once, and of two boxes of one person at a keyframe the later loses its id.
     """
     boxes = np.array([row.box_norm or (0.0,) * 4 for row in rows], np.float64).reshape(-1, 4)
-    judged, changed, kept = JudgedBoxes(boxes), Counter[str](), list[AvaRow]()
-    useless = judged.useless | judged.nobody
-    reasons = {"boxes without width or height": judged.flat | judged.nobody, "boxes outside the frame": judged.away}
-    reason_of = {int(row): reason for reason, mask in reasons.items() for row in np.flatnonzero(mask)}
-    cut = np.clip(boxes, 0, 1).tolist()
+    inside = boxes.clip(0, 1)
+    flat = (boxes[:, :2] == boxes[:, 2:]).any(axis=1)
+    away = ~flat & (inside[:, :2] >= inside[:, 2:]).any(axis=1)
+    outside = beyond_frame(boxes)[0].tolist()
+    changed, kept, cut = Counter[str](), list[AvaRow](), inside.tolist()
     met: set[tuple[object, ...]] = set()
     places: dict[tuple[object, ...], tuple[float, ...]] = {}
     for index, (row, keyframe) in enumerate(zip(rows, keyframe_numbers(rows))):
@@ -148,18 +150,19 @@ def cleaned(rows: Sequence[AvaRow], last: LastColumn) -> tuple[list[AvaRow], Cou
             kept.append(row)
             continue
         box = tuple(cut[index])
-        if not useless[index]:
+        useless = bool(flat[index] or away[index])
+        if not useless:
             row = row._replace(box_norm=box)
             if last == "person_id" and places.setdefault((keyframe, row.last), box) != box and row.last is not None:
                 changed["ids of persons who have another box at that keyframe"] += 1
                 row = row._replace(last=None)
             key = (keyframe, *np.round(box, 6).tolist(), row.action_id, row.last)
-            changed["boxes that reached out of the frame, cut"] += bool(judged.outside[index])
+            changed["boxes that reached out of the frame, cut"] += outside[index]
         else:
             row, key = row._replace(box_norm=None, action_id=None, last=None), (keyframe,)
-            changed[reason_of[index]] += 1
+            changed["boxes without width or height" if flat[index] else "boxes outside the frame"] += 1
         if key in met:
-            changed["rows that stand there already"] += not useless[index]
+            changed["rows that stand there already"] += not useless
             continue
         met.add(key)
         kept.append(row)

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from avadet.annotations.ava import NO_CLASS, AvaTable, where_of
 from avadet.annotations.csv_rows import Columns, RowForm, read_rows
 from avadet.annotations.csv_text import LastColumn, cells_of, dialect_of, number_of, open_text, told_ids
-from avadet.boxes import beyond_frame
+from avadet.annotations.rules.boxes import JudgedBoxes, counted, refuse_pixels
 from avadet.errors import AvadetError
 from avadet.keyframes import join_keyframes
-from avadet.types import NORM_ROUNDING, PIXELS_FROM, BoolArray, Float64Array, IntArray
+from avadet.types import NORM_ROUNDING, Float64Array
 
 BOX_SUFFIXES = (".csv", ".gz", ".pkl", ".pickle")
 """Endings of files of boxes."""
@@ -32,7 +32,6 @@ BOX_ROWS = RowForm(widths=(2, 6, 7, 8), last="score or person_id", blank_action=
 
 _PICKLES = (".pkl", ".pickle")
 _PROPOSALS = "a dict of 'VIDEO,SECONDS' to boxes, as mmaction2's proposals are"
-_SIDES = ("x1", "y1", "x2", "y2")
 _SAME_SIDE = 1e-6  # files write six decimals
 ZERO_OR_ONE = "column 8 has nothing but whole 0 and 1"
 """What may be scores or ids of persons."""
@@ -57,7 +56,11 @@ def read_boxes(path: str | Path) -> AvaTable:
         AvadetError: if the file is unreadable, rows are malformed, boxes are in pixels, scores not from 0 to 1, or no
             box is of use, with line numbers.
     """
-    table = read_box_rows(path)
+    return usable_boxes(path, read_box_rows(path))
+
+
+def usable_boxes(path: str | Path, table: AvaTable) -> AvaTable:
+    """Rows of `read_box_rows` as `read_boxes` gives them, row by row the same ones."""
     boxes = np.asarray(table.boxes_norm, np.float64)
     refuse_pixels(path, boxes, table.lines)
     judged = JudgedBoxes(boxes, table.lines)
@@ -141,6 +144,7 @@ def _read_proposals(path: Path) -> AvaTable:
         rows[:, :4],
         np.full(len(rows), NO_CLASS, np.int64),
         scores=rows[:, 4] if scored else None,
+        lines=np.zeros(len(rows), np.int64),
     )
 
 
@@ -207,99 +211,11 @@ def _written_with_point(path: Path) -> bool:
         return any(not cell.strip().lstrip("+-").isdecimal() for cell in cells)
 
 
-class JudgedBoxes:
-    """Boxes and what is wrong with each; every array is bool (n,), and a box is in one of them at most.
-
-    Attributes:
-        nobody: 0, 0, 0, 0: the row only names its keyframe.
-        no_number: a side is NaN or infinite.
-        swapped: x2 < x1 or y2 < y1.
-        flat: without width or height.
-        away: nothing of it lies inside the frame.
-        outside: it reaches out of the frame by more than rounding.
-    """
-
-    def __init__(self, boxes_norm: NDArray[np.floating], lines: IntArray | None = None) -> None:
-        """Judge boxes.
-
-        Args:
-            boxes_norm: float (n, 4) xyxy, 0-1 of the frame.
-            lines: int64 (n,), where they stand in a file; None = row i is line i + 1.
-        """
-        boxes = np.asarray(boxes_norm, np.float64)
-        self._lines = np.arange(1, len(boxes) + 1) if lines is None else lines
-        self._boxes = boxes
-        self.nobody: BoolArray = np.asarray((boxes == 0).all(axis=1))
-        finite: BoolArray = np.asarray(np.isfinite(boxes).all(axis=1))
-        low, high = boxes[:, :2], boxes[:, 2:]
-        with np.errstate(invalid="ignore"):
-            self.no_number: BoolArray = np.asarray(~finite)
-            self.swapped: BoolArray = np.asarray(finite & (low > high).any(axis=1))
-            self.flat: BoolArray = np.asarray(finite & ~self.swapped & ~self.nobody & (low == high).any(axis=1))
-            inside = np.clip(boxes, 0, 1)
-            fits = finite & ~self.nobody & ~self.swapped & ~self.flat
-            self.away: BoolArray = np.asarray(fits & (inside[:, :2] >= inside[:, 2:]).any(axis=1))
-        self.outside: BoolArray = fits & ~self.away & beyond_frame(boxes)[0]
-
-    @property
-    def useless(self) -> BoolArray:
-        """Which boxes hold nobody although somebody is meant, bool (n,)."""
-        return self.no_number | self.swapped | self.flat | self.away
-
-    def notes(self, left_out: str = "left out", cut: str = "cut at 0 and 1", place: str = "line") -> list[str]:
-        """How many have what, one line each, with the first of them.
-
-        Args:
-            left_out: what becomes of boxes that are of no use.
-            cut: what becomes of those that reach out of the frame.
-            place: what rows are numbered as, from 1.
-        """
-        said = {
-            f"a box that is no finite number; {left_out}": self.no_number,
-            f"a box with x2 < x1 or y2 < y1; {left_out}{self.size_hint()}": self.swapped,
-            f"a box without width or height; {left_out}": self.flat,
-            f"a box outside the frame; {left_out}": self.away,
-            f"a box that reaches out of the frame; {cut}": self.outside,
-        }
-        return [counted(mask, text, place, self._lines) for text, mask in said.items() if mask.any()]
-
-    def size_hint(self) -> str:
-        """Whether the last two columns look like width and height: boxes end inside the frame if they are added."""
-        people = ~self.nobody & ~self.no_number
-        ends = self._boxes[people][:, :2] + self._boxes[people][:, 2:]
-        fits = bool((ends <= 1 + NORM_ROUNDING).all())
-        many = np.count_nonzero(self.swapped) > 0.1 * np.count_nonzero(people)
-        return "; these look like x,y,width,height: add x1 to column 5 and y1 to column 6" if fits and many else ""
-
-
-def counted(mask: BoolArray, text: str, place: str = "line", lines: IntArray | None = None) -> str:
-    """So many rows have something, the first of them in such a line."""
-    rows = np.flatnonzero(mask)
-    have = "1 row has" if len(rows) == 1 else f"{len(rows)} rows have"
-    first = rows[0] + 1 if lines is None else lines[rows[0]]
-    return f"{have} {text} ({place} {first}{' and on' if len(rows) > 1 else ''})"
-
-
 def _score_notes(table: AvaTable, judged: JudgedBoxes) -> list[str]:
     if table.scores is None:
         return []
     mask = np.isnan(table.scores) & ~judged.nobody & ~judged.useless
     return [counted(mask, "a score that is no number; left out", lines=table.lines)] if mask.any() else []
-
-
-def refuse_pixels(path: str | Path, boxes: Float64Array, lines: IntArray | None) -> None:
-    """Raise AvadetError for boxes that can only be pixels; `lines` as `AvaTable` has them."""
-    rows = np.flatnonzero(beyond_frame(boxes)[1])
-    if not len(rows):
-        return
-    row = int(rows[0])
-    side = int(np.flatnonzero(boxes[row] > PIXELS_FROM)[0])
-    last = f"row {rows[-1] + 1}" if lines is None else f"line {lines[rows[-1]]}"
-    more = f" (and {len(rows) - 1} more such rows, to {last})" if len(rows) > 1 else ""
-    raise AvadetError(
-        f"{path}{where_of(row, lines)}: column {side + 3} ({_SIDES[side]}) is '{boxes[row, side]:g}', expected from 0 "
-        f"to 1; divide pixels by the frame's width (x) or height (y){more}"
-    )
 
 
 def _checked_scores(path: str | Path, scores: NDArray[np.floating], table: AvaTable) -> Float64Array:

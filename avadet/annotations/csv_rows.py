@@ -43,6 +43,7 @@ class RowForm:
         boxes: what a box must be: "any" four numbers, even NaN; "ordered": finite, x1 <= x2 and y1 <= y2.
         whole_seconds: whether times must be whole numbers without a decimal point.
         blank_action: whether the action id may be left blank.
+        blank_id: the class id of a box whose action is left blank, or whose row has no such column.
     """
 
     widths: tuple[int, ...]
@@ -50,6 +51,7 @@ class RowForm:
     boxes: Literal["any", "ordered"] = "any"
     whole_seconds: bool = False
     blank_action: bool = False
+    blank_id: int = 0
 
     def expected(self) -> str:
         """The columns, for messages."""
@@ -148,7 +150,7 @@ def _columns_of_frame(frame: Any, form: RowForm, skipped: int) -> Columns | None
     video_ids = frame[0].to_numpy(dtype=object)
     times_s = _whole_numbers(frame[1], form) if form.whole_seconds else frame[1].to_numpy(np.float64)
     boxes = np.ascontiguousarray(frame[[2, 3, 4, 5]].to_numpy(np.float64))
-    class_ids = _whole_numbers(frame[6], form) if width > 6 else np.zeros(count, np.int64)
+    class_ids = _whole_numbers(frame[6], form) if width > 6 else np.full(count, form.blank_id, np.int64)
     last = frame[7].to_numpy(np.float64) if width > 7 else np.ones(count)
     if times_s is None or class_ids is None or not np.isfinite(times_s).all() or (video_ids == "").any():
         return None
@@ -163,7 +165,7 @@ def _whole_numbers(column: Any, form: RowForm) -> IntArray | None:
     codes, texts = pd.factorize(column)
     if not all(_is_whole(text) or (form.blank_action and not text.strip()) for text in texts):
         return None
-    return np.asarray(np.array([int(text.strip() or 0) for text in texts], np.int64)[codes])
+    return np.asarray(np.array([int(text.strip() or form.blank_id) for text in texts], np.int64)[codes])
 
 
 def _boxes_fit(boxes: Float64Array, form: RowForm) -> bool:
@@ -185,7 +187,7 @@ def _read_line_by_line(path: Path, form: RowForm, dialect: Dialect) -> Columns:
         for line, cells in cells_of(file, dialect):
             problem = _check_row(cells, line, form)
             if problem is None:
-                rows.append(_parse_row(cells, line))
+                rows.append(_parse_row(cells, line, form))
             else:
                 problems.append(problem)
             if len(problems) == MAX_PROBLEMS:
@@ -198,10 +200,11 @@ def _read_line_by_line(path: Path, form: RowForm, dialect: Dialect) -> Columns:
     return _columns(rows, numbered_ids(row[7] for row in rows if isinstance(row[7], str) or row[8] > 7))
 
 
-def _parse_row(cells: list[str], line: int) -> tuple[Any, ...]:
+def _parse_row(cells: list[str], line: int, form: RowForm) -> tuple[Any, ...]:
     """(video id, time, x1, y1, x2, y2, class id, last, width, line) of a row that has been checked."""
     box = [float(cell) for cell in cells[2:6]] or [0.0] * 4
-    class_id = int(cells[6]) if len(cells) > 6 and cells[6].strip() else 0
+    no_class = form.blank_id if len(cells) > 2 else 0
+    class_id = int(cells[6]) if len(cells) > 6 and cells[6].strip() else no_class
     width = len(cells) - (len(cells) > 7 and not cells[7].strip())
     last: float | str = cells[7] if width > 7 else 1.0
     last = float(last) if isinstance(last, float) or is_number(last) else last.strip()

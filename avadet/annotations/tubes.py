@@ -170,7 +170,7 @@ def tubes_of_table(
     """Gather rows into tubes, by video, class, person and time; see `read_tube_ground_truth`.
 
     Args:
-        table: ground truth; rows of class 0 are left out.
+        table: ground truth; rows of class 0 and -1 are left out.
         labels: the classes.
         where: what to call the rows in errors.
         max_gap_s: where to split a person's rows.
@@ -179,7 +179,7 @@ def tubes_of_table(
         AvadetError: if a class id is not in the map, a person has two boxes of a class at a moment, or a box is pixels.
     """
     class_of = {class_id: index for index, class_id in enumerate(labels.ids)}
-    foreign = sorted(set(np.unique(table.class_ids).tolist()) - {NO_CLASS, *labels.ids})
+    foreign = sorted(set(np.unique(table.class_ids[table.class_ids > NO_CLASS]).tolist()) - {*labels.ids})
     if foreign:
         raise AvadetError(
             f"{where}: class id {foreign[0]} is not in the label map of {len(labels)} classes; is it the right one?"
@@ -228,7 +228,7 @@ def _needed(spec: TubeSpec | None, path: Path) -> TubeSpec:
 
 def _instances(table: AvaTable, where: str, max_gap_s: float | None) -> list[IntArray]:
     """The rows of each tube, in order of time."""
-    chosen = np.flatnonzero(table.class_ids != NO_CLASS)
+    chosen = np.flatnonzero(table.class_ids > NO_CLASS)
     if not len(chosen):
         return []
     persons = np.zeros(len(table), np.int64) if table.person_ids is None else table.person_ids

@@ -122,7 +122,15 @@ def test_bad_rows_are_named(tmp_path: Path, row: str, says: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("row", ["v,902,0,0,1,1", "v,902,0,0,1"])
+def test_a_person_without_an_action(tmp_path: Path) -> None:
+    text = "v,902,0,0,1,1,12,7\nv,902,0,0,1,1,,8\nv,902,0,0,1,1\nv,902,0,0,1,1,-1,9\nv,902,0,0,1,1,0,9\nv,903\n"
+    table = read_ground_truth(write(tmp_path, text))
+    assert table.class_ids.tolist() == [12, -1, -1, -1, 0, 0]
+    assert table.person_ids is not None and table.person_ids.tolist() == [7, 8, -1, 9, 9, -1]
+    assert read_ground_truth(write(tmp_path, "v,902,0,0,1,1,\nv,902,0,0,1,1,3\n")).class_ids.tolist() == [-1, 3]
+
+
+@pytest.mark.parametrize("row", ["v,902,0,0,1"])
 def test_short_rows_among_rows_of_seven(tmp_path: Path, row: str) -> None:
     with pytest.raises(AvadetError, match=":2: row is "):
         read_ground_truth(write(tmp_path, f"v,902,0,0,1,1,12\n{row}\nv,902,0,0,1,1,12\n"))

@@ -128,7 +128,7 @@ def test_pickled_proposals(tmp_path: Path, form: str, protocol: int) -> None:
     assert table.video_ids.tolist() == ["v0", "v0", "v0", "v1"] and table.times_s.tolist() == [0, 0, 1, 902]
     assert table.boxes_norm[1] == pytest.approx([0.5, 0.2, 0.8, 0.9]) and not table.boxes_norm[3].any()
     assert table.scores == pytest.approx([0.98, 0.97, 0.95, 1.0])
-    assert table.lines is None and table.notes == ()
+    assert table.lines is not None and not table.lines.any() and table.notes == ()
 
 
 def test_pickled_proposals_without_scores(tmp_path: Path) -> None:
