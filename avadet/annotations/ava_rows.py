@@ -144,23 +144,26 @@ def cleaned(rows: Sequence[AvaRow], last: LastColumn) -> tuple[list[AvaRow], Cou
     outside = beyond_frame(boxes)[0].tolist()
     changed, kept, cut = Counter[str](), list[AvaRow](), inside.tolist()
     met: set[tuple[object, ...]] = set()
+    counted: set[tuple[object, ...]] = set()
     places: dict[tuple[object, ...], tuple[float, ...]] = {}
     for index, (row, keyframe) in enumerate(zip(rows, keyframe_numbers(rows))):
         if row.box_norm is None:
             kept.append(row)
             continue
         box = tuple(cut[index])
-        useless = bool(flat[index] or away[index])
+        useless, who = bool(flat[index] or away[index]), (keyframe, row.box_norm, row.last)
+        is_new = who not in counted
+        counted.add(who)
         if not useless:
             row = row._replace(box_norm=box)
             if last == "person_id" and places.setdefault((keyframe, row.last), box) != box and row.last is not None:
-                changed["ids of persons who have another box at that keyframe"] += 1
+                changed["ids of persons who have another box at that keyframe"] += is_new
                 row = row._replace(last=None)
             key = (keyframe, *np.round(box, 6).tolist(), row.action_id, row.last)
-            changed["boxes that reached out of the frame, cut"] += outside[index]
+            changed["boxes that reached out of the frame, cut"] += outside[index] and is_new
         else:
             row, key = row._replace(box_norm=None, action_id=None, last=None), (keyframe,)
-            changed["boxes without width or height" if flat[index] else "boxes outside the frame"] += 1
+            changed["boxes without width or height" if flat[index] else "boxes outside the frame"] += is_new
         if key in met:
             changed["rows that stand there already"] += not useless
             continue

@@ -12,18 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
-from avadet.annotations.action_names import (
-    ACTION_ATTRIBUTES,
-    PERSON_ID_ATTRIBUTES,
-    ActionNames,
-    chosen_actions,
-    person_id_text,
-    plain_name,
-)
+from avadet.annotations.action_names import ActionNames, chosen_actions, person_id_text
 from avadet.annotations.ava_rows import AvaRow, AvaRows, CsvStyle, cleaned, raise_any, with_fitting_cells
 from avadet.annotations.csv_rows import MAX_PROBLEMS
 from avadet.annotations.csv_text import LastColumn, numbered_ids, told_ids
 from avadet.annotations.footage import Footage, Misfit, Unsaid, short, video_name
+from avadet.annotations.json_fields import (
+    Id,
+    attributes_of,
+    finite,
+    four_numbers,
+    id_of,
+    is_whole,
+    kept_cells,
+    rounded_from,
+    row_numbers,
+    size_of,
+)
 
 PERSON = "person"
 PERSON_NAMES = (PERSON, "persons", "people", "pedestrian", "human", "actor")
@@ -34,7 +39,6 @@ _FRAMES = ("frame_id", "frame_index", "frame_number", "frame_idx", "frame")
 _MOST_DECIMALS = 20
 _LARGEST_ACTION_ID = 2**31 - 1  # of what reads the CSV
 _Read = TypeVar("_Read")
-_Id = int | str
 
 
 class _Placed(NamedTuple):
@@ -87,7 +91,7 @@ class CocoReader:
         self._videos = dict(self._each(images_path, "video", listed, _read_video))
         fps_of = {video.video_id: video.fps for video in self._videos.values()}
         self._footage = replace(footage, fps=lambda name: footage.fps(name) or fps_of.get(name))
-        self._images: dict[_Id, _Image] = {}
+        self._images: dict[Id, _Image] = {}
         for image_id, image in self._each(images_path, "image", document["images"], self._image):
             if self._images.setdefault(image_id, image) is not image:
                 self._problems.append(f"{images_path}: image {short(image_id)}: expected every id once, got it again")
@@ -139,20 +143,20 @@ class CocoReader:
 
     def _annotation(self, position: int, entry: dict[str, Any]) -> tuple[list[_Placed], LastColumn | None]:
         """The rows of one annotation, none if it is left out; and what their eighth column is."""
-        image_id = _id_of(entry, "image_id")
+        image_id = id_of(entry, "image_id")
         if image_id not in self._images:
             raise Misfit(f"image_id is {short(image_id)}, expected the id of an image")
         image = self._images[image_id]
-        attributes = _attributes_of(entry)
+        attributes = attributes_of(entry)
         reason, action_ids = self._actions(entry, attributes)
         if reason:
             self._left_out[reason] += 1
             return [], None
         box = _box_norm(entry, image)
         kind, last = _last_values(entry, len(action_ids), person_id_text(dict(attributes)))
-        numbers = _row_numbers(entry, len(action_ids))
+        numbers = row_numbers(entry, len(action_ids))
         rows = [
-            AvaRow(image.video_id, image.time_s, box, action, value, _kept_cells(entry.get("cells"), number))
+            AvaRow(image.video_id, image.time_s, box, action, value, kept_cells(entry.get("cells"), number))
             for action, value, number in zip(action_ids, last, numbers)
         ]
         return [_Placed(n, image.position, position, row) for n, row in zip(numbers, rows)], kind
@@ -166,7 +170,7 @@ class CocoReader:
             if not isinstance(ids, list) or not ids or any(i is not None and not _is_action(i) for i in ids):
                 raise Misfit(f"action_ids is {short(ids)}, expected a list of whole numbers or null")
             return "", ids
-        category = _id_of(entry, "category_id")
+        category = id_of(entry, "category_id")
         if category not in self._categories:
             raise Misfit(f"category_id is {short(category)}, expected the id of a category")
         name = self._categories[category]
@@ -178,7 +182,7 @@ class CocoReader:
         found = chosen_actions(attributes, self._names, self._footage.attributes)
         return "", list(dict.fromkeys([*own, *found])) or [None]
 
-    def _action_of(self, category: _Id, name: str) -> int:
+    def _action_of(self, category: Id, name: str) -> int:
         """The action that a category is: by its name in the label map, else by its id."""
         if self._names.has_labels or self._names.is_numbering:
             if not self._names.is_numbering and not self._names.knows(name):
@@ -188,15 +192,15 @@ class CocoReader:
             raise Misfit(f"its category is {short(category)} '{name}', expected a whole number as its id")
         return cast(int, category)
 
-    def _image(self, position: int, entry: dict[str, Any]) -> tuple[_Id, _Image]:
+    def _image(self, position: int, entry: dict[str, Any]) -> tuple[Id, _Image]:
         """(id, image) of an entry of `images`."""
-        image_id = _id_of(entry, "id")
+        image_id = id_of(entry, "id")
         video_id, time_s = self._keyframe(entry)
-        size = _size_of(entry)
+        size = size_of(entry)
         if size is None:
             known = {video.video_id: video.size_hw for video in self._videos.values()}
             size = known.get(video_id) or self._footage.size_hw(video_id)
-        rows = _row_numbers(entry, None) if "rows" in entry else []
+        rows = row_numbers(entry, None) if "rows" in entry else []
         return image_id, _Image(position, video_id, time_s, size, rows, entry.get("cells"))
 
     def _keyframe(self, entry: dict[str, Any]) -> tuple[str, float]:
@@ -242,7 +246,7 @@ class CocoReader:
         for image in self._images.values():
             alone = not image.rows and image.position not in with_people
             for number in [math.inf] if alone else image.rows:
-                cells = _kept_cells(image.cells, number)
+                cells = kept_cells(image.cells, number)
                 row = AvaRow(image.video_id, image.time_s, None, None, None, cells)
                 yield _Placed(number, image.position, -1, row)
 
@@ -258,61 +262,31 @@ def _info_csv(document: dict[str, Any]) -> tuple[LastColumn, CsvStyle, bool]:
     return "person_id" if note.get("last") == "person_id" else "score", CsvStyle(time or 0, box, score), is_own
 
 
-def _read_category(position: int, entry: dict[str, Any]) -> tuple[_Id, str]:
+def _read_category(position: int, entry: dict[str, Any]) -> tuple[Id, str]:
     """(id, name) of an entry of `categories`."""
     name = entry.get("name")
     if not isinstance(name, str):
         raise Misfit(f"name is {short(name)}, expected a text")
-    return _id_of(entry, "id"), name.strip()
+    return id_of(entry, "id"), name.strip()
 
 
-def _read_video(position: int, entry: dict[str, Any]) -> tuple[_Id, _Video]:
+def _read_video(position: int, entry: dict[str, Any]) -> tuple[Id, _Video]:
     """(id, video) of an entry of `videos`."""
     name = next((entry[key] for key in ("name", "file_name", "video_name") if isinstance(entry.get(key), str)), None)
     if not name:
         raise Misfit("expected its name, or its file_name")
     fps = next((finite(entry[key]) for key in ("fps", "frame_rate", "framerate") if key in entry), None)
-    return _id_of(entry, "id"), _Video(video_name(name), _size_of(entry), fps if fps and fps > 0 else None)
-
-
-def _size_of(entry: dict[str, Any]) -> tuple[float, float] | None:
-    """(height, width) px of an image or video, None if it does not tell."""
-    shape = (entry.get("height"), entry.get("width"))
-    height, width = (finite(side) for side in shape)
-    if shape == (None, None):
-        return None
-    if height is None or width is None or min(height, width) <= 0:
-        raise Misfit(f"height and width are {short(shape)}, expected positive numbers")
-    return height, width
-
-
-def _attributes_of(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    """(name, text) of what an annotation says of a person: in `attributes`, or in fields of its own."""
-    given = entry.get("attributes")
-    fields = dict(given) if isinstance(given, dict) else {}
-    fields |= {ACTION_ATTRIBUTES[0]: given} if isinstance(given, list) else {}
-    known = (*ACTION_ATTRIBUTES, *PERSON_ID_ATTRIBUTES)
-    fields |= {key: value for key, value in entry.items() if key not in ("id", "category") and plain_name(key) in known}
-    found: list[tuple[str, str]] = []
-    for name, value in fields.items():
-        ticked = value.items() if isinstance(value, dict) else ()
-        values = [key for key, on in ticked if on] or (value if isinstance(value, list) else [value])
-        found += [(name, _text(one)) for one in values if isinstance(one, str | int | float)]
-    return found
-
-
-def _text(value: str | float) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return id_of(entry, "id"), _Video(video_name(name), size_of(entry), fps if fps and fps > 0 else None)
 
 
 def _box_norm(entry: dict[str, Any], image: _Image) -> tuple[float, ...]:
     """The box of an annotation, xyxy 0-1 of the frame."""
-    exact = _four_numbers(entry, "bbox_norm") if "bbox_norm" in entry else None
+    exact = four_numbers(entry, "bbox_norm") if "bbox_norm" in entry else None
     if exact is not None and (exact[2] < exact[0] or exact[3] < exact[1]):
         raise Misfit(f"bbox_norm is {short(entry['bbox_norm'])}, expected xyxy, the smaller one first")
     if exact is not None and ("bbox" not in entry or image.size_hw is None):
         return exact
-    x, y, w, h = _four_numbers(entry, "bbox")
+    x, y, w, h = four_numbers(entry, "bbox")
     if w < 0 or h < 0:
         raise Misfit(f"bbox is {short(entry['bbox'])}, expected x, y, width and height, these not negative")
     if image.size_hw is None:
@@ -323,12 +297,6 @@ def _box_norm(entry: dict[str, Any], image: _Image) -> tuple[float, ...]:
         return box
     meant_px = (exact[0] * width, exact[1] * height, (exact[2] - exact[0]) * width, (exact[3] - exact[1]) * height)
     return exact if all(rounded_from(got, want) for got, want in zip(cast(list[Any], entry["bbox"]), meant_px)) else box
-
-
-def rounded_from(written: float, exact: float) -> bool:
-    """Whether a number is the exact one with fewer decimals, so that nobody has changed it."""
-    decimals = 0 if isinstance(written, int) else len(repr(written).partition(".")[2].partition("e")[0])
-    return abs(written - exact) <= 0.5 * 10.0**-decimals + 1e-9 * max(abs(exact), 1.0)
 
 
 def _last_values(entry: dict[str, Any], count: int, who: str) -> tuple[LastColumn | None, list[Any]]:
@@ -352,57 +320,5 @@ def _last_values(entry: dict[str, Any], count: int, who: str) -> tuple[LastColum
     return None if person_id is None else "person_id", [person_id] * count
 
 
-def _row_numbers(entry: dict[str, Any], count: int | None) -> list[float]:
-    """The numbers of an entry's rows in the file it came from, `count` of them; infinite where it does not tell."""
-    rows = entry.get("rows", [math.inf] * (count or 0))
-    if "rows" in entry:
-        fits = isinstance(rows, list) and all(is_whole(row) for row in rows)
-        if not fits or count not in (None, len(rows)):
-            wanted = "whole numbers" if count is None else f"{count} whole numbers like action_ids"
-            raise Misfit(f"rows is {short(rows)}, expected a list of {wanted}")
-    return list(rows)
-
-
-def _kept_cells(cells: Any, number: float) -> tuple[str, ...] | None:
-    """The cells that an entry keeps of a row."""
-    kept = cells.get(str(number)) if isinstance(cells, dict) else None
-    return tuple(kept) if isinstance(kept, list) and all(isinstance(cell, str) for cell in kept) else None
-
-
-def _id_of(entry: dict[str, Any], key: str) -> _Id:
-    """An id: a whole number or a text."""
-    value = entry.get(key)
-    if not is_whole(value) and not isinstance(value, str):
-        got = short(value) if key in entry else "none"
-        raise Misfit(f"expected {key}, a whole number or a text, got {got}")
-    return cast(_Id, value)
-
-
-def _four_numbers(entry: dict[str, Any], key: str) -> tuple[float, ...]:
-    """A box's four numbers."""
-    value = entry.get(key)
-    numbers = [finite(number) for number in value] if isinstance(value, list) else []
-    if len(numbers) != 4 or None in numbers:
-        got = short(value) if key in entry else "missing"
-        raise Misfit(f"{key} is {got}, expected four finite numbers")
-    return tuple(cast(list[float], numbers))
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a JSON value is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_action(value: Any) -> bool:
     return is_whole(value) and abs(value) <= _LARGEST_ACTION_ID
-
-
-def finite(value: Any) -> float | None:
-    """A JSON number as float, None if it is none or not finite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None

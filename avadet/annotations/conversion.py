@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from avadet.annotations import coco, cvat, table_csv, via, via2
+from avadet.annotations import coco, cvat, table_csv, via, via2, via_write
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import AvaRows, keyframe_numbers, read_ava_rows, write_ava_rows
 from avadet.annotations.csv_text import LastColumn, cells_of, dialect_of, is_number, is_row, open_text
@@ -181,4 +181,4 @@ def write_annotations(
         if kind == "coco":
             coco.write_coco(path, document)
         else:
-            (cvat.write_cvat if kind == "cvat" else via.write_via)(path, document, names)
+            (cvat.write_cvat if kind == "cvat" else via_write.write_via)(path, document, names)

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 from avadet.annotations.action_names import ActionNames, split_names
 from avadet.annotations.ava_rows import AvaRows, raise_any
-from avadet.annotations.coco_entries import PERSON, CocoReader, finite, is_whole, rounded_from
+from avadet.annotations.coco_entries import PERSON, CocoReader
 from avadet.annotations.csv_text import number_of
 from avadet.annotations.footage import Footage, Misfit, Unsaid
+from avadet.annotations.json_fields import finite, is_whole, rounded_from
 from avadet.errors import AvadetError
 
 NOTE = "avadet"

@@ -23,115 +23,19 @@ from avadet.annotations.action_names import (
     plain_name,
 )
 from avadet.annotations.ava_rows import AvaRows
-from avadet.annotations.coco import read_json, write_coco
-from avadet.annotations.coco_entries import finite
+from avadet.annotations.coco import read_json
 from avadet.annotations.csv_text import open_text
 from avadet.annotations.footage import Footage, Misfit, short, video_name
-from avadet.annotations.foreign import (
-    NOTE,
-    PERSON_ID,
-    SCORES,
-    Document,
-    Seen,
-    dumps,
-    note_of,
-    read_note,
-    scores_text,
-    wrong_file,
-)
+from avadet.annotations.foreign import NOTE, SCORES, Document, Seen, read_note, wrong_file
+from avadet.annotations.json_fields import finite
 from avadet.annotations.via2 import Picture, options_of, regions_of, regions_of_csv
 from avadet.errors import AvadetError
 
-_ACTION = "action"
-_TEXT, _TICKED = 1, 2  # kinds of attributes
-_VIDEO = 4  # kind of file
-_RECTANGLE, _EXTREME_RECTANGLE = 2, 8  # shapes
-_OF_FILE, _OF_REGION = "FILE1_Z0_XY0", "FILE1_Z1_XY1"
+ACTION = "action"
+TEXT, TICKED = 1, 2  # kinds of attributes
+VIDEO = 4  # kind of file
+RECTANGLE, _EXTREME_RECTANGLE = 2, 8  # shapes
 _DECIMALS = 3
-_WRITTEN = {"1": _ACTION, "2": PERSON_ID, "3": SCORES, "4": NOTE}
-_FILE_NOTE = "5"
-
-
-def write_via(path: str | Path, document: dict[str, Any], names: ActionNames) -> None:
-    """Write a COCO document of `annotations.coco.to_coco` as a project of VIA 3, whole or not at all.
-
-    Args:
-        path: the file.
-        document: the keyframes and people.
-        names: names the actions; those without a name are written as numbers.
-
-    Raises:
-        AvadetError: if it cannot be written.
-    """
-    images = {image["id"]: image for image in document["images"]}
-    videos: dict[str, list[dict[str, Any]]] = {}
-    for image in images.values():
-        videos.setdefault(image["video_id"], []).append(image)
-    views = {video_id: str(number) for number, video_id in enumerate(videos, start=1)}
-    metadata: dict[str, Any] = {}
-    for video_id, own in videos.items():
-        note = _file_note(own, document["info"] if not metadata else {})
-        metadata[f"{views[video_id]}_note"] = _region(views[video_id], [], [], {_FILE_NOTE: dumps(note)})
-    for entry in document["annotations"]:
-        image = images[entry["image_id"]]
-        view = views[image["video_id"]]
-        metadata[f"{view}_{entry['id']}"] = _person(view, image, entry)
-    used = {a for entry in document["annotations"] for a in entry["action_ids"] if a is not None}
-    options = names.options() | {action: names.name(action) for action in used}
-    project = {
-        "project": {"pid": "__VIA_PROJECT_ID__", "pname": "people and actions", "data_format_version": "3.1.1"},
-        "config": {"file": {"loc_prefix": {"1": "", "2": "", "3": "", "4": ""}}, "ui": {}},
-        "attribute": _attributes({str(number): options[number] for number in sorted(options)}),
-        "file": {view: _file(view, video_id) for video_id, view in views.items()},
-        "metadata": metadata,
-        "view": {view: {"fid_list": [view]} for view in views.values()},
-    }
-    project["project"]["vid_list"] = list(views.values())  # type: ignore[index]  # the order in which they are shown
-    write_coco(path, project)
-
-
-def _file(number: str, video_id: str) -> dict[str, Any]:
-    name = f"{video_id}.mp4"
-    return {"fid": number, "fname": name, "type": _VIDEO, "loc": 1, "src": name}
-
-
-def _attributes(options: dict[str, str]) -> dict[str, Any]:
-    """The attributes of people and files."""
-
-    def attribute(name: str, anchor: str, options: dict[str, str] | None = None) -> dict[str, Any]:
-        kind = _TEXT if options is None else _TICKED
-        return {"aname": name, "anchor_id": anchor, "type": kind, "desc": "", "options": options or {}} | {
-            "default_option_id": ""
-        }
-
-    of_people = {key: attribute(name, _OF_REGION) for key, name in _WRITTEN.items()}
-    return {**of_people, "1": attribute(_ACTION, _OF_REGION, options), _FILE_NOTE: attribute(NOTE, _OF_FILE)}
-
-
-def _file_note(images: list[dict[str, Any]], info: dict[str, Any]) -> dict[str, Any]:
-    """What is to be kept of a video: the frames' size, keyframes that are more than their people, the CSV's style."""
-    first = images[0]
-    alone = [{key: one[key] for key in ("time_s", "rows", "cells") if key in one} for one in images if "rows" in one]
-    note = {"video_id": first["video_id"], "size_hw": [first["height"], first["width"]], "keyframes": alone}
-    return note | ({"csv": info["csv"]} if "csv" in info else {})
-
-
-def _person(view: str, image: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """The region of a person."""
-    (height, width), box = (image["height"], image["width"]), entry["bbox_norm"]
-    x1, y1, x2, y2 = (round(value * side, _DECIMALS) for value, side in zip(box, (width, height) * 2))
-    shape = [_RECTANGLE, x1, y1, round(x2 - x1, _DECIMALS), round(y2 - y1, _DECIMALS)]
-    said = ",".join(str(action) for action in entry["action_ids"] if action is not None)
-    values = {"1": said, "4": note_of(entry, said)}
-    if "person_id" in entry:
-        values["2"] = str(entry["person_id"])
-    if "scores" in entry:
-        values["3"] = scores_text(entry)
-    return _region(view, [image["time_s"]], shape, values)
-
-
-def _region(view: str, z: list[float], xy: list[float], values: dict[str, str]) -> dict[str, Any]:
-    return {"vid": view, "flg": 0, "z": z, "xy": xy, "av": values}
 
 
 def read_via(path: str | Path, names: ActionNames, footage: Footage | None = None) -> AvaRows:
@@ -226,7 +130,7 @@ class _Reader:
         """A project of VIA 3."""
         attributes = {key: _attribute(value) for key, value in _objects(content.get("attribute"))}
         if NOTE in {one.name for one in attributes.values()}:
-            options = next((one.options for one in attributes.values() if one.name == _ACTION), {})
+            options = next((one.options for one in attributes.values() if one.name == ACTION), {})
             self._names.learn((text, int(key)) for key, text in options.items() if key.isdecimal())
         files = dict(_objects(content["file"]))
         views = dict(_objects(content.get("view")))
@@ -242,7 +146,7 @@ class _Reader:
                 self._add_segment(one, attributes, file)
         for file in files.values():
             with self.document.at(f": file {short(file.get('fname'))}"):
-                if file.get("type") != _VIDEO:
+                if file.get("type") != VIDEO:
                     self._add_image(*self.document.keyframe_of_picture(str(file.get("fname", ""))))
         for key, one, file in entries:
             with self.document.at(f": metadata {key}"):
@@ -293,7 +197,7 @@ class _Reader:
             if one.person in ("", person) and (one.start_s <= time_s < one.end_s or time_s == one.end_s == last_s)
         ]
         self._used |= {id(one) for one in around}
-        return [(_ACTION, text) for one in around for _, text in one.texts]
+        return [(ACTION, text) for one in around for _, text in one.texts]
 
     def _add_region(
         self, entry: dict[str, Any], file: dict[str, Any] | None, attributes: dict[str, _Attribute]
@@ -317,7 +221,7 @@ class _Reader:
     def _moment(self, entry: dict[str, Any], file: dict[str, Any], note: dict[str, Any]) -> tuple[str, float]:
         """Video and seconds of a region."""
         z = entry.get("z") or []
-        if file.get("type") != _VIDEO and not z:
+        if file.get("type") != VIDEO and not z:
             return self.document.keyframe_of_picture(str(file.get("fname", "")))
         time_s = finite(z[0]) if isinstance(z, list) and len(z) == 1 else None
         if time_s is None:
@@ -369,7 +273,7 @@ def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
 def _attribute(entry: dict[str, Any]) -> _Attribute:
     options = entry.get("options")
     named = {str(key): str(text) for key, text in options.items()} if isinstance(options, dict) else {}
-    return _Attribute(str(entry.get("aname", "")), named, entry.get("type") == _TICKED)
+    return _Attribute(str(entry.get("aname", "")), named, entry.get("type") == TICKED)
 
 
 def _file_of(entry: dict[str, Any], views: dict[str, Any], files: dict[str, Any]) -> dict[str, Any] | None:
@@ -399,7 +303,7 @@ def _texts(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> list[tup
 def _said(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> str:
     """What the field of actions says, as it stands."""
     values = entry.get("av")
-    keys = [key for key, one in attributes.items() if one.name == _ACTION]
+    keys = [key for key, one in attributes.items() if one.name == ACTION]
     return str(values.get(keys[0], "")) if keys and isinstance(values, dict) else ""
 
 
@@ -416,7 +320,7 @@ def _box_px(shape: Any) -> tuple[float, ...] | None:
     if kind == _EXTREME_RECTANGLE and len(rest) >= 4:
         xs, ys = rest[::2], rest[1::2]
         return min(xs), min(ys), max(xs), max(ys)
-    if kind != _RECTANGLE:
+    if kind != RECTANGLE:
         return None
     if len(rest) != 4:
         raise Misfit(f"xy is {short(shape)}, expected [2, x, y, width, height]")

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from avadet.annotations.coco_entries import finite
 from avadet.annotations.csv_text import open_text
 from avadet.annotations.footage import Misfit, short
+from avadet.annotations.json_fields import finite
 from avadet.errors import AvadetError
 
 CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")

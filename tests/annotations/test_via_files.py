@@ -13,7 +13,8 @@ from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import read_ava_rows, row_cells, write_ava_rows
 from avadet.annotations.coco import to_coco
 from avadet.annotations.footage import Footage
-from avadet.annotations.via import read_via, write_via
+from avadet.annotations.via import read_via
+from avadet.annotations.via_write import write_via
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
 
