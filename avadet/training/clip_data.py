@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from avadet.annotations.ava import AvaTable
+from avadet.annotations.rules.check import refuse_shared
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import DataSplit, read_split
 from avadet.config import Config, DataConfig
@@ -19,7 +20,7 @@ from avadet.data.clips import ClipDataset
 from avadet.data.keyframes import ProposalRule, Targets, scoring_targets, training_targets
 from avadet.data.loader import ClipBatch
 from avadet.data.transforms import Augmentation
-from avadet.data.video_facts import within_files
+from avadet.data.video_facts import metadata_of
 from avadet.errors import AvadetError
 from avadet.evaluation.frame_map import evaluate_frame_map
 from avadet.keyframes import join_keyframes
@@ -111,18 +112,11 @@ class ClipData:
         """What a reader should know before hours of training.
 
         Raises:
-            AvadetError: if there is nothing to train or score on, or a video is missing.
+            AvadetError: if there is nothing to train or score on.
         """
         for what, targets in (("train", self.train), ("score", self.targets)):
             if not len(targets):
                 raise AvadetError(f"{self.data.root}: no keyframe to {what} on; see `avadet data check`")
-            missing = [video.video_id for row, video in enumerate(targets.videos) if _is_lost(targets, row)]
-            if missing:
-                folders, more = map(str, self.data.video_folders()), ", ..." if len(missing) > 3 else ""
-                raise AvadetError(
-                    f"{len(missing)} videos to {what} on are missing from {' and '.join(folders)} "
-                    f"({', '.join(missing[:3])}{more}); see `avadet data check`"
-                )
         counts = np.array(self.class_counts())
         unlabelled = int((~self.train.labels.any(axis=1)).sum())
         absent = [name for name, count in zip(self.labels.names, counts) if not count]
@@ -183,11 +177,6 @@ class ClipData:
         return replace(self, train_banks=train, scored_banks=scored)
 
 
-def _is_lost(targets: Targets, row: int) -> bool:
-    """Whether keyframes lie in a video that has no file."""
-    return targets.videos[row].path is None and bool((targets.video_rows == row).any())
-
-
 def read_clip_data(config: DataConfig, person_score: float | None, keep_best: bool) -> ClipData:
     """Read a data set that `config.spec` names.
 
@@ -202,13 +191,13 @@ def read_clip_data(config: DataConfig, person_score: float | None, keep_best: bo
     assert config.spec is not None
     data = open_data_set(config.spec, config.root, config.overrides)
     rule = ProposalRule(**config.proposals.model_dump()) if config.proposals is not None else None
-    train, short = within_files(read_split(data, config.train))
-    scored, short_too = within_files(read_split(data, config.scored))
+    train, scored = (read_split(data, name, metadata_of) for name in (config.train, config.scored))
+    refuse_shared(data, train, scored)
     if person_score is None:
         people = training_targets(scored, data.labels)
     else:
         people = scoring_targets(scored, data.labels, person_score, keep_best=keep_best, keep_empty=True)
-    notes = tuple(dict.fromkeys([*train.notes, *scored.notes, *short, *short_too]))
+    notes = tuple(dict.fromkeys([*train.notes, *scored.notes]))
     return ClipData(data, training_targets(train, data.labels, rule), scored, people, notes=notes)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from avadet.annotations.box_files import read_boxes
 from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
+from avadet.annotations.rules.learning import refuse_loss
 from avadet.config import ClipConfig, Config, DataConfig, LossConfig, ModelConfig
 from avadet.data.dataset import KeyframeDataset, SceneSource, hold_out, readable_rows
 from avadet.data.frame_store import FrameStore
@@ -160,7 +161,9 @@ def read_run_data(config: Config) -> RunData:
     """
     if config.data.spec is None:
         return read_data(config.data)
-    return read_clip_data(config.data, config.evaluate.person_score, config.evaluate.keep_best_person)
+    data = read_clip_data(config.data, config.evaluate.person_score, config.evaluate.keep_best_person)
+    refuse_loss(config.loss.kind, data.train.labels)
+    return data
 
 
 def bank_maker(config: Config, device: torch.device) -> BankMaker | None:

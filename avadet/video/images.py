@@ -28,7 +28,11 @@ _NAMED = 5  # faulty images that are kept by name
 _AHEAD = 4  # intervals after a pause that tell whether it is a gap
 
 
-class _Damaged(AvadetError):
+class BadImage(AvadetError):
+    """An image that cannot be used."""
+
+
+class _Damaged(BadImage):
     """An image that is missing or does not decode."""
 
 
@@ -145,7 +149,7 @@ class ImageReader:
         self._size = self._size or (size_hw, path.name)
         if size_hw != self._size[0]:
             (height, width), first = self._size
-            raise AvadetError(
+            raise BadImage(
                 f"{self._path}: {path.name} has {size_hw[1]}x{size_hw[0]} px and {first} {width}x{height}; the frames "
                 "of a video have one size: are these images of several videos? choose some by a pattern, or resize them"
             )

@@ -11,7 +11,8 @@ import pytest
 
 from avadet.annotations.jhmdb import read_jhmdb21
 from avadet.annotations.specs import DataSet, open_data_set
-from avadet.annotations.splits import find_videos, read_split, read_video_list
+from avadet.annotations.split_rows import read_video_list
+from avadet.annotations.splits import find_videos, read_split
 from avadet.errors import AvadetError
 
 SPEC = """
