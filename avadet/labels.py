@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,24 @@ from avadet.types import LabelMap
 
 DEFAULT_LABEL_MAP = "ava_v2.2"
 LABEL_SOURCES = (
-    "a .pbtxt, .csv or .yaml file, the spec of a data set, the .json or .safetensors of a model, or the folder of a "
-    "training run or of results"
+    "a .pbtxt, .txt, .csv, .yaml or .json file, the spec of a data set, the .json or .safetensors of a model, or the "
+    "folder of a training run or of results"
 )
 """What label maps are read from, for messages."""
 
-_FILES = (".pbtxt", ".txt", ".csv", ".yaml", ".yml", ".json", ".safetensors")
+_FILES = (".pbtxt", ".txt", ".csv", ".tsv", ".yaml", ".yml", ".json", ".safetensors")
 
 _GROUP_OF_TYPE = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 _BLOCK = re.compile(r"\b(?:label|item)\s*\{(.*?)\}", re.DOTALL)
 _FIELD = re.compile(r"""([a-z_]+)\s*:\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|-?\d+|[A-Z_]+)""")
-_COLUMNS = {"label_id": "id", "label_name": "name", "label_type": "group"}
+_COLUMNS = {
+    **dict.fromkeys(("label_id", "class_id", "action_id", "category_id"), "id"),
+    **dict.fromkeys(("label_name", "class_name", "action_name", "action", "label", "class", "category"), "name"),
+    **dict.fromkeys(("label_type", "type"), "group"),
+}
+_NUMBERED_LINE = re.compile(r"(\d+)\s*[:;,\t ]\s*(\S.*)")
+_LONGEST_NAME = 200
+_QUOTES = "\"'"
 
 
 def label_map_names() -> list[str]:
@@ -39,9 +46,11 @@ def read_label_map(name_or_path: str | Path) -> LabelMap:
     Args:
         name_or_path: "ava_v2.1", "ava_v2.2", "jhmdb21", "ucf24", "multisports", or a file: `.csv` (columns id and name,
             perhaps group and evaluated; AVA's label_id, label_name and label_type do as well), `.yaml` (the form of
-            data_specs, or the spec of a data set), `.json` or `.safetensors` (a model's card, or the model beside it),
-            or anything else as AVA's text protocol buffer, blocks `label { name label_id label_type }` or `item { name
-            id }`; or the folder of a training run or of results of `avadet infer`.
+            data_specs, the spec of a data set, a list of names, or `names:`), `.json` (a model's card, a list of names,
+            a dict of names and ids, or COCO's categories) or `.safetensors` (the model beside its card), or any text:
+            AVA's protocol buffer, blocks `label { name label_id label_type }` or `item { name id }`; lines `ID: NAME`;
+            or a name a line, whose ids are 1, 2, ... then; or the folder of a training run or of results of `avadet
+            infer`.
 
     Returns:
         the classes in order of rising id. All classes of a foreign file are evaluated, as the official script does;
@@ -62,9 +71,20 @@ def read_label_map(name_or_path: str | Path) -> LabelMap:
     if path.suffix == ".safetensors":
         return read_label_map(path.with_suffix(".json"))
     if path.suffix == ".json":
-        return _read_card(path)
-    rows = _csv_rows(path) if path.suffix == ".csv" else _pbtxt_rows(path)
+        return _of_json(path)
+    text = _read_text(path)
+    is_table = path.suffix in (".csv", ".tsv") and _has_columns(text)
+    rows = _csv_rows(path, text) if is_table else _pbtxt_rows(path, text) if _BLOCK.search(text) else _lines(path, text)
     return _label_map(path, _with_ava_groups(rows))
+
+
+def named_classes(names: Sequence[str], where: str = "labels") -> LabelMap:
+    """Classes of which only the names are known: ids are 1, 2, ..., and a person may have several of them at once.
+
+    Raises:
+        AvadetError: if a name is there twice, or none at all.
+    """
+    return _label_map(Path(where), [{"id": number, "name": name} for number, name in enumerate(names, start=1)])
 
 
 def missing_label_map(given: str, known: Iterable[str]) -> AvadetError:
@@ -123,12 +143,42 @@ def _of_folder(folder: Path) -> LabelMap:
     return maps[first]
 
 
-def _read_card(path: Path) -> LabelMap:
-    """The label map of a model's card, or of the record of a run of inference."""
+def _of_json(path: Path) -> LabelMap:
+    """The label map of a JSON file."""
+    content = _parsed_json(path)
+    listed = content.get("categories") if isinstance(content, dict) else content
+    is_card = not content or (isinstance(content, dict) and {"labels", "classes"} & content.keys())
+    if isinstance(listed, list) or (isinstance(content, dict) and not is_card):
+        return _label_map(path, _with_ava_groups(_plain_rows(path, content if listed is None else listed)))
+    return _read_card(path, content)
+
+
+def _plain_rows(path: Path, content: Any) -> list[dict[str, Any]]:
+    """Classes of parsed JSON or YAML: a list of names; a dict of ids and names, either way round; or entries."""
+    if isinstance(content, dict):
+        pairs = list(content.items())
+        if all(isinstance(name, str) and not str(key).isdecimal() for key, name in pairs) and pairs:
+            pairs = []  # two texts each
+        by_name = all(not isinstance(value, str) for _, value in pairs)
+        return [{"id": value, "name": key} if by_name else {"id": key, "name": value} for key, value in pairs]
+    listed = content if isinstance(content, list) else []
+    if listed and all(isinstance(one, dict) and {"id", "name"} <= one.keys() for one in listed):
+        return [{key: one[key] for key in ("id", "name", "group", "evaluated") if key in one} for one in listed]
+    if not listed or not all(isinstance(one, str) for one in listed):
+        raise AvadetError(f"{path}: not a label map: expected a list of names, or names and ids")
+    return [{"id": number, "name": name} for number, name in enumerate(listed, start=1)]
+
+
+def _parsed_json(path: Path) -> Any:
     try:
-        card = json.loads(_read_text(path))
-    except ValueError as error:
+        return json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
         raise AvadetError(f"{path}: not JSON: {error}") from error
+
+
+def _read_card(path: Path, content: Any = None) -> LabelMap:
+    """The label map of a model's card, or of the record of a run of inference."""
+    card = _parsed_json(path) if content is None else content
     if not isinstance(card, dict) or not isinstance(card.get("labels"), (str, dict)):
         raise AvadetError(f"{path}: holds no label map; expected a model's card, with 'labels'")
     return labels_of_card(card, str(path))
@@ -138,7 +188,7 @@ def _of_spec(path: Path, labels: Any) -> LabelMap:
     """The label map of a data set's spec: by name, of a file in its folder, or a list of names."""
     if isinstance(labels, str):
         return read_label_map(labels if labels in label_map_names() else path.parent / labels)
-    return _label_map(path, [{"id": number, "name": name} for number, name in enumerate(labels, start=1)])
+    return named_classes(labels, str(path))
 
 
 def _read_yaml(path: Path) -> LabelMap:
@@ -148,24 +198,51 @@ def _read_yaml(path: Path) -> LabelMap:
         spec = yaml.safe_load(_read_text(path))
         if isinstance(spec, dict) and "labels" in spec and "classes" not in spec:
             return _of_spec(path, spec["labels"])
+        names = spec.get("names") if isinstance(spec, dict) else spec
+        if isinstance(names, list | dict) and not (isinstance(spec, dict) and "classes" in spec):
+            return _label_map(path, _with_ava_groups(_plain_rows(path, names)))
         return _label_map(path, spec["classes"], exclusive=bool(spec.get("exclusive", False)))
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise AvadetError(f"{path}: not a label map: expected 'classes:', a list of {{id, name}} ({error})") from error
 
 
-def _csv_rows(path: Path) -> list[dict[str, Any]]:
-    reader = csv.DictReader(_read_text(path).splitlines())
-    columns = [_COLUMNS.get(column.strip(), column.strip()) for column in reader.fieldnames or ()]
+def _has_columns(text: str) -> bool:
+    """Whether the first line of a table is a header."""
+    first = re.split(r"[,;\t]", text.lstrip().partition("\n")[0].strip())
+    return len(first) > 1 and not any(cell.strip().isdecimal() for cell in first)
+
+
+def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
+    lines = [line for line in text.splitlines() if line.strip()]
+    reader = csv.DictReader(lines, delimiter=max(",;\t", key=lines[0].count))
+    columns = [_COLUMNS.get(column.strip().lower(), column.strip().lower()) for column in reader.fieldnames or ()]
     if not {"id", "name"} <= set(columns):
         raise AvadetError(f"{path}:1: a label map needs the columns id and name, got {', '.join(columns) or 'nothing'}")
     reader.fieldnames = columns
     return [row for row in reader]
 
 
-def _pbtxt_rows(path: Path) -> list[dict[str, Any]]:
-    blocks = [dict(_FIELD.findall(body)) for body in _BLOCK.findall(_read_text(path))]
-    if not blocks:
-        raise AvadetError(f'{path}: no classes found; expected blocks like label {{ name: "walk" label_id: 14 }}')
+def _lines(path: Path, text: str) -> list[dict[str, Any]]:
+    """Classes of lines ID: NAME (also with a comma or a space between), or NAME where not all lines have an id."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    numbered = [_NUMBERED_LINE.fullmatch(line) for line in lines]
+    if (
+        path.suffix == ".pbtxt"
+        or any("\0" in line or len(line) > _LONGEST_NAME for line in lines)
+        or re.search(r"[{}<>]", text)
+    ):
+        raise AvadetError(
+            f'{path}: no classes found; expected blocks like label {{ name: "walk" label_id: 14 }}, lines ID: NAME, or '
+            "a name a line"
+        )
+    found = [match for match in numbered if match is not None]
+    if len(found) == len(lines):
+        return [{"id": match[1], "name": match[2].strip(_QUOTES)} for match in found]
+    return [{"id": number, "name": line.strip(_QUOTES)} for number, line in enumerate(lines, start=1)]
+
+
+def _pbtxt_rows(path: Path, text: str) -> list[dict[str, Any]]:
+    blocks = [dict(_FIELD.findall(body)) for body in _BLOCK.findall(text)]
     rows = []
     for number, fields in enumerate(blocks, start=1):
         class_id = fields.get("label_id", fields.get("id"))
@@ -191,6 +268,9 @@ def _label_map(path: Path, rows: Iterable[dict[str, Any]], exclusive: bool = Fal
     if not classes:
         raise AvadetError(f"{path}: a label map needs at least one class, got none")
     ids, names, groups, evaluated = zip(*classes)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise AvadetError(f"{path}: class '{twice}' is there twice, expected every name once")
     try:
         return LabelMap(names, ids, groups, evaluated, exclusive)
     except AvadetError as error:

@@ -72,6 +72,40 @@ def test_pbtxt_without_types_takes_the_groups_of_ava_where_it_is_ava(tmp_path: P
     assert read_label_map(str(path)).groups == ("pose", "action")
 
 
+LISTS = {
+    "label_map.txt": "1: walk\n2: sit (on a chair), etc.\n\n3: wave\n",
+    "names.txt": "walk\nsit (on a chair), etc.\nwave\n",
+    "classInd.txt": "1 walk\n2 sit (on a chair), etc.\n3 wave\n",
+    "one.pbtxt.txt": 'item { name: "walk" id: 1 } item{name:"sit (on a chair), etc."\nid:2}\n'
+    "item {\n id: 3\n name: 'wave' }",
+    "two.pbtxt": 'label { name: "walk" label_id: 1 } label { name: "sit (on a chair), etc." label_id: 2 }'
+    ' label { name: "wave" label_id: 3 label_type: PERSON_MOVEMENT }',
+    "list.json": '["walk", "sit (on a chair), etc.", "wave"]',
+    "ids.json": '{"walk": 1, "wave": 3, "sit (on a chair), etc.": 2}',
+    "names.json": '{"1": "walk", "2": "sit (on a chair), etc.", "3": "wave"}',
+    "coco.json": '{"images": [], "categories": [{"id": 3, "name": "wave"}, {"id": 1, "name": "walk"},'
+    ' {"id": 2, "name": "sit (on a chair), etc."}]}',
+    "list.yaml": '- walk\n- "sit (on a chair), etc."\n- wave\n',
+    "data.yaml": 'names: {1: walk, 2: "sit (on a chair), etc.", 3: wave}\n',
+    "table.csv": 'Class_ID;Class_Name\n1;walk\n2;"sit (on a chair), etc."\n3;wave\n',
+    "plain.csv": "1,walk\n2,sit (on a chair), etc.\n3,wave\n",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_class_lists_of_the_field(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + LISTS[name].replace("\n", "\r\n").encode())
+    labels = read_label_map(path)
+    assert (labels.ids, labels.names) == ((1, 2, 3), ("walk", "sit (on a chair), etc.", "wave"))
+
+
+def test_the_list_of_mmaction2_has_the_groups_of_ava(tmp_path: Path) -> None:
+    path = tmp_path / "label_map.txt"
+    path.write_text("1: bend/bow (at the waist)\n12: stand\n17: carry/hold (an object)\n")
+    assert read_label_map(path).groups == ("pose", "pose", "object")
+
+
 @pytest.mark.parametrize("header", ["id,name,group,evaluated", "label_id,label_name,label_type,evaluated"])
 def test_csv(tmp_path: Path, header: str) -> None:
     path = tmp_path / "list.csv"
@@ -96,6 +130,12 @@ def test_unknown_name_with_close_matches() -> None:
         ("a.pbtxt", "nothing here", "no classes found"),
         ("a.pbtxt", 'label { name: "x" }', "block 1 needs a name and an id, got name"),
         ("a.yaml", "[1, 2]", "not a label map"),
+        ("a.txt", "", "at least one class"),
+        ("a.txt", "<html>\n</html>", "no classes found"),
+        ("a.txt", "walk\nsit\nwalk\n", "class 'walk' is there twice"),
+        ("a.json", "[1, 2]", "not a label map: expected a list of names"),
+        ("a.json", '{"walk": 1, "sit": 1}', "id 1 twice"),
+        ("a.json", "[", "not JSON"),
     ],
 )
 def test_files_that_are_no_label_map(tmp_path: Path, name: str, text: str, says: str) -> None:

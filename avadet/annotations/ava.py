@@ -1,6 +1,6 @@
 """AVA's CSV files: detections, ground truth, boxes of people, excluded keyframes.
 
-A row is `video_id,seconds,x1,y1,x2,y2,action_id,last` without header; boxes are 0-1 of the frame, seconds are whole
+A row is `video_id,seconds,x1,y1,x2,y2,action_id,last`; boxes are 0-1 of the frame, seconds are whole
 in AVA ("0902") and may be decimal elsewhere; `last` is the score of a detection and the person's id of ground truth.
 The forms are described in data_specs/ava_v2.2/README.md.
 """
@@ -19,12 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avadet.annotations.csv_rows import Columns, RowForm, read_rows
+from avadet.annotations.csv_text import told_ids
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import ActionDetections, BoolArray, Float64Array, IntArray, LabelMap
 
 NO_CLASS = 0
 """Class id of a row that names a keyframe, and perhaps a box, but no action."""
+
+TRUE_ROWS = RowForm(widths=(2, 6, 7, 8), last="person_id", boxes="ordered", blank_action=True, blank_id=-1)
+"""Rows of a ground truth."""
 
 _SCORE_DECIMALS = 6
 _BOX_DECIMALS = 6
@@ -39,10 +43,11 @@ class AvaTable:
         video_ids: object or str (n,).
         times_s: float64 (n,) seconds; which of them are one keyframe says `avadet.keyframes`.
         boxes_norm: float (n, 4) xyxy, 0-1 of the frame; not checked (evaluators take what the file says).
-        class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box.
+        class_ids: int64 (n,), ids of the label map; 0 = the row only names a keyframe or a box; -1 likewise.
         scores: float (n,), or None where the file has none.
         person_ids: int64 (n,), -1 = not known; None where the file has none.
         notes: what its reader decided or left out, one line each.
+        lines: int64 (n,), each row's line in its file, from 1; 0 = that has no lines. None = row i is line i + 1.
     """
 
     video_ids: NDArray[Any]
@@ -52,12 +57,13 @@ class AvaTable:
     scores: NDArray[np.floating] | None = None
     person_ids: IntArray | None = None
     notes: tuple[str, ...] = ()
+    lines: IntArray | None = None
 
     def __post_init__(self) -> None:
         """Check that the columns are of one length."""
         count = len(self.video_ids)
         shapes = {"times_s": (count,), "boxes_norm": (count, 4), "class_ids": (count,)}
-        shapes |= {name: (count,) for name in ("scores", "person_ids") if getattr(self, name) is not None}
+        shapes |= {name: (count,) for name in ("scores", "person_ids", "lines") if getattr(self, name) is not None}
         for name, shape in shapes.items():
             if np.shape(getattr(self, name)) != shape:
                 raise AvadetError(f"{name} must be {shape} like video_ids, got {np.shape(getattr(self, name))}")
@@ -76,7 +82,14 @@ class AvaTable:
             scores=None if self.scores is None else self.scores[keep],
             person_ids=None if self.person_ids is None else self.person_ids[keep],
             notes=self.notes,
+            lines=None if self.lines is None else self.lines[keep],
         )
+
+
+def where_of(row: int, lines: IntArray | None) -> str:
+    """Where a row stands, to be put after its file's name; `lines` as `AvaTable` has them."""
+    line = row + 1 if lines is None else int(lines[row])
+    return f":{line}" if line else f": row {row + 1}"
 
 
 @dataclass(frozen=True)
@@ -105,11 +118,13 @@ def read_detections(path: str | Path, form: RowForm | None = None) -> AvaTable:
         AvadetError: if the file is unreadable or rows are malformed (file, line, column, value; up to 20).
     """
     rows = read_rows(path, form or RowForm(widths=(2, 7, 8)))
-    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=rows.last)
+    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, scores=rows.last, lines=rows.lines)
 
 
 def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable:
     """Read ground truth: 7 columns, 8 with a person id, 2 for a keyframe without boxes. Gzip is read as it is.
+
+    A person without an action has 6 columns, or a blank action, or -1 or 0; the first two are read as -1.
 
     Args:
         path: the file.
@@ -118,8 +133,10 @@ def read_ground_truth(path: str | Path, form: RowForm | None = None) -> AvaTable
     Raises:
         AvadetError: if the file is unreadable or rows are malformed or boxes inverted (up to 20).
     """
-    rows = read_rows(path, form or RowForm(widths=(2, 7, 8), last="person_id", boxes="ordered"))
-    return AvaTable(rows.video_ids, rows.times_s, rows.boxes, rows.class_ids, person_ids=_person_ids(rows))
+    rows = read_rows(path, form or TRUE_ROWS)
+    notes = (told_ids(rows.text_ids),) if rows.text_ids else ()
+    columns = (rows.video_ids, rows.times_s, rows.boxes, rows.class_ids)
+    return AvaTable(*columns, person_ids=_person_ids(rows), notes=notes, lines=rows.lines)
 
 
 def _person_ids(rows: Columns) -> IntArray | None:

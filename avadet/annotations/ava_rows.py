@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from avadet.annotations.ava import csv_line, format_time
-from avadet.annotations.box_files import ZERO_OR_ONE, JudgedBoxes, last_column, refuse_pixels
-from avadet.annotations.csv_rows import MAX_PROBLEMS, LastColumn, RowForm, open_text, read_rows
+from avadet.annotations.box_files import ZERO_OR_ONE, last_column
+from avadet.annotations.csv_rows import MAX_PROBLEMS, Columns, RowForm, read_rows
+from avadet.annotations.csv_text import LastColumn, cells_of, dialect_of, is_number, open_text, told_ids
+from avadet.annotations.rules.boxes import JudgedBoxes, refuse_pixels
+from avadet.boxes import beyond_frame
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.keyframes import join_keyframes, tolerance_s
@@ -70,14 +73,14 @@ class AvaRows:
         rows: the rows.
         last: what the eighth column is.
         style: how numbers are written.
-        num_left_out: annotations of a COCO file that are no single person: other categories, crowds.
+        left_out: what of a file is not in the rows, and how often.
         notes: what the reader decided, and what is odd about the boxes, one line each.
     """
 
     rows: tuple[AvaRow, ...]
     last: LastColumn
     style: CsvStyle
-    num_left_out: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -91,25 +94,33 @@ def read_ava_rows(path: str | Path, last: LastColumn | None = None) -> AvaRows:
     Raises:
         AvadetError: if the file is unreadable, rows are malformed, or boxes not finite, inverted (up to 20) or pixels.
     """
-    form = RowForm(widths=(2, 6, 7, 8), last=last or "score", boxes="ordered", blank_action=True)
+    form = RowForm(widths=(2, 6, 7, 8), last=last or "score or person_id", boxes="ordered", blank_action=True)
     columns = read_rows(path, form)  # says what is wrong with which cell
-    refuse_pixels(path, columns.boxes)
-    with open_text(Path(path)) as file:
-        cells = [tuple(row) for row in csv.reader(file)]
+    refuse_pixels(path, columns.boxes, columns.lines)
     found, doubtful = last_column(path, columns)
     kind: LastColumn = last or found or "score"
+    cells = _numbered(path, columns)
     problems = [
         f"{path}:{line}: column 8 ({kind}) is '{row[7]}', expected {what}"
-        for line, row in enumerate(cells, start=1)
+        for line, row in zip(columns.lines.tolist(), cells)
         if len(row) > 7 and (what := _wrong_last(row[7], kind)) is not None
     ]
     raise_any(problems)
-    notes = JudgedBoxes(columns.boxes).notes(_KEPT, _KEPT)
+    notes = JudgedBoxes(columns.boxes, columns.lines).notes(_KEPT, _KEPT)
+    notes += [told_ids(columns.text_ids)] if columns.text_ids else []
     if last is None and doubtful:
         notes.insert(
             0, f"{ZERO_OR_ONE}, taken for {'scores' if kind == 'score' else 'ids of persons'}; else say --last"
         )
     return AvaRows(tuple(_row_of_cells(row, kind) for row in cells), kind, style_of(cells, kind), notes=tuple(notes))
+
+
+def _numbered(path: str | Path, columns: Columns) -> list[tuple[str, ...]]:
+    """The cells of a file that has been read, ids of persons that are text as their numbers."""
+    with open_text(Path(path)) as file:
+        cells = [tuple(row) for _, row in cells_of(file, dialect_of(Path(path)))]
+    ids = {text: str(number) for text, number in columns.text_ids.items()}
+    return [(*row[:7], ids.get(row[7].strip(), row[7])) if len(row) > 7 else row for row in cells] if ids else cells
 
 
 def keyframe_numbers(rows: Sequence[AvaRow]) -> list[int]:
@@ -120,16 +131,55 @@ def keyframe_numbers(rows: Sequence[AvaRow]) -> list[int]:
     return numbers
 
 
-def with_box_notes(table: AvaRows) -> AvaRows:
-    """The same rows, with notes of boxes that reach out of the frame or have no area."""
-    boxes = np.array([row.box_norm or (0.0,) * 4 for row in table.rows], np.float64).reshape(-1, 4)
-    return replace(table, notes=(*table.notes, *JudgedBoxes(boxes).notes(_KEPT, _KEPT, "row")))
+def cleaned(rows: Sequence[AvaRow], last: LastColumn) -> tuple[list[AvaRow], Counter[str]]:
+    """Rows of another tool's file as a data set may have them, and how many boxes had to be changed.
+
+    Boxes end at the frame; those of which nothing is left only name their keyframe. What stands there twice is left out
+    once, and of two boxes of one person at a keyframe the later loses its id.
+    """
+    boxes = np.array([row.box_norm or (0.0,) * 4 for row in rows], np.float64).reshape(-1, 4)
+    inside = boxes.clip(0, 1)
+    flat = (boxes[:, :2] == boxes[:, 2:]).any(axis=1)
+    away = ~flat & (inside[:, :2] >= inside[:, 2:]).any(axis=1)
+    outside = beyond_frame(boxes)[0].tolist()
+    changed, kept, cut = Counter[str](), list[AvaRow](), inside.tolist()
+    met: set[tuple[object, ...]] = set()
+    counted: set[tuple[object, ...]] = set()
+    places: dict[tuple[object, ...], tuple[float, ...]] = {}
+    for index, (row, keyframe) in enumerate(zip(rows, keyframe_numbers(rows))):
+        if row.box_norm is None:
+            kept.append(row)
+            continue
+        box = tuple(cut[index])
+        useless, who = bool(flat[index] or away[index]), (keyframe, row.box_norm, row.last)
+        is_new = who not in counted
+        counted.add(who)
+        if not useless:
+            row = row._replace(box_norm=box)
+            if last == "person_id" and places.setdefault((keyframe, row.last), box) != box and row.last is not None:
+                changed["ids of persons who have another box at that keyframe"] += is_new
+                row = row._replace(last=None)
+            key = (keyframe, *np.round(box, 6).tolist(), row.action_id, row.last)
+            changed["boxes that reached out of the frame, cut"] += outside[index] and is_new
+        else:
+            row, key = row._replace(box_norm=None, action_id=None, last=None), (keyframe,)
+            changed["boxes without width or height" if flat[index] else "boxes outside the frame"] += is_new
+        if key in met:
+            changed["rows that stand there already"] += not useless
+            continue
+        met.add(key)
+        kept.append(row)
+    boxed = {(row.video_id, row.time_s) for row in kept if row.box_norm is not None}
+    alone = [row for row in kept if row.box_norm is not None or (row.video_id, row.time_s) not in boxed]
+    return alone, +changed
 
 
 def _wrong_last(cell: str, kind: LastColumn) -> str | None:
     """What an eighth column should be, or None if it is."""
+    if not cell.strip():
+        return None
     if kind == "person_id":
-        return None if float(cell).is_integer() else "a whole number, the person's id"
+        return None if is_number(cell) and float(cell).is_integer() else "a whole number, the person's id"
     return None if math.isfinite(float(cell)) else "a finite number; JSON has no other"
 
 
@@ -137,7 +187,13 @@ def _row_of_cells(cells: tuple[str, ...], kind: LastColumn) -> AvaRow:
     """Parse a row whose cells have been checked."""
     box = tuple(float(cell) for cell in cells[2:6]) or None
     action = int(cells[6]) if len(cells) > 6 and cells[6].strip() else None
-    last = None if len(cells) < 8 else _person_id(cells[7]) if kind == "person_id" else float(cells[7])
+    last = (
+        None
+        if len(cells) < 8 or not cells[7].strip()
+        else _person_id(cells[7])
+        if kind == "person_id"
+        else float(cells[7])
+    )
     return AvaRow(cells[0], float(cells[1]), box, action, last, cells)
 
 
@@ -168,8 +224,7 @@ def row_cells(row: AvaRow, table: AvaRows) -> tuple[str, ...]:
     if row.box_norm is None:
         return tuple(cells)
     cells += [_number_text(value, style.box_decimals) for value in row.box_norm]
-    if row.action_id is not None or row.last is not None:
-        cells.append("" if row.action_id is None else str(row.action_id))
+    cells.append("" if row.action_id is None else str(row.action_id))
     if row.last is not None:
         cells.append(str(row.last) if table.last == "person_id" else _number_text(row.last, style.score_decimals))
     return tuple(cells)

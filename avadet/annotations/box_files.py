@@ -1,29 +1,37 @@
 """Files of person boxes in place of a detector: what their columns are, and which boxes are of use.
 
-A row is `video_id,seconds[,x1,y1,x2,y2[,action_id[,last]]]`, without header. `avadet detect-persons` writes such files,
-and ground truth and detections of AVA are such files too, so that column 8 may be a score or a person's id. The rules
-for it and for boxes that make no sense are described in data_specs/annotation_files.md; every command that takes boxes
-reads them here.
+A row is `video_id,seconds[,x1,y1,x2,y2[,action_id[,last]]]`. `avadet detect-persons` writes such files, and ground
+truth and detections of AVA are such files too, so that column 8 may be a score or a person's id. The rules for it and
+for boxes that make no sense are described in data_specs/annotation_files.md; every command that takes boxes reads them
+here. mmaction2's proposals, a pickle of {"VIDEO,SECONDS": float (n, 4 or 5) xyxy and score}, are read as well.
 """
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avadet.annotations.ava import NO_CLASS, AvaTable
-from avadet.annotations.csv_rows import Columns, LastColumn, RowForm, open_text, read_rows
-from avadet.boxes import beyond_frame
+from avadet.annotations.ava import NO_CLASS, AvaTable, where_of
+from avadet.annotations.csv_rows import Columns, RowForm, read_rows
+from avadet.annotations.csv_text import LastColumn, cells_of, dialect_of, number_of, open_text, told_ids
+from avadet.annotations.rules.boxes import JudgedBoxes, counted, refuse_pixels
 from avadet.errors import AvadetError
 from avadet.keyframes import join_keyframes
-from avadet.types import NORM_ROUNDING, PIXELS_FROM, BoolArray, Float64Array
+from avadet.types import NORM_ROUNDING, Float64Array
 
-BOX_ROWS = RowForm(widths=(2, 6, 7, 8), blank_action=True)
+BOX_SUFFIXES = (".csv", ".gz", ".pkl", ".pickle")
+"""Endings of files of boxes."""
+
+BOX_ROWS = RowForm(widths=(2, 6, 7, 8), last="score or person_id", blank_action=True)
 """Rows of a file of person boxes: only a keyframe; a box; its action, which may be blank; its score or person's id."""
 
-_SIDES = ("x1", "y1", "x2", "y2")
+_PICKLES = (".pkl", ".pickle")
+_PROPOSALS = "a dict of 'VIDEO,SECONDS' to boxes, as mmaction2's proposals are"
 _SAME_SIDE = 1e-6  # files write six decimals
 ZERO_OR_ONE = "column 8 has nothing but whole 0 and 1"
 """What may be scores or ids of persons."""
@@ -48,15 +56,19 @@ def read_boxes(path: str | Path) -> AvaTable:
         AvadetError: if the file is unreadable, rows are malformed, boxes are in pixels, scores not from 0 to 1, or no
             box is of use, with line numbers.
     """
-    table = read_box_rows(path)
+    return usable_boxes(path, read_box_rows(path))
+
+
+def usable_boxes(path: str | Path, table: AvaTable) -> AvaTable:
+    """Rows of `read_box_rows` as `read_boxes` gives them, row by row the same ones."""
     boxes = np.asarray(table.boxes_norm, np.float64)
-    refuse_pixels(path, boxes)
-    judged = JudgedBoxes(boxes)
+    refuse_pixels(path, boxes, table.lines)
+    judged = JudgedBoxes(boxes, table.lines)
     useless = judged.useless
     scores = table.scores
     if scores is not None:
         useless = useless | (np.isnan(scores) & ~judged.nobody)
-        scores = _checked_scores(path, np.where(useless, 0.0, scores))
+        scores = _checked_scores(path, np.where(useless, 0.0, scores), table)
     notes = (*table.notes, *judged.notes(), *_score_notes(table, judged))
     if useless.any() and (useless | judged.nobody).all():
         raise AvadetError(f"{path}: no row has a box of use: {'; '.join(notes)}")
@@ -68,6 +80,7 @@ def read_boxes(path: str | Path) -> AvaTable:
         scores,
         table.person_ids,
         notes,
+        table.lines,
     )
 
 
@@ -80,15 +93,75 @@ def read_box_rows(path: str | Path) -> AvaTable:
     Raises:
         AvadetError: if the file is unreadable or rows are malformed, with line numbers.
     """
+    if Path(path).suffix in _PICKLES:
+        return _read_proposals(Path(path))
     rows = read_rows(path, BOX_ROWS)
     kind, doubtful = last_column(path, rows)
     columns = (rows.video_ids, rows.times_s, rows.boxes, rows.class_ids)
     if kind == "person_id":
         ids = np.where(rows.has_last, rows.last, -1).astype(np.int64)
-        note = _IDS_0_1 if doubtful else _ALL_IDS
-        return AvaTable(*columns, person_ids=ids, notes=(note,) if (rows.last != 1).any() else ())
+        notes = [_IDS_0_1 if doubtful else _ALL_IDS] if (rows.last != 1).any() else []
+        notes += [told_ids(rows.text_ids)] if rows.text_ids else []
+        return AvaTable(*columns, person_ids=ids, notes=tuple(notes), lines=rows.lines)
     scores = rows.last if kind == "score" else None
-    return AvaTable(*columns, scores=scores, notes=(_SCORES_0_1,) if doubtful else ())
+    return AvaTable(*columns, scores=scores, notes=(_SCORES_0_1,) if doubtful else (), lines=rows.lines)
+
+
+def _read_proposals(path: Path) -> AvaTable:
+    """Proposals of a pickle, which is read without running what is in it; a keyframe without boxes is a row of zeros.
+
+    Raises:
+        AvadetError: if it is something else; the message names the entry.
+    """
+    from avadet.plain_pickle import read_plain_pickle
+
+    content = read_plain_pickle(path)
+    if not isinstance(content, dict):
+        raise AvadetError(f"{path}: expected {_PROPOSALS}, got a {type(content).__name__}")
+    keys, arrays = [], []
+    for video_id, time_s, value in _proposals_of(path, content):
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            array = np.zeros(0)
+        if array.size == 0 and array.ndim <= 2 and isinstance(value, np.ndarray | list | tuple):
+            array = np.zeros((0, 4))
+        if array.ndim != 2 or array.shape[1] not in (4, 5):
+            raise AvadetError(
+                f"{path}: '{video_id},{time_s:g}' must be (n, 4) x1,y1,x2,y2 or (n, 5) with scores, got "
+                f"{getattr(value, 'shape', type(value).__name__)}"
+            )
+        keys.append((video_id, time_s))
+        arrays.append(array if len(array) else np.array([[0.0, 0, 0, 0, 1]]))
+    scored = any(array.shape[1] == 5 and array[:, :4].any() for array in arrays)
+    rows = np.concatenate([np.zeros((0, 5)), *(np.c_[one, np.ones(len(one))][:, :5] for one in arrays)])
+    counts = [len(array) for array in arrays]
+    names = np.empty(len(keys), dtype=object)
+    names[:] = [video_id for video_id, _ in keys]
+    return AvaTable(
+        np.repeat(names, counts),
+        np.repeat(np.array([time_s for _, time_s in keys], np.float64), counts),
+        rows[:, :4],
+        np.full(len(rows), NO_CLASS, np.int64),
+        scores=rows[:, 4] if scored else None,
+        lines=np.zeros(len(rows), np.int64),
+    )
+
+
+def _proposals_of(path: Path, content: dict[Any, Any]) -> Iterator[tuple[str, float, Any]]:
+    """(video, seconds, boxes) of each keyframe; keys are "VIDEO,SECONDS", (VIDEO, SECONDS), or VIDEO of a dict."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            pairs = [(key, second, boxes) for second, boxes in value.items()]
+        else:
+            video, _, second = key.rpartition(",") if isinstance(key, str) else ("", "", "")
+            video, second = key if isinstance(key, tuple) and len(key) == 2 else (video, second)
+            pairs = [(video, second, value)]
+        for video, second, boxes in pairs:
+            time_s = number_of(str(second))
+            if not isinstance(video, str) or not video or not np.isfinite(time_s):
+                raise AvadetError(f"{path}: expected {_PROPOSALS}, got the key {reprlib.repr((video, second))}")
+            yield video, time_s, boxes
 
 
 def last_column(path: str | Path, rows: Columns) -> tuple[LastColumn | None, bool]:
@@ -102,13 +175,17 @@ def last_column(path: str | Path, rows: Columns) -> tuple[LastColumn | None, boo
         rows: its rows.
 
     Returns:
-        "score", "person_id", or None without such a column; and whether it might as well be the other.
+        "score", "person_id", or None without such a column; and whether it might as well be the other. Text is ids, and
+        a header that names the column is believed.
     """
     values = rows.last[rows.has_last]
     if not len(values):
         return None, False
+    told = dialect_of(Path(path)).last
     if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         return "score", False
+    if rows.text_ids or told is not None:
+        return "person_id" if rows.text_ids else told, False
     shared = _several_share(rows)
     if values.max() > 1 or values.min() < 0:
         return "score" if shared else "person_id", False
@@ -130,98 +207,18 @@ def _several_share(rows: Columns) -> bool:
 def _written_with_point(path: Path) -> bool:
     """Whether a cell of the eighth column is more than digits."""
     with open_text(path) as file:
-        cells = (line.rstrip("\r\n").rpartition(",")[2] for line in file if line.count(",") >= 7)
+        cells = (cells[7] for _, cells in cells_of(file, dialect_of(path)) if len(cells) > 7)
         return any(not cell.strip().lstrip("+-").isdecimal() for cell in cells)
-
-
-class JudgedBoxes:
-    """Boxes and what is wrong with each; every array is bool (n,), and a box is in one of them at most.
-
-    Attributes:
-        nobody: 0, 0, 0, 0: the row only names its keyframe.
-        no_number: a side is NaN or infinite.
-        swapped: x2 < x1 or y2 < y1.
-        flat: without width or height.
-        away: nothing of it lies inside the frame.
-        outside: it reaches out of the frame by more than rounding.
-    """
-
-    def __init__(self, boxes_norm: NDArray[np.floating]) -> None:
-        """Judge boxes, float (n, 4) xyxy, 0-1 of the frame."""
-        boxes = np.asarray(boxes_norm, np.float64)
-        self._boxes = boxes
-        self.nobody: BoolArray = np.asarray((boxes == 0).all(axis=1))
-        finite: BoolArray = np.asarray(np.isfinite(boxes).all(axis=1))
-        low, high = boxes[:, :2], boxes[:, 2:]
-        with np.errstate(invalid="ignore"):
-            self.no_number: BoolArray = np.asarray(~finite)
-            self.swapped: BoolArray = np.asarray(finite & (low > high).any(axis=1))
-            self.flat: BoolArray = np.asarray(finite & ~self.swapped & ~self.nobody & (low == high).any(axis=1))
-            inside = np.clip(boxes, 0, 1)
-            fits = finite & ~self.nobody & ~self.swapped & ~self.flat
-            self.away: BoolArray = np.asarray(fits & (inside[:, :2] >= inside[:, 2:]).any(axis=1))
-        self.outside: BoolArray = fits & ~self.away & beyond_frame(boxes)[0]
-
-    @property
-    def useless(self) -> BoolArray:
-        """Which boxes hold nobody although somebody is meant, bool (n,)."""
-        return self.no_number | self.swapped | self.flat | self.away
-
-    def notes(self, left_out: str = "left out", cut: str = "cut at 0 and 1", place: str = "line") -> list[str]:
-        """How many have what, one line each, with the first of them.
-
-        Args:
-            left_out: what becomes of boxes that are of no use.
-            cut: what becomes of those that reach out of the frame.
-            place: what rows are numbered as, from 1.
-        """
-        said = {
-            f"a box that is no finite number; {left_out}": self.no_number,
-            f"a box with x2 < x1 or y2 < y1; {left_out}{self.size_hint()}": self.swapped,
-            f"a box without width or height; {left_out}": self.flat,
-            f"a box outside the frame; {left_out}": self.away,
-            f"a box that reaches out of the frame; {cut}": self.outside,
-        }
-        return [counted(mask, text, place) for text, mask in said.items() if mask.any()]
-
-    def size_hint(self) -> str:
-        """Whether the last two columns look like width and height: boxes end inside the frame if they are added."""
-        people = ~self.nobody & ~self.no_number
-        ends = self._boxes[people][:, :2] + self._boxes[people][:, 2:]
-        fits = bool((ends <= 1 + NORM_ROUNDING).all())
-        many = np.count_nonzero(self.swapped) > 0.1 * np.count_nonzero(people)
-        return "; these look like x,y,width,height: add x1 to column 5 and y1 to column 6" if fits and many else ""
-
-
-def counted(mask: BoolArray, text: str, place: str = "line") -> str:
-    """So many rows have something, the first of them in such a line."""
-    rows = np.flatnonzero(mask)
-    have = "1 row has" if len(rows) == 1 else f"{len(rows)} rows have"
-    return f"{have} {text} ({place} {rows[0] + 1}{' and on' if len(rows) > 1 else ''})"
 
 
 def _score_notes(table: AvaTable, judged: JudgedBoxes) -> list[str]:
     if table.scores is None:
         return []
     mask = np.isnan(table.scores) & ~judged.nobody & ~judged.useless
-    return [counted(mask, "a score that is no number; left out")] if mask.any() else []
+    return [counted(mask, "a score that is no number; left out", lines=table.lines)] if mask.any() else []
 
 
-def refuse_pixels(path: str | Path, boxes: Float64Array) -> None:
-    """Raise AvadetError for boxes that can only be pixels."""
-    rows = np.flatnonzero(beyond_frame(boxes)[1])
-    if not len(rows):
-        return
-    row = int(rows[0])
-    side = int(np.flatnonzero(boxes[row] > PIXELS_FROM)[0])
-    more = f" (and {len(rows) - 1} more such rows, to line {rows[-1] + 1})" if len(rows) > 1 else ""
-    raise AvadetError(
-        f"{path}:{row + 1}: column {side + 3} ({_SIDES[side]}) is '{boxes[row, side]:g}', expected from 0 to 1; divide "
-        f"pixels by the frame's width (x) or height (y){more}"
-    )
-
-
-def _checked_scores(path: str | Path, scores: NDArray[np.floating]) -> Float64Array:
+def _checked_scores(path: str | Path, scores: NDArray[np.floating], table: AvaTable) -> Float64Array:
     """Scores with rounding cut off.
 
     Raises:
@@ -232,7 +229,8 @@ def _checked_scores(path: str | Path, scores: NDArray[np.floating]) -> Float64Ar
         way_out = "; divide percent by 100" if 1 < scores.max() <= 100 and scores.min() >= 0 else ""
         if (scores == np.rint(scores)).all():
             way_out += "; leave the column away if it holds ids that persons of one keyframe share"
+        where = where_of(wrong[0], table.lines)
         raise AvadetError(
-            f"{path}:{wrong[0] + 1}: column 8 (score) is {scores[wrong[0]]:g}, expected a number from 0 to 1{way_out}"
+            f"{path}{where}: column 8 (score) is {scores[wrong[0]]:g}, expected a number from 0 to 1{way_out}"
         )
     return np.asarray(np.clip(scores, 0, 1), np.float64)

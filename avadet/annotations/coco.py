@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava import format_time
 from avadet.annotations.ava_rows import AvaRow, AvaRows, keyframe_numbers, row_cells
-from avadet.annotations.coco_entries import PERSON, CocoReader, short
-from avadet.annotations.csv_rows import LastColumn
+from avadet.annotations.coco_entries import PERSON, CocoReader
+from avadet.annotations.csv_text import LastColumn
+from avadet.annotations.footage import Footage, short
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import LabelMap
@@ -139,18 +141,26 @@ def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def read_coco(path: str | Path, labels: LabelMap | None = None, images: str | Path | None = None) -> AvaRows:
+def read_coco(
+    path: str | Path,
+    names: ActionNames | None = None,
+    images: str | Path | None = None,
+    footage: Footage | None = None,
+) -> AvaRows:
     """Read a COCO file: of `to_coco`, a foreign one, or a list of detections; plain or gzipped.
 
-    Images of foreign files need `video_id` and `time_s`, or a file name VIDEO/SECONDS.jpg or VIDEO_SECONDS.jpg; their
-    boxes are divided by the image's size. Where a category is called "person", its annotations are people without an
-    action and the others are left out; otherwise the categories are actions. Crowd annotations are left out. An
-    annotation with a score and a person id gives the score.
+    Images of foreign files need `video_id` (a name, or the id of an entry of `videos`) and `time_s` or `frame_id`, or a
+    file name (`Footage.keyframe_of_picture`); boxes are divided by the image's or video's size. Where a category is
+    called "person", its annotations are persons, whose `attributes` say their actions and ids, and the others are left
+    out; otherwise the categories are actions. Crowd annotations are left out. An annotation with a score and a person
+    id gives the score.
 
     Args:
         path: the file.
-        labels: where categories are actions: their names are looked up here; None = category ids are action ids.
+        names: where categories or attributes are actions: finds their ids; without a label map the ids of categories
+            are those of actions.
         images: for a list of detections, the COCO file that has their images and categories.
+        footage: what the file does not tell: rates of frames, sizes.
 
     Returns:
         the rows in the order of the CSV they came from; foreign ones by image, then by annotation. An image without
@@ -170,7 +180,7 @@ def read_coco(path: str | Path, labels: LabelMap | None = None, images: str | Pa
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise AvadetError(f"{place}: expected a COCO file, an object with a list '{key}'; got {short(document)}")
     entries = document["annotations"] if detections is None else detections
-    return CocoReader(Path(path), Path(place), document, labels).read(entries)
+    return CocoReader(Path(path), Path(place), document, names or ActionNames(), footage or Footage()).read(entries)
 
 
 def read_json(path: str | Path) -> Any:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from avadet.annotations import coco, cvat, table_csv, via, via2
+from avadet.annotations import coco, cvat, table_csv, via, via2, via_write
 from avadet.annotations.action_names import ActionNames
-from avadet.annotations.ava_rows import AvaRows, read_ava_rows, with_box_notes, write_ava_rows
-from avadet.annotations.csv_rows import LastColumn, open_text
-from avadet.annotations.foreign import Footage
+from avadet.annotations.ava_rows import AvaRows, keyframe_numbers, read_ava_rows, write_ava_rows
+from avadet.annotations.csv_text import LastColumn, cells_of, dialect_of, is_number, is_row, open_text
+from avadet.annotations.footage import Footage
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
 
@@ -36,7 +35,7 @@ class Reading:
 
     Attributes:
         names: finds the ids of actions.
-        labels: the label map, for COCO's categories.
+        labels: the label map.
         footage: what files leave unsaid of videos.
         last: of AVA's CSV: what the eighth column is.
         images: of COCO's lists of detections: the COCO file with the images.
@@ -78,14 +77,13 @@ def format_of_content(path: Path) -> Format:
         return "cvat"
     if start.startswith(("{", "[")):
         return _format_of_json(path, start)
-    cells = next(csv.reader(start.splitlines()[:1]), [])
-    if len(cells) == 1:
-        cells = max((cells[0].split(mark) for mark in ";\t"), key=len)
-    if not head or (len(cells) in (2, 6, 7, 8) and _is_number(cells[1])):
+    with open_text(path) as file:
+        _, cells = next(cells_of(file, dialect_of(path)._replace(skipped=0)), (0, []))
+    if not start or is_row(cells):
         return "ava"
     if {*via2.CSV_COLUMNS} <= set(cells):
         return "via"
-    if len(cells) > 2 and not any(_is_number(cell) for cell in cells):
+    if len(cells) > 2 and not any(is_number(cell) for cell in cells):
         return "csv"
     raise AvadetError(
         f"{path}: cannot tell its format from '{start.rstrip()[:60]}'; name it: --from {'|'.join(FORMATS)}"
@@ -101,14 +99,6 @@ def _format_of_json(path: Path, start: str) -> Format:
     raise AvadetError(
         f"{path}: JSON of neither COCO ('images' and 'annotations') nor VIA ('metadata' and 'file'); got {start[:60]!r}"
     )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def format_of_name(path: Path) -> Format:
@@ -132,13 +122,32 @@ def read_annotations(path: Path, kind: Format, how: Reading) -> Read:
         return Read(read_ava_rows(path, how.last), "")
     if kind == "csv":
         rows, table = table_csv.read_table_csv(path, how.names, how.footage, how.columns, how.units)
-        return Read(with_box_notes(rows), table.told())
+        return Read(rows, table.told())
     readers: dict[Format, Callable[[], AvaRows]] = {
-        "coco": lambda: coco.read_coco(path, how.labels, how.images),
+        "coco": lambda: coco.read_coco(path, how.names, how.images, how.footage),
         "cvat": lambda: cvat.read_cvat(path, how.names, how.footage),
         "via": lambda: via.read_via(path, how.names, how.footage),
     }
-    return Read(with_box_notes(readers[kind]()), "")
+    return Read(readers[kind](), "")
+
+
+def told_counts(rows: AvaRows) -> str:
+    """How much there is of what, in words."""
+    boxes = {(key, row.box_norm, row.last) for key, row in zip(keyframe_numbers(rows.rows), rows.rows) if row.box_norm}
+    tracks = {(row.video_id, row.last) for row in rows.rows if rows.last == "person_id" and row.last is not None}
+    counts = {
+        "row": len(rows.rows),
+        "box": len({box[:2] for box in boxes} if rows.last == "score" else boxes),
+        "keyframe": len(set(keyframe_numbers(rows.rows))),
+        "video": len({row.video_id for row in rows.rows}),
+        "class": len({row.action_id for row in rows.rows} - {None}),
+        "track": len(tracks),
+    }
+    many = {"box": "boxes", "class": "classes"}
+    said = [f"{n} {kind if n == 1 else many.get(kind, kind + 's')}" for kind, n in counts.items()]
+    idle = sum(row.box_norm is not None and row.action_id is None for row in rows.rows)
+    persons = "1 is a person" if idle == 1 else f"{idle} are persons"
+    return ", ".join(said) + (f"; {persons} without an action" if idle else "")
 
 
 def write_annotations(
@@ -172,4 +181,4 @@ def write_annotations(
         if kind == "coco":
             coco.write_coco(path, document)
         else:
-            (cvat.write_cvat if kind == "cvat" else via.write_via)(path, document, names)
+            (cvat.write_cvat if kind == "cvat" else via_write.write_via)(path, document, names)

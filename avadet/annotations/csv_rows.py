@@ -1,34 +1,35 @@
-"""Reading AVA-style CSV rows: fast when every row is as it should be, line by line to say what is wrong."""
+"""Reading AVA-style CSV rows: fast when every row is as it should be, line by line to say what is wrong.
+
+`annotations.csv_text` tells which separators, headers and comments are read.
+"""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import math
 import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, cast
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avadet.annotations.csv_runs import Runs, read_runs
+from avadet.annotations.csv_text import (
+    Dialect,
+    cells_of,
+    dialect_of,
+    is_number,
+    number_of,
+    numbered_ids,
+    open_text,
+)
 from avadet.errors import AvadetError
 from avadet.types import BoolArray, Float64Array, IntArray
 
 MAX_PROBLEMS = 20
 _COLUMNS = ("video_id", "seconds", "x1", "y1", "x2", "y2", "action_id")
-_GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_ID = 2**31 - 1
-
-
-LastColumn = Literal["score", "person_id"]
-"""What the eighth column of a file is."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,20 @@ class RowForm:
 
     Attributes:
         widths: how many columns a row may have: 2 (a keyframe without boxes), 6, 7 or 8.
-        last: name of the eighth column.
+        last: name of the eighth column: "score", "person_id", or both where what stands there decides. Ids may be text,
+            which is numbered, and blank.
         boxes: what a box must be: "any" four numbers, even NaN; "ordered": finite, x1 <= x2 and y1 <= y2.
         whole_seconds: whether times must be whole numbers without a decimal point.
         blank_action: whether the action id may be left blank.
+        blank_id: the class id of a box whose action is left blank, or whose row has no such column.
     """
 
     widths: tuple[int, ...]
-    last: str = "score"
+    last: Literal["score", "person_id", "score or person_id"] = "score"
     boxes: Literal["any", "ordered"] = "any"
     whole_seconds: bool = False
     blank_action: bool = False
+    blank_id: int = 0
 
     def expected(self) -> str:
         """The columns, for messages."""
@@ -66,6 +70,8 @@ class Columns(NamedTuple):
         last: float64 (n,), the eighth column; 1 in rows without it.
         has_last: bool (n,), which rows have an eighth column.
         widest: the largest number of columns of any row, 0 without rows.
+        lines: int64 (n,), each row's line, from 1.
+        text_ids: the numbers of ids of persons that are text.
     """
 
     video_ids: NDArray[np.object_]
@@ -75,6 +81,8 @@ class Columns(NamedTuple):
     last: Float64Array
     has_last: BoolArray
     widest: int
+    lines: IntArray
+    text_ids: Mapping[str, int]
 
 
 class Problem(NamedTuple):
@@ -87,7 +95,7 @@ class Problem(NamedTuple):
 
 
 def read_rows(path: str | Path, form: RowForm) -> Columns:
-    """Read an AVA-style CSV without header, plain or gzipped.
+    """Read an AVA-style CSV, plain or gzipped.
 
     Args:
         path: the file.
@@ -97,68 +105,27 @@ def read_rows(path: str | Path, form: RowForm) -> Columns:
         AvadetError: if the file cannot be read, or rows are not of that form: file, line, column, value and expected
             form of the first 20 of them.
     """
-    rows = _read_fast(Path(path), form)
+    dialect = dialect_of(Path(path))
+    rows = _read_fast(Path(path), form, dialect)
     if rows is None or not _boxes_fit(rows.boxes, form):
-        rows = _read_line_by_line(Path(path), form)
+        rows = _read_line_by_line(Path(path), form, dialect)
     return rows
 
 
-@contextmanager
-def open_text(path: Path) -> Iterator[IO[str]]:
-    """Open a UTF-8 text file, plain or gzipped whatever its name.
-
-    Raises:
-        AvadetError: if it is missing, no text, or breaks off.
-    """
-    with _open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield text
-
-
-@contextmanager
-def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, unpacking it if it is gzipped; errors of `open_text`, also while it is read."""
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == _GZIP_MAGIC
-        unpack = gzip.open if packed else open
-        with unpack(path, "rb") as file:
-            yield cast(IO[bytes], file)
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AvadetError(f"cannot read {path}: {reason}; expected a CSV file, plain or gzipped") from error
-
-
-def _read_fast(path: Path, form: RowForm) -> Columns | None:
+def _read_fast(path: Path, form: RowForm, dialect: Dialect) -> Columns | None:
     """Read with whole-array operations; None if a row is not as wide as the first, or a value not a finite number."""
     with open_text(path) as file:
-        first = next(csv.reader(file), None)
+        first = next(cells_of(file, dialect), None)
     if first is None:
-        return _columns([])
-    width = len(first)
+        return _columns([], {})
+    width = len(first[1])
     if width < 6 or width not in form.widths:
         return None
-    if width == 8:
-        with _open_bytes(path) as packed:
-            runs = read_runs(packed)
-        if runs is not None:
-            return _columns_of_runs(runs, form)
     with open_text(path) as file:
-        return _read_with_pandas(file, width, form)
+        return _read_with_pandas(file, width, form, dialect)
 
 
-def _columns_of_runs(runs: Runs, form: RowForm) -> Columns | None:
-    """Each run's beginning for every row of it; None if a line-by-line look is needed."""
-    heads = _read_with_pandas(io.BytesIO(runs.heads), 6, form)
-    if heads is None or len(heads.times_s) != len(runs.lengths):
-        return None
-    video_ids, times_s = np.repeat(heads.video_ids, runs.lengths), np.repeat(heads.times_s, runs.lengths)
-    all_of_them = np.ones(len(runs.last), np.bool_)
-    return Columns(
-        video_ids, times_s, np.repeat(heads.boxes, runs.lengths, axis=0), runs.class_ids, runs.last, all_of_them, 8
-    )
-
-
-def _read_with_pandas(file: IO[Any], width: int, form: RowForm) -> Columns | None:
+def _read_with_pandas(file: IO[Any], width: int, form: RowForm, dialect: Dialect) -> Columns | None:
     """Rows of `width` columns; None if a line-by-line look is needed."""
     import pandas as pd
 
@@ -166,27 +133,29 @@ def _read_with_pandas(file: IO[Any], width: int, form: RowForm) -> Columns | Non
     exact = {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
     texts = (0, 1, 6) if form.whole_seconds else (0, 6)
     dtypes = {index: "str" if index in texts else "float64" for index in range(width)}
-    options: Any = {"na_filter": False, "skip_blank_lines": False, "index_col": False, **exact}
+    options: Any = {"na_filter": False, "skip_blank_lines": False, "index_col": False, "skiprows": dialect.skipped}
+    options |= {"sep": dialect.separator, "decimal": "," if dialect.decimal_comma else ".", **exact}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(file, header=None, names=list(range(width)), dtype=dtypes, **options)
     except (ValueError, OverflowError, pd.errors.ParserWarning):
         return None
-    return _columns_of_frame(frame, form)
+    return _columns_of_frame(frame, form, dialect.skipped)
 
 
-def _columns_of_frame(frame: Any, form: RowForm) -> Columns | None:
+def _columns_of_frame(frame: Any, form: RowForm, skipped: int) -> Columns | None:
     """The columns of a pandas frame; None if a line-by-line look is needed."""
     count, width = frame.shape
     video_ids = frame[0].to_numpy(dtype=object)
     times_s = _whole_numbers(frame[1], form) if form.whole_seconds else frame[1].to_numpy(np.float64)
     boxes = np.ascontiguousarray(frame[[2, 3, 4, 5]].to_numpy(np.float64))
-    class_ids = _whole_numbers(frame[6], form) if width > 6 else np.zeros(count, np.int64)
+    class_ids = _whole_numbers(frame[6], form) if width > 6 else np.full(count, form.blank_id, np.int64)
     last = frame[7].to_numpy(np.float64) if width > 7 else np.ones(count)
     if times_s is None or class_ids is None or not np.isfinite(times_s).all() or (video_ids == "").any():
         return None
-    return Columns(video_ids, times_s.astype(np.float64), boxes, class_ids, last, np.full(count, width > 7), width)
+    lines, has_last = np.arange(1, count + 1, dtype=np.int64) + skipped, np.full(count, width > 7)
+    return Columns(video_ids, times_s.astype(np.float64), boxes, class_ids, last, has_last, width, lines, {})
 
 
 def _whole_numbers(column: Any, form: RowForm) -> IntArray | None:
@@ -196,7 +165,7 @@ def _whole_numbers(column: Any, form: RowForm) -> IntArray | None:
     codes, texts = pd.factorize(column)
     if not all(_is_whole(text) or (form.blank_action and not text.strip()) for text in texts):
         return None
-    return np.asarray(np.array([int(text.strip() or 0) for text in texts], np.int64)[codes])
+    return np.asarray(np.array([int(text.strip() or form.blank_id) for text in texts], np.int64)[codes])
 
 
 def _boxes_fit(boxes: Float64Array, form: RowForm) -> bool:
@@ -206,7 +175,7 @@ def _boxes_fit(boxes: Float64Array, form: RowForm) -> bool:
     return bool(np.isfinite(boxes).all() and (boxes[:, :2] <= boxes[:, 2:]).all())
 
 
-def _read_line_by_line(path: Path, form: RowForm) -> Columns:
+def _read_line_by_line(path: Path, form: RowForm, dialect: Dialect) -> Columns:
     """Read with the csv module and check cell by cell.
 
     Raises:
@@ -215,52 +184,62 @@ def _read_line_by_line(path: Path, form: RowForm) -> Columns:
     rows: list[tuple[Any, ...]] = []
     problems: list[Problem] = []
     with open_text(path) as file:
-        reader = csv.reader(file)
-        for cells in reader:
-            problem = _check_row(cells, reader.line_num, form)
+        for line, cells in cells_of(file, dialect):
+            problem = _check_row(cells, line, form)
             if problem is None:
-                rows.append(_parse_row(cells))
+                rows.append(_parse_row(cells, line, form))
             else:
                 problems.append(problem)
             if len(problems) == MAX_PROBLEMS:
                 break
+    text = next((row for row in rows if isinstance(row[7], str)), None)
+    if text is not None and any(not isinstance(row[7], str) and row[7] % 1 for row in rows):
+        problems.append(Problem(text[9], f"column 8 ({form.last})", f"'{text[7]}'", "a number, as others are scores"))
     if problems:
         raise AvadetError(_describe(path, problems))
-    return _columns(rows)
+    return _columns(rows, numbered_ids(row[7] for row in rows if isinstance(row[7], str) or row[8] > 7))
 
 
-def _parse_row(cells: list[str]) -> tuple[Any, ...]:
-    """(video id, time, x1, y1, x2, y2, class id, last, width) of a row that has been checked."""
+def _parse_row(cells: list[str], line: int, form: RowForm) -> tuple[Any, ...]:
+    """(video id, time, x1, y1, x2, y2, class id, last, width, line) of a row that has been checked."""
     box = [float(cell) for cell in cells[2:6]] or [0.0] * 4
-    class_id = int(cells[6]) if len(cells) > 6 and cells[6].strip() else 0
-    return cells[0], float(cells[1]), *box, class_id, float(cells[7]) if len(cells) > 7 else 1.0, len(cells)
+    no_class = form.blank_id if len(cells) > 2 else 0
+    class_id = int(cells[6]) if len(cells) > 6 and cells[6].strip() else no_class
+    width = len(cells) - (len(cells) > 7 and not cells[7].strip())
+    last: float | str = cells[7] if width > 7 else 1.0
+    last = float(last) if isinstance(last, float) or is_number(last) else last.strip()
+    return cells[0], float(cells[1]), *box, class_id, last, width, line
 
 
-def _columns(rows: list[tuple[Any, ...]]) -> Columns:
+def _columns(rows: list[tuple[Any, ...]], text_ids: Mapping[str, int]) -> Columns:
     """Stack parsed rows."""
-    numbers = np.array([row[1:6] + row[7:8] for row in rows], np.float64).reshape(-1, 6)
+    last = [text_ids[row[7]] if isinstance(row[7], str) else row[7] for row in rows]
+    numbers = np.array([row[1:6] for row in rows], np.float64).reshape(-1, 5)
     return Columns(
         np.array([row[0] for row in rows], dtype=object),
         numbers[:, 0].copy(),
-        numbers[:, 1:5].copy(),
+        numbers[:, 1:].copy(),
         np.array([row[6] for row in rows], np.int64),
-        numbers[:, 5].copy(),
+        np.array(last, np.float64),
         np.array([row[8] > 7 for row in rows], np.bool_),
         max((row[8] for row in rows), default=0),
+        np.array([row[9] for row in rows], np.int64),
+        text_ids,
     )
 
 
 def _check_row(cells: list[str], line: int, form: RowForm) -> Problem | None:
     """The first thing that is wrong with a row, or None."""
     if len(cells) not in form.widths:
-        value = f"{len(cells)} columns ('{','.join(cells)[:80]}')" if cells else "blank"
+        value = f"{len(cells)} columns ('{','.join(cells)[:80]}')"
         return Problem(line, "row", value, f"{form.expected()} columns")
     names = [*_COLUMNS, form.last]
     for index, cell in enumerate(cells):
         expected = _expected_cell(cell, index, form)
         if expected is not None:
-            hint = "; is this a header? there must be none" if line == 1 and index == 1 else ""
-            return Problem(line, f"column {index + 1} ({names[index]})", f"'{cell}'", expected + hint)
+            header = line == 1 and index == 1
+            hint = f"; a header must name {form.expected()} in this order, or use `avadet data convert`"
+            return Problem(line, f"column {index + 1} ({names[index]})", f"'{cell}'", expected + hint * header)
     return _check_box(cells, line, form)
 
 
@@ -274,10 +253,11 @@ def _expected_cell(cell: str, index: int, form: RowForm) -> str | None:
     if index == 1:
         if form.whole_seconds:
             return None if _is_whole(cell) else "whole seconds, such as 902 or 0902"
-        return None if math.isfinite(_number(cell)) else "seconds, such as 902 or 12.5"
+        return None if math.isfinite(number_of(cell)) else "seconds, such as 902 or 12.5"
     if 1 < index < 7 and form.boxes != "any":
-        return None if math.isfinite(_number(cell)) else "a finite number"
-    return None if _is_number(cell) else "a number"
+        return None if math.isfinite(number_of(cell)) else "a finite number"
+    is_id = index == 7 and (form.last == "person_id" or (form.last != "score" and cell.strip()))
+    return None if is_number(cell) or is_id else "a number"
 
 
 def _check_box(cells: list[str], line: int, form: RowForm) -> Problem | None:
@@ -291,19 +271,6 @@ def _check_box(cells: list[str], line: int, form: RowForm) -> Problem | None:
             name = f"columns {axis + 3} and {axis + 5} ({'xy'[axis]}1, {'xy'[axis]}2)"
             return Problem(line, name, f"'{cells[axis + 2]}' and '{cells[axis + 4]}'", "the smaller one first (xyxy)")
     return None
-
-
-def _number(cell: str) -> float:
-    """The cell's number, NaN if it is none."""
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
-
-
-def _is_number(cell: str) -> bool:
-    """Whether Python reads the cell as a number; "nan" counts."""
-    return not math.isnan(_number(cell)) or cell.strip().lower() in ("nan", "+nan", "-nan")
 
 
 def _is_whole(cell: str) -> bool:

@@ -13,13 +13,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
-from avadet.annotations.action_names import ActionNames, joined_names
+from avadet.annotations.action_names import (
+    ActionNames,
+    chosen_actions,
+    joined_names,
+    named_as_actions,
+    person_id_text,
+    plain_name,
+)
 from avadet.annotations.ava_rows import AvaRows
-from avadet.annotations.coco_entries import PERSON, Misfit
+from avadet.annotations.coco_entries import PERSON, PERSON_NAMES
 from avadet.annotations.cvat_tracks import (
     MOST_FRAMES,
     Station,
@@ -30,28 +38,20 @@ from avadet.annotations.cvat_tracks import (
     tasks_of,
     visible,
 )
+from avadet.annotations.footage import Footage, Misfit, Unsaid
 from avadet.annotations.foreign import (
     ACTIONS,
     NOTE,
     PERSON_ID,
-    PERSON_ID_ATTRIBUTES,
     SCORES,
-    Footage,
-    Problems,
+    Document,
     Seen,
-    add_other,
-    chosen_actions,
     dumps,
-    empty_document,
     finite_number,
-    keyframe_of_picture,
     named_actions,
     names_of,
     note_of,
-    person_entry,
-    plain_name,
     read_note,
-    rows_of_document,
     scores_text,
     wrong_file,
 )
@@ -59,6 +59,7 @@ from avadet.annotations.xml_tree import LINE, read_xml
 from avadet.files import whole_file
 
 _TAG = "keyframe"
+_FRAME = re.compile(r"(?:.*/)?frame_(\d{1,9})(?:\.[A-Za-z]+)?")  # what CVAT calls frames of a video
 _SHAPES = ("polygon", "polyline", "points", "cuboid", "ellipse", "mask", "skeleton")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
@@ -111,17 +112,11 @@ def _add_meta(root: Element, num_images: int) -> None:
 
 
 def _add_tag(element: Element, image: dict[str, Any], info: dict[str, Any]) -> None:
-    """The note of a picture, if there is anything to note: rows without people, the file's style, odd times."""
+    """The note of a picture: its keyframe, rows without people, the file's style."""
     note: dict[str, Any] = {key: image[key] for key in ("rows", "cells") if key in image}
     note |= {"csv": info["csv"]} if "csv" in info else {}
-    try:
-        told = keyframe_of_picture(image["file_name"], Footage())
-    except Misfit:
-        told = None
-    if told != (image["video_id"], image["time_s"]):
-        note |= {"name": image["file_name"], "video_id": image["video_id"], "time_s": image["time_s"]}
-    if note:
-        _add_attribute(SubElement(element, "tag", {"label": _TAG, "source": "manual"}), NOTE, dumps(note))
+    note |= {"name": image["file_name"], "video_id": image["video_id"], "time_s": image["time_s"]}
+    _add_attribute(SubElement(element, "tag", {"label": _TAG, "source": "manual"}), NOTE, dumps(note))
 
 
 def _add_box(parent: Element, entry: dict[str, Any], size_hw: tuple[int, int], names: ActionNames) -> None:
@@ -145,10 +140,11 @@ def _add_attribute(parent: Element, name: str, value: str) -> None:
 def read_cvat(path: str | Path, names: ActionNames, footage: Footage | None = None) -> AvaRows:
     """Read CVAT's XML for images or videos; plain or gzipped.
 
-    Labels called "person" are people, and their attributes say the actions: `actions` or another known name
-    (`foreign.ACTION_ATTRIBUTES`) by its value, a ticked one by its name, and any other whose value is an action of the
-    label map; other labels are left out then. Without such a label, labels are actions. Polygons and other shapes are
-    left out.
+    Labels called "person" are persons, and their attributes say the actions: `actions` or another known name
+    (`action_names.ACTION_ATTRIBUTES`) by its value, a ticked one by its name, and any other whose value is an action of
+    the label map; other labels are left out then. Without such a label, labels are actions. Polygons and other shapes
+    are left out. Pictures of a task whose source is a video are its frames. Frames are counted as the video counts
+    them, whatever the task's first frame and step.
 
     Args:
         path: the file.
@@ -164,69 +160,82 @@ def read_cvat(path: str | Path, names: ActionNames, footage: Footage | None = No
         raise wrong_file(file, "CVAT's XML, whose outermost element is <annotations>", f"<{root.tag}>")
     notes = (read_note(one.text) for one in root.iter("attribute") if one.get("name") == NOTE)
     names.learn(pair for note in notes for pair in named_actions(note))
-    reader = _Reader(file, root, names, footage or Footage())
-    for image in root.iter("image"):
-        with reader.problems.at(_place(image)):
-            reader.image(image)
-    with reader.problems.at(_place(root)):
-        for task in tasks_of(root):
-            with reader.problems.at(_place(task.element)):
-                reader.task(task)
-    return rows_of_document(file, reader.document, reader.problems)
+    reader = _Reader(file, root, names, footage)
+    with reader.document.at(_place(root)):
+        reader.read(root)
+    return reader.document.rows(names)
 
 
 class _Reader:
     """Fills a COCO document and gathers what is wrong."""
 
-    def __init__(self, path: Path, root: Element, names: ActionNames, footage: Footage) -> None:
+    def __init__(self, path: Path, root: Element, names: ActionNames, footage: Footage | None) -> None:
         self._names = names
-        self._footage = footage
-        self.document = empty_document()
-        self.problems = Problems(path)
+        self.document = Document(path, footage)
+        has_notes = any(NOTE in (one.get("name"), one.findtext("name")) for one in root.iter("attribute"))
+        if has_notes:  # avadet's own files name pictures by seconds
+            self.document.footage = replace(self.document.footage, numbers="seconds")
+        self._footage = self.document.footage
         used = [str(element.get("label")) for tag in ("box", "track") for element in root.iter(tag)]
-        self._has_people = PERSON in {label.strip().lower() for label in used}
+        self._has_people = any(label.strip().lower() in PERSON_NAMES for label in used)
+        meant = [one for one in root.iter("attribute") if one.findtext("input_type") in ("select", "radio")]
+        choices = {(one.findtext("name") or "").strip() for one in meant}
+        given = {str(one.get("name")) for one in root.iter("attribute")} | choices
+        self._choices = set() if named_as_actions(given) else choices
 
-    def image(self, element: Element) -> None:
+    def read(self, root: Element) -> None:
+        """All pictures, then all tracks."""
+        tasks = tasks_of(root)
+        for image in root.iter("image"):
+            with self.document.at(_place(image)):
+                self.image(image, _task_of(image, tasks))
+        for task in tasks:
+            with self.document.at(_place(task.element)):
+                if task.tracks:
+                    self.task(task)
+
+    def image(self, element: Element, task: Task | None) -> None:
         """A picture, its tag and its boxes."""
         note = next(filter(None, (read_note(attributes_of(tag).get(NOTE)) for tag in element.iter("tag"))), {})
         name = element.get("name", "")
         size_hw = _size_hw(element)
         if note.get("name") == name and {"video_id", "time_s"} <= note.keys():
-            image_id = self._add_image(note["video_id"], note["time_s"], size_hw)
+            keyframe = note["video_id"], note["time_s"]
+        elif task is not None and task.is_video and self._footage.video_id is None and _FRAME.fullmatch(name):
+            keyframe = task.video_id, self._footage.time_s(task.video_id, int(_FRAME.fullmatch(name)[1]))  # type: ignore[index]
         else:
-            image_id = self._add_image(*keyframe_of_picture(name, self._footage), size_hw)
-        self.document["images"][-1] |= {key: note[key] for key in ("rows", "cells") if key in note}
+            keyframe = self.document.keyframe_of_picture(name)
+        image_id = self.document.add_image(*keyframe, size_hw)
+        self.document.content["images"][-1] |= {key: note[key] for key in ("rows", "cells") if key in note}
         if "csv" in note:
-            self.document["info"]["csv"] = note["csv"]
+            self.document.content["info"]["csv"] = note["csv"]
         for child in element:
             if child.tag == "box":
-                with self.problems.at(_place(child)):
+                with self.document.at(_place(child)):
                     own = attributes_of(child)
                     self._add_person(image_id, str(child.get("label")), corners_of(child), own, size_hw)
             elif child.tag in _SHAPES:
-                add_other(self.document, image_id)
+                self.document.left_out[f"shapes ({child.tag})"] += 1
 
     def task(self, task: Task) -> None:
         """The tracks of one video."""
         video_id = self._footage.video_id or task.video_id
         if not video_id:
-            raise Misfit("the file does not name its video; add --video NAME")
+            raise Unsaid("the file does not name its video; add --video NAME")
         size_hw = task.size_hw or self._footage.known_size_hw(video_id)
         grid = self._grid(task, video_id)
         moments: dict[int, list[tuple[Element, Station]]] = {frame: [] for frame in grid or ()}
         for track in task.tracks:
-            with self.problems.at(_place(track)):
+            with self.document.at(_place(track)):
                 for station in self._stations(track, task, grid):
                     moments.setdefault(station.frame, []).append((track, station))
-        shapes = sum(any(child.tag in _SHAPES for child in track) for track in task.tracks)
+            self.document.left_out.update(f"shapes ({child.tag})" for child in track if child.tag in _SHAPES)
         for frame in sorted(moments):
-            image_id = self._add_image(video_id, self._footage.time_s(video_id, frame), size_hw)
+            image_id = self.document.add_image(video_id, self._footage.time_s(video_id, frame), size_hw)
             for track, station in moments[frame]:
-                with self.problems.at(_place(track)):
+                with self.document.at(_place(track)):
                     own = {PERSON_ID: track.get("id", ""), **attributes_of(track), **station.attributes}
                     self._add_person(image_id, str(track.get("label")), station.corners, own, size_hw)
-        for _ in range(shapes if self.document["images"] else 0):
-            add_other(self.document, len(self.document["images"]))
 
     def _grid(self, task: Task, video_id: str) -> set[int] | None:
         """The frames at which keyframes are wanted, people or not; None = wherever people are."""
@@ -246,37 +255,35 @@ class _Reader:
         """Where a track is at the frames that are wanted."""
         given = []
         for box in track.iter("box"):
-            with self.problems.at(_place(box)):
+            with self.document.at(_place(box)):
                 given.append(station_of(box))
         return visible(given, task, grid)
-
-    def _add_image(self, video_id: Any, time_s: Any, size_hw: tuple[float, float]) -> int:
-        """Add a keyframe and give its id."""
-        images = self.document["images"]
-        shape = {"height": size_hw[0], "width": size_hw[1]}
-        images.append({"id": len(images) + 1, "video_id": video_id, "time_s": time_s, **shape})
-        return len(images)
 
     def _add_person(
         self, image_id: int, label: str, corners: tuple[float, ...], own: dict[str, str], size_hw: tuple[int, int]
     ) -> None:
-        """Add a box: a person, or something else where people have a label of their own."""
+        """Add a box: a person, or nothing where persons have a label of their own."""
         label = label.strip()
-        if self._has_people and label.lower() != PERSON:
-            add_other(self.document, image_id)
+        if self._has_people and label.lower() not in PERSON_NAMES:
+            self.document.left_out[f"boxes of '{label}'"] += 1
             return
-        lower = {plain_name(name): value for name, value in own.items()}
-        person_id = next((lower[name] for name in PERSON_ID_ATTRIBUTES if lower.get(name)), "")
+        scores = next((text for name, text in own.items() if plain_name(name) == SCORES), "")
         said = own.get(ACTIONS, "").strip()
-        seen = Seen(corners, size_hw, said, lambda: self._action_ids(label, own), person_id, lower.get(SCORES, ""))
-        self.document["annotations"].append(person_entry(image_id, seen, read_note(own.get(NOTE))))
+        seen = Seen(corners, size_hw, said, lambda: self._action_ids(label, own), person_id_text(own), scores)
+        self.document.add_person(image_id, seen, read_note(own.get(NOTE)))
 
     def _action_ids(self, label: str, own: dict[str, str]) -> list[int]:
         """The actions of a box, by its label and attributes."""
-        skipped = {*PERSON_ID_ATTRIBUTES, SCORES, NOTE}
-        attributes = [(name, value) for name, value in own.items() if plain_name(name) not in skipped]
+        attributes = [(name, value) for name, value in own.items() if plain_name(name) not in (SCORES, NOTE)]
         own_label = [] if self._has_people else [self._names.action_id(label)]
-        return list(dict.fromkeys([*own_label, *chosen_actions(attributes, self._names, self._footage)]))
+        found = chosen_actions(attributes, self._names, self._footage.attributes, self._choices)
+        return list(dict.fromkeys([*own_label, *found]))
+
+
+def _task_of(image: Element, tasks: list[Task]) -> Task | None:
+    """The task that a picture belongs to."""
+    own = [task for task in tasks if task.element.findtext("id") == image.get("task_id")]
+    return own[0] if len(own) == 1 else tasks[0] if len(tasks) == 1 else None
 
 
 def _place(element: Element) -> str:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from avadet.annotations.coco_entries import Misfit
+from avadet.annotations.footage import Misfit, video_name
 from avadet.annotations.foreign import finite_number
 from avadet.files import VIDEO_SUFFIXES
 
@@ -31,20 +31,24 @@ class Task(NamedTuple):
     Attributes:
         element: the description in the file's `meta`, or the outermost element.
         video_id: its name without suffix, "" if the file does not tell.
+        is_video: whether its source is a video, so that its pictures are frames.
         size_hw: (height, width) px, None if the file does not tell.
         start: number of the first frame.
         stop: of the last, None if the file does not tell.
         step: every so many frames were shown to those who annotated.
         tracks: the elements.
+        counts_shown: whether boxes have numbers of the frames that were shown, instead of the video's.
     """
 
     element: Element
     video_id: str
+    is_video: bool
     size_hw: tuple[int, int] | None
     start: int
     stop: int | None
     step: int
     tracks: list[Element]
+    counts_shown: bool = False
 
 
 class Station(NamedTuple):
@@ -57,34 +61,49 @@ class Station(NamedTuple):
 
 
 def tasks_of(root: Element) -> list[Task]:
-    """The videos of a file, each with its tracks; only those that have some.
+    """The videos of a file, each with its tracks.
 
     Raises:
-        Misfit: if numbers of a description are none.
+        Misfit: if numbers of a description are none, or tracks belong to none of several.
     """
     tracks = list(root.iter("track"))
     described = [*root.iterfind("meta/task"), *root.iterfind("meta/job"), *root.iterfind("meta/project/tasks/task")]
+    meta = root.find("meta")
     if len(described) < 2:
-        return [_task(described[0] if described else root, tracks)] if tracks else []
+        return [_task(described[0] if described else root, tracks, root if meta is None else meta)]
     own = [(one, [track for track in tracks if track.get("task_id") == one.findtext("id")]) for one in described]
     if sum(len(some) for _, some in own) < len(tracks):
         raise Misfit(f"the file has {len(described)} tasks; expected each track's task_id to be the id of one of them")
-    return [_task(one, some) for one, some in own if some]
+    return [_task(one, some, one) for one, some in own]
 
 
-def _task(element: Element, tracks: list[Element]) -> Task:
-    source = (element.findtext("source") or element.findtext("name") or "").strip().replace("\\", "/")
-    file = PurePosixPath(source)
-    name = file.stem if file.suffix.lower() in VIDEO_SUFFIXES else file.name
-    size = [_count(element.findtext(f"original_size/{side}"), side) for side in ("height", "width")]
+def _task(element: Element, tracks: list[Element], meta: Element) -> Task:
+    """A task by its description; exports of 2019 to 2022 have the source in `meta`, those of jobs the size."""
+    source = (element.findtext("source") or meta.findtext("source") or "").strip()
+    is_video = PurePosixPath(source).suffix.lower() in VIDEO_SUFFIXES
+    name = video_name(source.replace("\\", "/").rpartition("/")[2]) if source else _named(element)
+    described = element if element.find("original_size") is not None else meta
+    size = [_count(described.findtext(f"original_size/{side}"), side) for side in ("height", "width")]
     size_hw = None if size[0] is None or size[1] is None else (size[0], size[1])
     kept = (element.findtext("frame_filter") or "").replace(" ", "")
     step = _count(kept.removeprefix("step="), "frame_filter") or 1 if kept.startswith("step=") else 1
-    start, stop = (_count(element.findtext(name), name) for name in ("start_frame", "stop_frame"))
-    count = _count(element.findtext("size"), "size")
-    start = start or 0
-    stop = start + (count - 1) * step if stop is None and count else stop
-    return Task(element, name, size_hw, start, stop, step, tracks)
+    first, last = (_count(element.findtext(name), name) for name in ("start_frame", "stop_frame"))
+    start, count = first or 0, _count(element.findtext("size"), "size")
+    if element.tag == "job" and last is not None and last - start + 1 == count:  # jobs count what was shown
+        start, last = start * step, last * step
+    stop = start + (count - 1) * step if last is None and count else last
+    task = Task(element, name, is_video, size_hw, start, stop, step, tracks)
+    numbers = [int(text) for track in tracks for box in track if (text := box.get("frame", "")).isdecimal()]
+    shown = bool(count and numbers) and max(numbers) < (count or 0)
+    aligned = all(number >= start and (number - start) % step == 0 for number in numbers)
+    return task._replace(counts_shown=shown and not aligned)
+
+
+def _named(element: Element) -> str:
+    """The video by the task's own name, which only tells it with the suffix of a video, or as one word."""
+    name = (element.findtext("name") or "").strip()
+    is_file = PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
+    return video_name(name) if is_file or (name and not any(letter.isspace() for letter in name)) else ""
 
 
 def _count(text: str | None, name: str) -> int | None:
@@ -135,6 +154,8 @@ def visible(stations: list[Station], task: Task, wanted: set[int] | None) -> Ite
     Raises:
         Misfit: if a frame is given twice.
     """
+    if task.counts_shown:
+        stations = [one._replace(frame=task.start + one.frame * task.step) for one in stations]
     given = sorted(stations, key=lambda one: one.frame)
     frames = [one.frame for one in given]
     twice = next((a for a, b in pairwise(frames) if a == b), None)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.csv_text import open_text
 from avadet.errors import AvadetError
 from avadet.types import BoolArray, Float64Array, IntArray
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, box_cells, csv_line, format_time
-from avadet.annotations.checks.findings import has_box, number_names
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.csv_text import cells_of, dialect_of, open_text
 from avadet.annotations.dividing import choose_validation, source_group
+from avadet.annotations.rules.issues import has_box, number_names
 from avadet.annotations.specs import DataSet, SplitSpec
-from avadet.annotations.splits import read_split_rows
+from avadet.annotations.split_rows import read_split_rows
 from avadet.annotations.tubes import TubeRows
 from avadet.errors import AvadetError
 from avadet.files import whole_file
@@ -115,8 +114,10 @@ def _write_rows(data: DataSet, split: SplitSpec, rows: TubeRows, path: Path, cho
     """Write some rows: as they stand in an AVA CSV, else in its form."""
     with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         if data.spec.tubes is None and split.annotations is not None:
-            with open_text(data.path(split.annotations)) as text:
-                file.writelines(f"{csv_line(cells)}\n" for row, cells in enumerate(csv.reader(text)) if row in chosen)
+            source = data.path(split.annotations)
+            with open_text(source) as text:
+                rows_of_file = enumerate(cells_of(text, dialect_of(source)))
+                file.writelines(f"{csv_line(cells)}\n" for row, (_, cells) in rows_of_file if row in chosen)
         else:
             file.writelines(f"{_line(rows.table, row)}\n" for row in sorted(chosen))
 
@@ -129,10 +130,7 @@ def _line(table: AvaTable, row: int) -> str:
 
 def _write_spec(path: Path, data: DataSet, name: str) -> None:
     """Write the data set's YAML with the parts in place of the split; paths count from the new file."""
-    import yaml
-
     divided = data.split(name)
-    values = data.spec.model_dump(mode="json", exclude_defaults=True)
     splits: dict[str, Any] = {part: _moved(data, divided, path.parent) for part in PARTS}
     for part in PARTS:
         number = {} if divided.number == 1 else {"number": divided.number}
@@ -141,13 +139,30 @@ def _write_spec(path: Path, data: DataSet, name: str) -> None:
         if other != name and other not in PARTS and spec.number == divided.number:
             facts = spec.model_dump(mode="json", exclude_defaults=True)
             splits[other] = facts | _moved(data, spec, path.parent, ("annotations", "videos"))
-    videos = values.get("videos", {}) | {"folder": _relative(data, data.spec.videos.folder, path.parent)}
+    write_moved_spec(path, data, splits)
+
+
+def write_moved_spec(path: Path, data: DataSet, splits: dict[str, Any]) -> None:
+    """Write a data set's YAML into another folder, with other splits; its videos stay where they are.
+
+    Args:
+        path: the new YAML.
+        data: the data set.
+        splits: values of the new splits, whose paths count from the new folder.
+
+    Raises:
+        AvadetError: if it cannot be written.
+    """
+    import yaml
+
+    values = data.spec.model_dump(mode="json", exclude_defaults=True)
+    videos = values.get("videos", {}) | {"folder": path_from(data, data.spec.videos.folder, path.parent)}
     if data.spec.videos.starts is not None:
-        videos["starts"] = _relative(data, data.spec.videos.starts, path.parent)
+        videos["starts"] = path_from(data, data.spec.videos.starts, path.parent)
     if data.spec.videos.frames.lists:
-        videos["frames"] = {"lists": [_relative(data, one, path.parent) for one in data.spec.videos.frames.lists]}
+        videos["frames"] = {"lists": [path_from(data, one, path.parent) for one in data.spec.videos.frames.lists]}
     if isinstance(data.spec.labels, str) and data.spec.labels not in label_map_names():
-        values["labels"] = _relative(data, Path(data.spec.labels), path.parent)
+        values["labels"] = path_from(data, Path(data.spec.labels), path.parent)
     values |= {"videos": videos, "splits": splits}
     with whole_file(path) as partial:
         text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
@@ -157,8 +172,9 @@ def _write_spec(path: Path, data: DataSet, name: str) -> None:
 def _moved(data: DataSet, split: SplitSpec, folder: Path, more: tuple[str, ...] = ()) -> dict[str, str]:
     """The files of a split that are used on, as they are found from another folder."""
     files = {key: getattr(split, key) for key in ("excluded", "proposals", *more)}
-    return {key: _relative(data, file, folder) for key, file in files.items() if file is not None}
+    return {key: path_from(data, file, folder) for key, file in files.items() if file is not None}
 
 
-def _relative(data: DataSet, file: Path, folder: Path) -> str:
+def path_from(data: DataSet, file: Path, folder: Path) -> str:
+    """A file of a data set as it is found from another folder."""
     return Path(os.path.relpath(data.path(file).resolve(), folder.resolve())).as_posix()

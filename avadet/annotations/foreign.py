@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from avadet.annotations.action_names import ActionNames, split_names
 from avadet.annotations.ava_rows import AvaRows, raise_any
-from avadet.annotations.coco_entries import PERSON, CocoReader, Misfit, finite, is_whole, keyframe_of_name, rounded_from
+from avadet.annotations.coco_entries import PERSON, CocoReader
+from avadet.annotations.csv_text import number_of
+from avadet.annotations.footage import Footage, Misfit, Unsaid
+from avadet.annotations.json_fields import finite, is_whole, rounded_from
 from avadet.errors import AvadetError
 
 NOTE = "avadet"
@@ -27,81 +31,76 @@ NOTE = "avadet"
 ACTIONS, PERSON_ID, SCORES = "actions", "person_id", "scores"
 """Names of the attributes of people that are written for eyes and hands."""
 
-ACTION_ATTRIBUTES = ("action", "actions", "activity", "activities", "label", "class", "category")
-PERSON_ID_ATTRIBUTES = (PERSON_ID, "person id", "track_id", "track id", "id")
-_MOST_DIGITS = 9  # of a frame's number
 _KEPT = ("bbox_norm", "action_ids", "rows", "cells")
 
 
-@dataclass(frozen=True)
-class Footage:
-    """What annotation files often leave unsaid, given by the user or looked up in the videos.
+class Document:
+    """A COCO document (see `annotations.coco`) that the reader of another format fills, and what is wrong meanwhile.
 
     Attributes:
-        size_hw: (height, width) px of a video's frames by its name, None = not known.
-        fps: its frames per second, None = not known.
-        first_frame: the number that files give the first frame.
-        every_s: seconds from keyframe to keyframe of tracks, None = every frame.
-        video_id: the video of files that name none.
-        attributes: the attributes that say actions; empty = those whose names or values tell.
+        content: the document.
+        footage: what is known of videos.
+        left_out: what of the file is not in the document, and how often.
+        problems: one line each.
     """
 
-    size_hw: Callable[[str], tuple[int, int] | None] = lambda video_id: None
-    fps: Callable[[str], float | None] = lambda video_id: None
-    first_frame: int = 0
-    every_s: float | None = None
-    video_id: str | None = None
-    attributes: tuple[str, ...] = ()
-
-    def known_size_hw(self, video_id: str) -> tuple[int, int]:
-        """(height, width) px.
-
-        Raises:
-            Misfit: if it is not known.
-        """
-        size_hw = self.size_hw(video_id)
-        if size_hw is None:
-            raise _Unsaid(f"boxes of {video_id} are pixels of frames of unknown size; add --size WxH or --videos DIR")
-        return size_hw
-
-    def time_s(self, video_id: str, frame: int) -> float:
-        """Seconds of a frame.
-
-        Raises:
-            Misfit: if the rate is not known.
-        """
-        fps = self.fps(video_id)
-        if fps is None:
-            raise _Unsaid(f"the file counts frames of {video_id}; to make seconds of them add --fps N or --videos DIR")
-        return (frame - self.first_frame) / fps
-
-
-class _Unsaid(Misfit):
-    """What neither the file nor the user says of a video; told once, not for every box."""
-
-
-class Problems:
-    """What is wrong with a file, one line each."""
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, footage: Footage | None) -> None:
         """Begin with nothing.
 
         Args:
             path: the file.
+            footage: what it leaves unsaid.
         """
         self._path = path
-        self.lines: list[str] = []
+        self._pictures: dict[tuple[str, float], str] = {}
+        self.footage = footage or Footage()
+        self.content: dict[str, Any] = {"info": {}, "images": [], "annotations": []}
+        self.content["categories"] = [{"id": 1, "name": PERSON}]
+        self.left_out: Counter[str] = Counter()
+        self.problems: list[str] = []
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
         """Where something of the file is read: a misfit becomes a line that names the place."""
         try:
             yield
-        except _Unsaid as unsaid:
+        except Unsaid as unsaid:
             line = f"{self._path}: {unsaid}"
-            self.lines += [] if line in self.lines else [line]
+            self.problems += [] if line in self.problems else [line]
         except Misfit as misfit:
-            self.lines.append(f"{self._path}{place}: {misfit}")
+            self.problems.append(f"{self._path}{place}: {misfit}")
+
+    def keyframe_of_picture(self, name: str) -> tuple[str, float]:
+        """As `Footage.keyframe_of_picture`; of two pictures that mean one keyframe, the later is a misfit."""
+        keyframe = self.footage.keyframe_of_picture(name)
+        other = self._pictures.setdefault(keyframe, name)
+        if other != name:
+            raise Misfit(
+                f"pictures {other} and {name} both are {keyframe[0]} at {keyframe[1]:g} s; give them own names"
+            )
+        return keyframe
+
+    def add_image(self, video_id: Any, time_s: Any, size_hw: tuple[float, float] | None = None) -> int:
+        """Add a keyframe and give its id."""
+        images = self.content["images"]
+        shape = {} if size_hw is None else {"height": size_hw[0], "width": size_hw[1]}
+        images.append({"id": len(images) + 1, "video_id": video_id, "time_s": time_s, **shape})
+        return len(images)
+
+    def add_person(self, image_id: int, seen: Seen, note: dict[str, Any]) -> None:
+        """Add somebody: as the note has it, and what has been edited as it is seen."""
+        self.content["annotations"].append(person_entry(image_id, seen, note))
+
+    def rows(self, names: ActionNames) -> AvaRows:
+        """The rows of what was filled in.
+
+        Raises:
+            AvadetError: if there are problems (up to 20).
+        """
+        raise_any(self.problems)
+        reader = CocoReader(self._path, self._path, self.content, names, self.footage)
+        read = reader.read(self.content["annotations"])
+        return replace(read, left_out=self.left_out + Counter(read.left_out))
 
 
 class Seen(NamedTuple):
@@ -122,29 +121,6 @@ class Seen(NamedTuple):
     action_ids: Callable[[], list[int]]
     person_id: str = ""
     scores: str = ""
-
-
-def empty_document() -> dict[str, Any]:
-    """A COCO document (see `annotations.coco`) for a reader to fill; category 2 is what is no person."""
-    categories = [{"id": 1, "name": PERSON}, {"id": 2, "name": "other"}]
-    return {"info": {}, "images": [], "annotations": [], "categories": categories}
-
-
-def add_other(document: dict[str, Any], image_id: int) -> None:
-    """Count something that is no person."""
-    document["annotations"].append({"image_id": image_id, "category_id": 2})
-
-
-def rows_of_document(path: Path, document: dict[str, Any], problems: Problems) -> AvaRows:
-    """The rows of a filled document.
-
-    Raises:
-        AvadetError: if there are problems (up to 20).
-    """
-    raise_any(problems.lines)
-    if isinstance(document["info"], dict) and "csv" not in document["info"]:
-        document["info"] = {}
-    return CocoReader(path, path, document, None).read(document["annotations"])
 
 
 def note_of(entry: dict[str, Any], said: str) -> str:
@@ -208,7 +184,7 @@ def person_entry(image_id: int, seen: Seen, note: dict[str, Any]) -> dict[str, A
         entry["bbox"] = [x1, y1, x2 - x1, y2 - y1]
     entry |= _actions(seen, note)
     if seen.person_id.strip():
-        entry["person_id"] = _whole(seen.person_id.strip())
+        entry["person_id"] = person_id_of(seen.person_id)
     if seen.scores.strip():
         entry["scores"] = [_score(text) for text in seen.scores.split(";")]
     return entry
@@ -241,15 +217,22 @@ def _are_whole(values: Any, or_none: bool = False) -> bool:
     return isinstance(values, list) and all(is_whole(value) or (or_none and value is None) for value in values)
 
 
-def _whole(text: str) -> int:
-    number = finite_number(text, "person_id")
-    if number != int(number):
-        raise Misfit(f"person_id is '{text}', expected a whole number")
-    return int(text) if text.lstrip("+-").isdecimal() else int(number)
-
-
 def _score(text: str) -> float | None:
     return finite_number(text, "scores") if text.strip() else None
+
+
+def person_id_of(text: str) -> int | str:
+    """A person's id: the number where it is one, else the text.
+
+    Raises:
+        Misfit: if it is a number that is not whole.
+    """
+    number = number_of(text)
+    if not math.isfinite(number):
+        return text.strip()
+    if number != int(number):
+        raise Misfit(f"person_id is '{text}', expected a whole number or a text")
+    return int(text) if text.strip().lstrip("+-").isdecimal() else int(number)
 
 
 def finite_number(text: str | None, name: str) -> float:
@@ -258,82 +241,10 @@ def finite_number(text: str | None, name: str) -> float:
     Raises:
         Misfit: if it is none.
     """
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = math.nan
+    number = number_of(text or "")
     if not math.isfinite(number):
         raise Misfit(f"{name} is '{'' if text is None else text}', expected a finite number")
     return number
-
-
-def keyframe_of_picture(name: str, footage: Footage) -> tuple[str, float]:
-    """Video and seconds of a picture's name; with a frame rate at hand, of the frame's number in it.
-
-    VIDEO/SECONDS.jpg and VIDEO_SECONDS.jpg are seconds; with a rate, the last digits of the name are a frame's number:
-    VIDEO/frame_000031.png, VIDEO_31.jpg.
-
-    Raises:
-        Misfit: if the name does not tell.
-    """
-    stem = name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or name
-    digits = len(stem) - len(stem.rstrip("0123456789"))
-    folder = name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
-    own = stem[: len(stem) - digits].rstrip("_-. ")
-    video_id = footage.video_id or folder or own
-    if 0 < digits <= _MOST_DIGITS and video_id and footage.fps(video_id) is not None:
-        return video_id, footage.time_s(video_id, int(stem[-digits:]))
-    if footage.video_id is not None and 0 < digits == len(stem) <= _MOST_DIGITS:
-        return footage.video_id, float(stem)
-    try:
-        return keyframe_of_name(name)
-    except Misfit as misfit:
-        ways_out = [] if video_id else ["name the video: --video NAME"]
-        if footage.fps(video_id) is None:
-            ways_out.append("if names end with numbers of frames, add --fps N or --videos DIR")
-        elif not digits:
-            ways_out.append("with --fps, names end with the number of their frame")
-        raise Misfit("; ".join([str(misfit), *ways_out])) from misfit
-
-
-def chosen_actions(attributes: Sequence[tuple[str, str]], names: ActionNames, footage: Footage) -> list[int]:
-    """The actions among a box's attributes: ticked ones by the attribute's name, others by the value.
-
-    Args:
-        attributes: (name, value) each; a value may be several names with semicolons between them.
-        names: knows the actions.
-        footage: says which attributes are meant.
-
-    Raises:
-        Misfit: if an attribute that says actions has a value that is none.
-    """
-    found: list[int] = []
-    for name, value in attributes:
-        ticked, plain = value.strip().lower() == "true", plain_name(name)
-        asked = name in footage.attributes if footage.attributes else plain in ACTION_ATTRIBUTES
-        if value.strip().lower() in ("false", "") or (footage.attributes and not asked):
-            continue
-        texts = [name] if ticked else _split(name, value, names)
-        wanted = asked or (ticked and names.is_numbering)
-        found += [names.action_id(text) for text in texts if wanted or (_is_named(text) and names.knows(text))]
-    return list(dict.fromkeys(found))
-
-
-def _is_named(text: str) -> bool:
-    """Whether a text is more than a number, which in any attribute may count anything."""
-    return not text.strip().isdecimal()
-
-
-def _split(name: str, value: str, names: ActionNames) -> list[str]:
-    """The names in an attribute's value: between semicolons, unless the whole is a name."""
-    parts = split_names(value)
-    several = plain_name(name) == ACTIONS or all(names.knows(part) for part in parts)
-    return parts if several and not names.knows(value) else [value]
-
-
-def plain_name(text: str) -> str:
-    """An attribute's name without regard to case and space around it."""
-    return text.strip().lower()
 
 
 def wrong_file(path: Path, expected: str, got: str) -> AvadetError:

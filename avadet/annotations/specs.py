@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.files import resource_folder
-from avadet.labels import label_map_names, read_label_map
+from avadet.labels import label_map_names, named_classes, read_label_map
 from avadet.schema import Section, read_schema
 from avadet.types import LabelMap
 
@@ -328,6 +328,5 @@ def _opened_part(whole: DataSet, name: str, part: PartSpec) -> DataSet:
 def _labels(named: str | tuple[str, ...], folder: Path) -> LabelMap:
     """The label map by name, of a file, or of names."""
     if not isinstance(named, str):
-        count = len(named)
-        return LabelMap(named, tuple(range(1, count + 1)), ("action",) * count, (True,) * count)
+        return named_classes(named)
     return read_label_map(named if named in label_map_names() else folder / named)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from avadet.annotations.ava import AvaTable, Keyframes, read_excluded, read_ground_truth
-from avadet.annotations.box_files import JudgedBoxes, read_boxes
-from avadet.annotations.csv_rows import RowForm
+from avadet.annotations.ava import AvaTable, Keyframes, read_excluded
+from avadet.annotations.box_files import usable_boxes
 from avadet.annotations.frame_lists import ImageFolders
+from avadet.annotations.rules.book import NOTHING, judge
+from avadet.annotations.rules.issues import Ledger, LinedTable, refuse
+from avadet.annotations.rules.video_meta import VideoMeta
+from avadet.annotations.rules.videos import NO_PICTURE, last_keyframes
 from avadet.annotations.specs import DataSet, SplitSpec
-from avadet.annotations.tubes import TubeRows, read_tube_rows, tube_spec_of
+from avadet.annotations.split_rows import SplitRows, read_files
 from avadet.errors import AvadetError
 from avadet.files import VIDEO_SUFFIXES
 from avadet.keyframes import same_times
-from avadet.types import Float64Array, IntArray
+from avadet.types import BoolArray, Float64Array, IntArray
 from avadet.video.image_names import ImageSequence, holds_images
 from avadet.video.reader import Reader
-
-_EMPTY = AvaTable(np.zeros(0, object), np.zeros(0), np.zeros((0, 4)), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -102,41 +103,69 @@ class DataSplit:
     notes: tuple[str, ...] = ()
 
 
-def read_split(data: DataSet, name: str) -> DataSplit:
-    """Read the annotations of one split and look for its videos.
+Look = Callable[[Sequence[DataVideo], Mapping[str, float]], Mapping[str, VideoMeta]]
+"""Looks at videos, each up to its last keyframe in seconds of the data set's clock; `data.video_facts.metadata_of`."""
 
-    Videos that are missing are no error here: `DataVideo.path` is None.
+
+def read_split(data: DataSet, name: str, look: Look | None = None) -> DataSplit:
+    """Read one split by the rule book: what it refuses is raised, what it drops for want of a picture is left out.
+
+    Boxes stay as they stand in the file, of no use or repeated, since scores count them; `data.keyframes` clips them
+    and leaves them out.
+
+    Args:
+        data: the data set.
+        name: its split.
+        look: looks at its videos, so that keyframes are compared with them and missing videos are errors; None = videos
+            are not opened, and `DataVideo.path` is None where there is none.
 
     Raises:
-        AvadetError: if there is no such split, a file of it is missing or malformed, or splits cannot be joined.
+        AvadetError: if there is no such split, a file of it is missing or malformed, a rule refuses it, or splits
+            cannot be joined.
     """
     split = data.split(name)
     if split.join is not None:
-        read = {label: read_split(*source) for label, source in zip(split.join, data.sources(name))}
+        read = {label: read_split(*source, look) for label, source in zip(split.join, data.sources(name))}
         return join_splits(name, read)
-    rows = read_split_rows(data, split)
-    none = Keyframes(np.zeros(0, object), np.zeros(0))
-    excluded = none if split.excluded is None else read_excluded(data.path(split.excluded))
-    proposals = None if split.proposals is None else read_boxes(data.path(split.proposals))
-    videos = find_videos(data, split_video_ids(data, split, rows))
-    one = _on_one_clock(data, split, DataSplit(name, videos, rows.table, excluded, proposals, rows.lines))
-    return replace(one, notes=(*one.notes, *_twin_notes(data, videos)))
+    rows = read_files(data, name)
+    assert rows is not None  # it is raised
+    videos = find_videos(data, rows.video_ids)
+    ledger = judge(rows, None if look is None else look(videos, last_keyframes(rows)), examples=1)
+    refuse([issue for issue in ledger.issues if look is not None or issue.check not in NOTHING])
+    keep = ~_without_picture(ledger, rows.annotated)
+    proposals = None
+    if rows.proposals is not None and rows.proposed is not None:
+        kept = ~_without_picture(ledger, rows.proposed)
+        proposals = usable_boxes(str(rows.proposals_file), rows.proposals).rows(kept)
+    read_now = DataSplit(name, videos, rows.table.rows(keep), rows.excluded, proposals, rows.lines[keep])
+    return _on_one_clock(data, split, read_now, (*ledger.notes(), *_column_notes(rows), *_twin_notes(data, videos)))
 
 
-def _on_one_clock(data: DataSet, spec: SplitSpec, split: DataSplit) -> DataSplit:
+def looked_at(rows: SplitRows, look: Look) -> Mapping[str, VideoMeta]:
+    """What the videos of a split are like, by name."""
+    return look(find_videos(rows.data, rows.video_ids), last_keyframes(rows))
+
+
+def _without_picture(ledger: Ledger, rows: LinedTable) -> BoolArray:
+    return ledger.chosen(rows, lambda issue: issue.check.partition("-")[2] in NO_PICTURE)
+
+
+def _column_notes(rows: SplitRows) -> list[str]:
+    return [] if rows.proposals is None else [f"{rows.proposals_file}: {note}" for note in rows.proposals.notes]
+
+
+def _on_one_clock(data: DataSet, spec: SplitSpec, split: DataSplit, notes: Sequence[str]) -> DataSplit:
     """The same split, its exclusions and proposals with the times of the annotations; and notes of what is odd."""
     tables = [(one.video_ids, one.times_s) for one in (split.table, split.excluded, split.proposals) if one is not None]
     (times_s, excluded_s, *found_s), joined = same_times(tables, data.spec.videos.fps)
-    notes = [f"{spec.annotations}: {note}" for note in JudgedBoxes(split.table.boxes_norm).notes()]
-    if split.proposals is not None:
-        notes += [f"{spec.proposals}: {note}" for note in split.proposals.notes]
-    notes += [f"{spec.proposals or spec.excluded}: {note}" for note in joined.notes("the annotations")]
+    odd = [f"{spec.annotations}: {note}" for note in split.table.notes]
+    odd += [f"{spec.proposals or spec.excluded}: {note}" for note in joined.notes("the annotations")]
     return replace(
         split,
         table=replace(split.table, times_s=times_s),
         excluded=Keyframes(split.excluded.video_ids, excluded_s),
         proposals=None if split.proposals is None else replace(split.proposals, times_s=found_s[0]),
-        notes=tuple(notes),
+        notes=(*notes, *odd),
     )
 
 
@@ -195,38 +224,6 @@ def _joined_tables(tables: Sequence[AvaTable]) -> AvaTable:
     )
 
 
-def read_split_rows(data: DataSet, split: SplitSpec, form: RowForm | None = None) -> TubeRows:
-    """Read a split's annotations as rows, whatever their form; none where they are not public.
-
-    Args:
-        data: the data set.
-        split: a part of it.
-        form: what rows of an AVA CSV must look like, None = ground truth.
-
-    Raises:
-        AvadetError: if the file is missing or malformed.
-    """
-    if split.annotations is None:
-        return TubeRows(_EMPTY, np.zeros(0, np.int64), None)
-    path = data.path(split.annotations)
-    if data.spec.tubes is None:
-        table = read_ground_truth(path, form)
-        return TubeRows(table, np.arange(1, len(table) + 1, dtype=np.int64), None)
-    spec = tube_spec_of(data.name, data.spec)
-    return read_tube_rows(path, data.labels, spec, split.part, split.number)
-
-
-def split_video_ids(data: DataSet, split: SplitSpec, rows: TubeRows) -> list[str]:
-    """The videos of a split, sorted: those of its list, of the tubes' own list, or else those annotated.
-
-    Raises:
-        AvadetError: if the list cannot be read.
-    """
-    if split.videos is not None:
-        return read_video_list(data.path(split.videos))
-    return sorted({str(name) for name in rows.table.video_ids}) if rows.video_ids is None else rows.video_ids
-
-
 def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...]:
     """Look for the files of videos, one listing a folder, and where there is none for a folder of images.
 
@@ -248,7 +245,7 @@ def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...
         parent = folder / name.parent
         if parent not in found:
             found[parent] = _videos_in(parent)
-        own_names = [video_id, *([str(name.with_suffix(""))] if _is_video(video_id) else [])]
+        own_names = [video_id, *([str(name.with_suffix(""))] if name.suffix.lower() in VIDEO_SUFFIXES else [])]
         path = None if folders.are_described else found[parent].get(name.name) or found[parent].get(name.stem)
         images = next((one for own in own_names if path is None and (one := folders.find(own)) is not None), None)
         path = path if images is None else images.folder
@@ -281,21 +278,3 @@ def _videos_in(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES}
-
-
-def read_video_list(path: Path) -> list[str]:
-    """Video names of a text file, one a line, sorted; suffixes of videos are left off.
-
-    Raises:
-        AvadetError: if it cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AvadetError(f"cannot read the list of videos {path}: {error}") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return sorted({line.removesuffix(PurePosixPath(line).suffix) if _is_video(line) else line for line in lines})
-
-
-def _is_video(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES

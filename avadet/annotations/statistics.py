@@ -9,9 +9,9 @@ import numpy as np
 
 from avadet import boxes
 from avadet.annotations.ava import NO_CLASS
-from avadet.annotations.checks.findings import box_codes, has_box, keyframe_codes, number_alike, number_names
-from avadet.annotations.checks.lists import count_split
-from avadet.annotations.checks.proposals import IOU, proposal_recall
+from avadet.annotations.rules.issues import box_codes, has_box, keyframe_codes, number_alike, number_names
+from avadet.annotations.rules.lists import count_split
+from avadet.annotations.rules.proposals import IOU, proposal_recall
 from avadet.annotations.splits import DataSplit
 from avadet.types import Float64Array, IntArray, LabelMap
 
@@ -128,7 +128,7 @@ def split_statistics(split: DataSplit, labels: LabelMap, hours: float | None = N
     _, first = np.unique(codes, return_index=True)
     own = np.asarray(table.boxes_norm[people[first]], np.float64)
     crowd = np.bincount(number_alike([keyframes[people[first]]])) if len(first) else np.zeros(1, np.int64)
-    num_keyframes, actions = len(np.unique(keyframes)), np.count_nonzero(table.class_ids[people] != NO_CLASS)
+    num_keyframes, actions = len(np.unique(keyframes)), np.count_nonzero(table.class_ids[people] > NO_CLASS)
     return SplitStatistics(
         name=split.name,
         counts=count_split(table, len(split.videos), len(split.excluded.times_s)),

@@ -8,42 +8,21 @@ CSV has go over as they stand.
 from __future__ import annotations
 
 import csv
-import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from avadet.annotations.action_names import ActionNames
-from avadet.annotations.ava_rows import AvaRow, AvaRows, raise_any, row_cells, style_of, with_fitting_cells
-from avadet.annotations.coco_entries import Misfit
-from avadet.annotations.csv_rows import LastColumn, open_text
-from avadet.annotations.foreign import Footage, Problems, finite_number
+from avadet.annotations.ava_rows import AvaRow, AvaRows, cleaned, raise_any, row_cells, style_of, with_fitting_cells
+from avadet.annotations.csv_text import ROLES, LastColumn, cells_of, dialect_of, numbered_ids, open_text, told_ids
+from avadet.annotations.footage import Footage, Misfit, video_name
+from avadet.annotations.foreign import Document, finite_number, person_id_of
 from avadet.errors import AvadetError, unknown_name
-from avadet.files import VIDEO_SUFFIXES, whole_file
+from avadet.files import whole_file
 from avadet.types import PIXELS_FROM
 
 Units = Literal["px", "norm"]
-
-ROLES = {
-    "video": ("video_id", "video", "video_name", "videoname", "file", "filename", "file_name", "clip", "name"),
-    "time": ("seconds", "time", "time_s", "timestamp", "second", "sec", "t"),
-    "frame": ("frame", "frame_id", "frame_number", "frame_index", "frame_no"),
-    "x1": ("x1", "xmin", "x_min", "left", "xtl"),
-    "y1": ("y1", "ymin", "y_min", "top", "ytl"),
-    "x2": ("x2", "xmax", "x_max", "right", "xbr"),
-    "y2": ("y2", "ymax", "y_max", "bottom", "ybr"),
-    "x": ("x",),
-    "y": ("y",),
-    "cx": ("cx", "x_center", "xcenter", "center_x"),
-    "cy": ("cy", "y_center", "ycenter", "center_y"),
-    "w": ("w", "width", "box_width"),
-    "h": ("h", "height", "box_height"),
-    "action_id": ("action_id", "class_id", "label_id", "category_id"),
-    "action": ("action", "label", "class", "class_name", "action_name", "category", "activity"),
-    "person_id": ("person_id", "track_id", "person", "track", "object_id", "entity_id"),
-    "score": ("score", "confidence", "conf", "prob"),
-}
-"""What a column can be, and the names by which it is known without being told."""
 
 _BOXES = (("x1", "y1", "x2", "y2"), ("x1", "y1", "w", "h"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"))
 _HEADER = ("video_id", "seconds", "x1", "y1", "x2", "y2", "action_id", "action")
@@ -124,38 +103,36 @@ def read_table_csv(
     if not {"time", "frame"} & roles.keys():
         raise AvadetError(f"{file}:1: no column for the time; add --columns time=COLUMN or --columns frame=COLUMN")
     is_own = header[:-1] == list(_HEADER)
-    found = Table(roles, box or (), units or ("norm" if is_own else _guessed_units(rows, roles, box or ())))
     last: LastColumn = "score" if "score" in roles else "person_id"
-    reader = _Reader(found, names, own, last)
+    found = Table(roles, box or (), units or ("norm" if is_own else _guessed_units(rows, roles, box or ())))
+    reader = _Reader(found, names, own, last, is_own)
     read: list[AvaRow] = []
-    problems = Problems(file)
+    document = Document(file, own)
     for line, row in zip(lines, rows):
-        with problems.at(f":{line}"):
+        with document.at(f":{line}"):
             read.append(reader.row(row))
-    raise_any(problems.lines)
+    raise_any(document.problems)
+    ids = numbered_ids(row.last for row in read if last == "person_id" and row.last is not None)
+    read = [row._replace(last=ids.get(row.last, row.last), cells=None) for row in read] if ids else read  # type: ignore[call-overload]
+    left_out = Counter[str]()
+    if not is_own:
+        read, left_out = cleaned(read, last)
     own_rows = tuple(with_fitting_cells(row, last) for row in read)
     cells = [row.cells for row in own_rows if row.cells is not None]
-    return AvaRows(own_rows, last, style_of(cells, last)), found
+    notes = (told_ids(ids),) if ids else ()
+    return AvaRows(own_rows, last, style_of(cells, last), left_out, notes), found
 
 
 def _rows_of(path: Path) -> tuple[list[int], list[str], list[dict[str, str]]]:
-    """Line numbers, header and rows of a CSV, whose separator is a comma, a semicolon or a tab."""
+    """Line numbers, header and rows of a CSV."""
+    dialect = dialect_of(path)._replace(skipped=0)
     with open_text(path) as file:
-        text = file.read()
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        placed = [
-            (reader.line_num, dict(zip(header, cells))) for cells in reader if any(cell.strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise AvadetError(f"{path}:{reader.line_num}: not a CSV: {error}") from error
+        placed = list(cells_of(file, dialect))
+    header = [cell.strip() for cell in placed[0][1]] if placed else []
     if len(set(header)) != len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise AvadetError(f"{path}:1: two columns are called '{twice}'; expected every name once")
-    return [line for line, _ in placed], header, [row for _, row in placed]
+    return [line for line, _ in placed[1:]], header, [dict(zip(header, cells)) for _, cells in placed[1:]]
 
 
 def _roles(path: Path, header: Sequence[str], told: Mapping[str, str]) -> dict[str, str]:
@@ -193,7 +170,8 @@ def _guessed_units(rows: Sequence[Mapping[str, str]], roles: Mapping[str, str], 
 class _Reader:
     """Makes rows of AVA's CSV of rows of another."""
 
-    def __init__(self, table: Table, names: ActionNames, footage: Footage, last: LastColumn) -> None:
+    def __init__(self, table: Table, names: ActionNames, footage: Footage, last: LastColumn, is_own: bool) -> None:
+        self._is_own = is_own
         self._table = table
         self._names = names
         self._footage = footage
@@ -211,11 +189,9 @@ class _Reader:
         box = self._box_norm(texts, video_id)
         action = self._action_id(texts) if box is not None else None
         text = texts.get(self._last, "").strip() if box is not None else ""
-        last = finite_number(text, self._last) if text else None
-        if last is not None and self._last == "person_id":
-            if last != int(last):
-                raise Misfit(f"person_id is '{text}', expected a whole number")
-            last = int(text) if text.lstrip("+-").isdecimal() else int(last)
+        last: Any = None
+        if text:
+            last = person_id_of(text) if self._last == "person_id" else finite_number(text, self._last)
         return AvaRow(video_id, time_s, box, action, last, self._cells(texts, video_id, box, action, last))
 
     def _cells(
@@ -232,7 +208,7 @@ class _Reader:
         cells = [video_id, texts["time"].strip()]
         if box is not None:
             cells += [texts[role].strip() for role in _BOXES[0]]
-            if action is not None or last is not None:
+            if action is not None or last is not None or not self._is_own:
                 own = texts.get("action_id", "").strip()
                 cells.append(own if own or action is None else str(action))
             if last is not None:
@@ -245,10 +221,7 @@ class _Reader:
         if not texts["video"].strip():
             raise Misfit(f"{self._table.columns['video']} is blank, expected the video's name")
         name = texts["video"]
-        if self._table.columns["video"] == _HEADER[0]:
-            return name
-        suffix = next((end for end in VIDEO_SUFFIXES if name.lower().endswith(end)), "")
-        return name[: len(name) - len(suffix)] if len(name) > len(suffix) else name
+        return name if self._is_own else video_name(name)
 
     def _time_s(self, texts: Mapping[str, str], video_id: str) -> float:
         if "time" in texts:

@@ -1,29 +1,27 @@
 """Tubes: one person doing one thing over time, as the ground truth of JHMDB-21, UCF101-24 and MultiSports has them.
 
-Three forms are read: AVA's CSV with person ids; a CSV with a header and frame numbers; and the pickle that the field
-passes around (JHMDB-GT.pkl, UCF101v2-GT.pkl, multisports_GT.pkl), which is read without running what is in it. Frame
-number n, counted from 1, is the moment (n - 1) / fps. Both forms with frame numbers are described in
-data_specs/ucf24/README.md.
+Three forms are read: AVA's CSV with person ids; a CSV with a header and frame numbers; and the pickles that the field
+passes around (JHMDB-GT.pkl, UCF101v2-GT.pkl, multisports_GT.pkl, UCF24's pyannot.pkl). Frame number n, counted from 1,
+is the moment (n - 1) / fps. The forms with frame numbers are described in data_specs/ucf24/README.md.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from avadet.annotations.ava import NO_CLASS, AvaTable, format_time, read_ground_truth
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.csv_text import cells_of, dialect_of, open_text
+from avadet.annotations.tube_pickles import read_tube_pickle, split_lists, tubes_of_pickle
+from avadet.annotations.tube_units import TubeSpec, to_norm
 from avadet.boxes import clip_norm
 from avadet.errors import AvadetError, unknown_name
 from avadet.keyframes import join_keyframes
-from avadet.types import Float32Array, IntArray, LabelMap, Tube
+from avadet.types import IntArray, LabelMap, Tube
 
 if TYPE_CHECKING:
     from avadet.annotations.specs import DataSpec
@@ -35,31 +33,6 @@ _PICKLES = (".pkl", ".pickle")
 Part = Literal["train", "test"]
 
 
-@dataclass(frozen=True)
-class TubeSpec:
-    """What a data set means by a frame number, a pixel box and the extent of an action.
-
-    Attributes:
-        fps: frames per second that keyframes are named in.
-        size_hw: (height, width) px of every video; None = the ground truth says it of each.
-        last_pixel_inside: whether x2 and y2 are the last pixel of the person (else the first one beyond).
-        fills_clip: whether actions last from the first to the last frame, so that tubes are not to be trimmed.
-        counts_last_frame: whether the data set's own script counts a tube's length in frames (else in steps from the
-            first to the last frame, one less); see `evaluation.video_map`.
-    """
-
-    fps: float
-    size_hw: tuple[int, int] | None = None
-    last_pixel_inside: bool = False
-    fills_clip: bool = False
-    counts_last_frame: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the frame rate, by which frame numbers are divided."""
-        if not self.fps > 0:
-            raise AvadetError(f"fps must be positive, got {self.fps}")
-
-
 def tube_spec_names() -> list[str]:
     """Data sets of data_specs that are scored by tubes, sorted."""
     from avadet.annotations.specs import data_set_names, read_data_spec
@@ -67,19 +40,24 @@ def tube_spec_names() -> list[str]:
     return [name for name in data_set_names() if read_data_spec(name).tubes is not None]
 
 
-def read_tube_spec(name: str) -> TubeSpec:
-    """What data_specs says of a data set's tubes.
+def read_tube_spec(name_or_path: str | Path) -> TubeSpec:
+    """What is meant by frames and tubes.
 
     Args:
-        name: "jhmdb21", "ucf24" or "multisports".
+        name_or_path: "jhmdb21", "ucf24" or "multisports", or the YAML of a user's data set.
 
     Raises:
-        AvadetError: for another name.
+        AvadetError: for anything else, or a spec that says nothing of tubes.
     """
-    from avadet.annotations.specs import read_data_spec
+    from avadet.annotations.specs import open_data_set, read_data_spec
 
+    path, name = Path(name_or_path), str(name_or_path)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        data = open_data_set(path)
+        return tube_spec_of(data.name, data.spec)
     if name not in tube_spec_names():
-        raise unknown_name("data set with tubes", name, tube_spec_names())
+        unknown = unknown_name("data set with tubes", name, tube_spec_names())
+        raise AvadetError(f"{unknown}; or give the YAML of a spec that has tubes and videos.fps as --labels")
     return tube_spec_of(name, read_data_spec(name))
 
 
@@ -121,9 +99,9 @@ def read_tube_ground_truth(
     """
     file = Path(path)
     if file.suffix in _PICKLES:
-        facts = _read_pickle(file)
+        facts = read_tube_pickle(file, labels)
         video_ids = None if split is None else _split_of(facts, split, "test", file)
-        return _tubes_of_pickle(file, facts, labels, _needed(spec, file), video_ids)
+        return tubes_of_pickle(file, facts, labels, _needed(spec, file), video_ids)
     if not _has_header(file):
         if split is not None:
             raise AvadetError(f"{file} has no splits: an AVA CSV holds the videos that count; leave the split away")
@@ -147,6 +125,11 @@ class TubeRows(NamedTuple):
     lines: IntArray
     video_ids: list[str] | None
 
+    def of_videos(self, video_ids: Sequence[str]) -> TubeRows:
+        """Only those of some videos; tubes of all splits often are one file."""
+        table, rows = _of_videos(self.table, video_ids)
+        return TubeRows(table, self.lines[rows], sorted(video_ids))
+
 
 def read_tube_rows(
     path: str | Path, labels: LabelMap, spec: TubeSpec, part: Part | None = None, number: int = 1
@@ -165,15 +148,15 @@ def read_tube_rows(
     """
     file = Path(path)
     if file.suffix in _PICKLES:
-        facts = _read_pickle(file)
+        facts = read_tube_pickle(file, labels)
         video_ids = None if part is None else sorted(_split_of(facts, number, part, file))
-        table = tube_table(_tubes_of_pickle(file, facts, labels, spec, video_ids), labels)
+        table = tube_table(tubes_of_pickle(file, facts, labels, spec, video_ids), labels)
         return TubeRows(table, np.zeros(len(table), np.int64), video_ids)
     header = _has_header(file)
     if not header and part is not None:
         raise AvadetError(f"{file} has no splits: an AVA CSV holds the videos that count; leave 'part' away")
     table = _read_header_csv(file, labels, spec) if header else read_ground_truth(file)
-    lines = np.arange(len(table), dtype=np.int64) + (2 if header else 1)
+    lines = np.asarray(table.lines, np.int64)
     if part is None:
         return TubeRows(table, lines, None)
     video_ids = sorted(_split_of(_read_splits(file), number, part, file))
@@ -187,7 +170,7 @@ def tubes_of_table(
     """Gather rows into tubes, by video, class, person and time; see `read_tube_ground_truth`.
 
     Args:
-        table: ground truth; rows of class 0 are left out.
+        table: ground truth; rows of class 0 and -1 are left out.
         labels: the classes.
         where: what to call the rows in errors.
         max_gap_s: where to split a person's rows.
@@ -196,7 +179,7 @@ def tubes_of_table(
         AvadetError: if a class id is not in the map, a person has two boxes of a class at a moment, or a box is pixels.
     """
     class_of = {class_id: index for index, class_id in enumerate(labels.ids)}
-    foreign = sorted(set(np.unique(table.class_ids).tolist()) - {NO_CLASS, *labels.ids})
+    foreign = sorted(set(np.unique(table.class_ids[table.class_ids > NO_CLASS]).tolist()) - {*labels.ids})
     if foreign:
         raise AvadetError(
             f"{where}: class id {foreign[0]} is not in the label map of {len(labels)} classes; is it the right one?"
@@ -245,7 +228,7 @@ def _needed(spec: TubeSpec | None, path: Path) -> TubeSpec:
 
 def _instances(table: AvaTable, where: str, max_gap_s: float | None) -> list[IntArray]:
     """The rows of each tube, in order of time."""
-    chosen = np.flatnonzero(table.class_ids != NO_CLASS)
+    chosen = np.flatnonzero(table.class_ids > NO_CLASS)
     if not len(chosen):
         return []
     persons = np.zeros(len(table), np.int64) if table.person_ids is None else table.person_ids
@@ -269,16 +252,9 @@ def _instances(table: AvaTable, where: str, max_gap_s: float | None) -> list[Int
     return np.split(chosen[order], np.flatnonzero(~same) + 1)
 
 
-def _to_norm(pixels: NDArray[np.floating], size_hw: tuple[int, int], last_pixel_inside: bool) -> Float32Array:
-    """Boxes (L, 4) in pixels -> 0-1 of the frame, clipped at its edges."""
-    height, width = size_hw
-    corners = np.asarray(pixels, np.float64) + np.array([0, 0, 1, 1]) * last_pixel_inside
-    return np.asarray(np.clip(corners / np.array([width, height, width, height]), 0, 1), np.float32)
-
-
 def _has_header(path: Path) -> bool:
     with open_text(path) as text:
-        return text.readline().startswith(",".join(_COLUMNS[:2]))
+        return next(cells_of(text, dialect_of(path)._replace(skipped=0)), (0, [""]))[1][:2] == list(_COLUMNS[:2])
 
 
 def _read_header_csv(path: Path, labels: LabelMap, spec: TubeSpec) -> AvaTable:
@@ -288,24 +264,27 @@ def _read_header_csv(path: Path, labels: LabelMap, spec: TubeSpec) -> AvaTable:
     known = dict(zip(labels.names, labels.ids))
     names: list[str] = []
     numbers: list[tuple[float, ...]] = []
+    lines: list[int] = []
     with open_text(path) as text:
-        reader = csv.reader(text)
-        header = tuple(next(reader))
+        reader = cells_of(text, dialect_of(path)._replace(skipped=0))
+        header = tuple(next(reader)[1])
         if header not in (_COLUMNS, (*_COLUMNS, _TRACK)):
             want = f"{','.join(_COLUMNS)} and perhaps {_TRACK}"
             raise AvadetError(f"{path}:1: expected the columns {want}, got {','.join(header)}")
-        for cells in reader:
-            numbers.append(_header_row(cells, len(header), known, f"{path}:{reader.line_num}"))
+        for line, cells in reader:
+            numbers.append(_header_row(cells, len(header), known, f"{path}:{line}"))
             names.append(cells[0])
+            lines.append(line)
     columns = np.array(numbers, np.float64).reshape(-1, 7)
     video_ids = np.empty(len(names), dtype=object)
     video_ids[:] = names
     return AvaTable(
         video_ids,
         (columns[:, 0] - 1) / spec.fps,
-        _to_norm(columns[:, 1:5], spec.size_hw, spec.last_pixel_inside),
+        to_norm(columns[:, 1:5], spec.size_hw, spec.last_pixel_inside),
         columns[:, 5].astype(np.int64),
         person_ids=columns[:, 6].astype(np.int64),
+        lines=np.array(lines, np.int64),
     )
 
 
@@ -327,9 +306,20 @@ def _header_row(cells: list[str], width: int, known: Mapping[str, int], where: s
     return frame, *box, known[cells[6]], track
 
 
+def split_files(path: Path) -> list[Path]:
+    """The files beside tubes that say their splits, as far as they are there."""
+    if path.suffix in _PICKLES:
+        return split_lists(path)
+    return [beside] if (beside := _splits_beside(path)).is_file() and beside != path else []
+
+
+def _splits_beside(path: Path) -> Path:
+    return path.with_name(path.name.replace("_boxes.csv", "_splits.json"))
+
+
 def _read_splits(path: Path) -> dict[str, Any]:
     """NAME_splits.json beside NAME_boxes.csv."""
-    beside = path.with_name(path.name.replace("_boxes.csv", "_splits.json"))
+    beside = _splits_beside(path)
     try:
         return dict(json.loads(beside.read_text(encoding="utf-8")))
     except OSError as error:
@@ -343,7 +333,11 @@ def _split_of(facts: Mapping[str, Any], split: int, part: Part, path: Path) -> l
     splits = facts.get(f"{part}_videos")
     if not isinstance(splits, list) or not 1 <= split <= len(splits):
         held = f"{len(splits)} splits" if isinstance(splits, list) else "no splits"
-        raise AvadetError(f"{path} has {held} (lists in {part}_videos), got split {split}")
+        lists = "lists in {part}_videos" if "nframes" in facts or splits else "put {part}list01.txt beside it"
+        raise AvadetError(
+            f"{path} has {held} ({lists.format(part=part)}), got split {split}; without 'part' every video counts, or "
+            "those that 'videos' of the split lists"
+        )
     return [str(video_id) for video_id in splits[split - 1]]
 
 
@@ -352,52 +346,3 @@ def _of_videos(table: AvaTable, video_ids: Sequence[str]) -> tuple[AvaTable, Int
     wanted = set(video_ids)
     rows = np.flatnonzero(np.array([video_id in wanted for video_id in table.video_ids], np.bool_))
     return table.rows(rows), rows
-
-
-def _read_pickle(path: Path) -> dict[str, Any]:
-    """{labels: [name], gttubes: {video: {index: [(n, 5)]}}, resolution: {video: (h, w)}, test_videos: [[id]], ...}.
-
-    `resolution` may be missing where the data set has one size.
-    """
-    from avadet.plain_pickle import read_plain_pickle
-
-    facts = read_plain_pickle(path)
-    if not isinstance(facts, dict) or not {"labels", "gttubes"} <= facts.keys():
-        raise AvadetError(f"{path} must hold a dict with 'labels' and 'gttubes', as JHMDB-GT.pkl does")
-    return facts
-
-
-def _tubes_of_pickle(
-    path: Path, facts: Mapping[str, Any], labels: LabelMap, spec: TubeSpec, wanted: Sequence[str] | None
-) -> list[Tube]:
-    """The tubes of a pickle's content, of some videos or, for None, of all."""
-    classes = [_class_index(str(name), labels, path) for name in facts["labels"]]
-    video_ids = sorted(facts["gttubes"]) if wanted is None else wanted
-    tubes = []
-    for video_id in video_ids:
-        size_hw = facts.get("resolution", {}).get(video_id, spec.size_hw)
-        for label, arrays in sorted(facts["gttubes"].get(video_id, {}).items()):
-            if size_hw is None or not 0 <= label < len(classes):
-                what = "no resolution" if size_hw is None else f"a label {label}, expected 0 to {len(classes) - 1}"
-                raise AvadetError(f"{path}: video '{video_id}' has {what}")
-            tubes += [_tube(path, video_id, classes[label], array, (size_hw[0], size_hw[1]), spec) for array in arrays]
-    return tubes
-
-
-def _class_index(name: str, labels: LabelMap, path: Path) -> int:
-    if name not in labels.names:
-        raise AvadetError(f"{path}: {unknown_name('class', name, labels.names)}; is this its label map?")
-    return labels.names.index(name)
-
-
-def _tube(path: Path, video_id: str, class_index: int, rows: Any, size_hw: tuple[int, int], spec: TubeSpec) -> Tube:
-    """A tube from rows (n, 5): frame number, x1, y1, x2, y2."""
-    array = np.asarray(rows, np.float64)
-    if array.ndim != 2 or array.shape[1] != 5 or not len(array):
-        raise AvadetError(f"{path}: a tube of '{video_id}' must be (n, 5) frame,x1,y1,x2,y2, got {array.shape}")
-    array = array[np.argsort(array[:, 0], kind="stable")]
-    boxes = _to_norm(array[:, 1:], size_hw, spec.last_pixel_inside)
-    try:
-        return Tube(video_id, class_index, 1.0, (array[:, 0] - 1) / spec.fps, boxes)
-    except AvadetError as error:
-        raise AvadetError(f"{path}: video '{video_id}': {error}") from error

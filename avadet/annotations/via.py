@@ -1,4 +1,4 @@
-"""Projects of the VGG Image Annotator as AVA's rows and back: VIA 3's JSON, and VIA 2's JSON, which is only read.
+"""Projects of the VGG Image Annotator as AVA's rows and back: VIA 3's JSON, and VIA 2's, which is only read.
 
 In VIA 3 a region is an entry of `metadata`: `vid` names a view and by it a file, `z` the seconds of a video's frame,
 `xy` the shape, `av` the values of attributes. A written project has a file per video and the attributes `action`
@@ -11,137 +11,40 @@ VIA: A. Dutta and A. Zisserman, "The VIA Annotation Software for Images, Audio a
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from avadet.annotations.action_names import ActionNames
-from avadet.annotations.ava_rows import AvaRows
-from avadet.annotations.coco import read_json, write_coco
-from avadet.annotations.coco_entries import Misfit, finite, short
-from avadet.annotations.csv_rows import open_text
-from avadet.annotations.foreign import (
-    NOTE,
-    PERSON_ID,
+from avadet.annotations.action_names import (
     PERSON_ID_ATTRIBUTES,
-    SCORES,
-    Footage,
-    Problems,
-    Seen,
-    add_other,
+    ActionNames,
     chosen_actions,
-    dumps,
-    empty_document,
-    keyframe_of_picture,
-    note_of,
-    person_entry,
+    named_as_actions,
+    person_id_text,
     plain_name,
-    read_note,
-    rows_of_document,
-    scores_text,
-    wrong_file,
 )
-from avadet.annotations.via2 import Picture, regions_of, regions_of_csv
+from avadet.annotations.ava_rows import AvaRows
+from avadet.annotations.coco import read_json
+from avadet.annotations.csv_text import open_text
+from avadet.annotations.footage import Footage, Misfit, short, video_name
+from avadet.annotations.foreign import NOTE, SCORES, Document, Seen, read_note, wrong_file
+from avadet.annotations.json_fields import finite
+from avadet.annotations.via2 import Picture, options_of, regions_of, regions_of_csv
 from avadet.errors import AvadetError
-from avadet.files import VIDEO_SUFFIXES
 
-_ACTION = "action"
-_TEXT, _TICKED = 1, 2  # kinds of attributes
-_VIDEO = 4  # kind of file
-_RECTANGLE, _EXTREME_RECTANGLE = 2, 8  # shapes
-_OF_FILE, _OF_REGION = "FILE1_Z0_XY0", "FILE1_Z1_XY1"
+ACTION = "action"
+TEXT, TICKED = 1, 2  # kinds of attributes
+VIDEO = 4  # kind of file
+RECTANGLE, _EXTREME_RECTANGLE = 2, 8  # shapes
 _DECIMALS = 3
-_WRITTEN = {"1": _ACTION, "2": PERSON_ID, "3": SCORES, "4": NOTE}
-_FILE_NOTE = "5"
-
-
-def write_via(path: str | Path, document: dict[str, Any], names: ActionNames) -> None:
-    """Write a COCO document of `annotations.coco.to_coco` as a project of VIA 3, whole or not at all.
-
-    Args:
-        path: the file.
-        document: the keyframes and people.
-        names: names the actions; those without a name are written as numbers.
-
-    Raises:
-        AvadetError: if it cannot be written.
-    """
-    images = {image["id"]: image for image in document["images"]}
-    videos: dict[str, list[dict[str, Any]]] = {}
-    for image in images.values():
-        videos.setdefault(image["video_id"], []).append(image)
-    views = {video_id: str(number) for number, video_id in enumerate(videos, start=1)}
-    metadata: dict[str, Any] = {}
-    for video_id, own in videos.items():
-        note = _file_note(own, document["info"] if not metadata else {})
-        metadata[f"{views[video_id]}_note"] = _region(views[video_id], [], [], {_FILE_NOTE: dumps(note)})
-    for entry in document["annotations"]:
-        image = images[entry["image_id"]]
-        view = views[image["video_id"]]
-        metadata[f"{view}_{entry['id']}"] = _person(view, image, entry)
-    used = {a for entry in document["annotations"] for a in entry["action_ids"] if a is not None}
-    options = names.options() | {action: names.name(action) for action in used}
-    project = {
-        "project": {"pid": "__VIA_PROJECT_ID__", "pname": "people and actions", "data_format_version": "3.1.1"},
-        "config": {"file": {"loc_prefix": {"1": "", "2": "", "3": "", "4": ""}}, "ui": {}},
-        "attribute": _attributes({str(number): options[number] for number in sorted(options)}),
-        "file": {view: _file(view, video_id) for video_id, view in views.items()},
-        "metadata": metadata,
-        "view": {view: {"fid_list": [view]} for view in views.values()},
-    }
-    project["project"]["vid_list"] = list(views.values())  # type: ignore[index]  # the order in which they are shown
-    write_coco(path, project)
-
-
-def _file(number: str, video_id: str) -> dict[str, Any]:
-    name = f"{video_id}.mp4"
-    return {"fid": number, "fname": name, "type": _VIDEO, "loc": 1, "src": name}
-
-
-def _attributes(options: dict[str, str]) -> dict[str, Any]:
-    """The attributes of people and files."""
-
-    def attribute(name: str, anchor: str, options: dict[str, str] | None = None) -> dict[str, Any]:
-        kind = _TEXT if options is None else _TICKED
-        return {"aname": name, "anchor_id": anchor, "type": kind, "desc": "", "options": options or {}} | {
-            "default_option_id": ""
-        }
-
-    of_people = {key: attribute(name, _OF_REGION) for key, name in _WRITTEN.items()}
-    return {**of_people, "1": attribute(_ACTION, _OF_REGION, options), _FILE_NOTE: attribute(NOTE, _OF_FILE)}
-
-
-def _file_note(images: list[dict[str, Any]], info: dict[str, Any]) -> dict[str, Any]:
-    """What is to be kept of a video: the frames' size, keyframes that are more than their people, the CSV's style."""
-    first = images[0]
-    alone = [{key: one[key] for key in ("time_s", "rows", "cells") if key in one} for one in images if "rows" in one]
-    note = {"video_id": first["video_id"], "size_hw": [first["height"], first["width"]], "keyframes": alone}
-    return note | ({"csv": info["csv"]} if "csv" in info else {})
-
-
-def _person(view: str, image: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """The region of a person."""
-    (height, width), box = (image["height"], image["width"]), entry["bbox_norm"]
-    x1, y1, x2, y2 = (round(value * side, _DECIMALS) for value, side in zip(box, (width, height) * 2))
-    shape = [_RECTANGLE, x1, y1, round(x2 - x1, _DECIMALS), round(y2 - y1, _DECIMALS)]
-    said = ",".join(str(action) for action in entry["action_ids"] if action is not None)
-    values = {"1": said, "4": note_of(entry, said)}
-    if "person_id" in entry:
-        values["2"] = str(entry["person_id"])
-    if "scores" in entry:
-        values["3"] = scores_text(entry)
-    return _region(view, [image["time_s"]], shape, values)
-
-
-def _region(view: str, z: list[float], xy: list[float], values: dict[str, str]) -> dict[str, Any]:
-    return {"vid": view, "flg": 0, "z": z, "xy": xy, "av": values}
 
 
 def read_via(path: str | Path, names: ActionNames, footage: Footage | None = None) -> AvaRows:
     """Read a project of VIA 3, or of VIA 2, or VIA 2's regions alone; plain or gzipped.
 
-    Rectangles are people; other shapes and pieces of time are left out. An attribute that is called `action` or another
-    known name (`foreign.ACTION_ATTRIBUTES`) says actions, and so does any other whose value is an action of the label
-    map. The moment of a region of a video is its own; that of a picture is in the picture's name.
+    Every rectangle is a person; other shapes are left out. Actions and ids are attributes, see
+    `action_names.chosen_actions`. A temporal segment gives its actions to the rectangles whose moment lies in it, of
+    the same person where it says who; one that holds none is left out. The video and the moment of a picture are told
+    by its name (`Footage.keyframe_of_picture`).
 
     Args:
         path: the file.
@@ -154,7 +57,7 @@ def read_via(path: str | Path, names: ActionNames, footage: Footage | None = Non
     file = Path(path)
     document = read_json(path) if _is_json(file) else regions_of_csv(file)
     known = isinstance(document, dict) and all(isinstance(document.get(key), dict) for key in ("metadata", "file"))
-    reader = _Reader(file, names, footage or Footage())
+    reader = _Reader(file, names, footage)
     if known:
         reader.project(document)
     else:
@@ -162,10 +65,13 @@ def read_via(path: str | Path, names: ActionNames, footage: Footage | None = Non
         if pictures is None:
             expected = "a project of VIA, an object with 'metadata' and 'file', or with '_via_img_metadata'"
             raise wrong_file(file, expected, short(document))
+        options = options_of(document)
+        given = {name for picture in pictures for _, texts in picture.boxes for name, _ in texts}
+        reader.choose(given, {name: options.get(name, []) for name in given & options.keys()})
         for picture in pictures:
-            with reader.problems.at(f": {picture.name}"):
-                reader.picture(picture.name, picture.boxes, picture.others)
-    return rows_of_document(file, reader.document, reader.problems)
+            with reader.document.at(f": {picture.name}"):
+                reader.picture(picture)
+    return reader.document.rows(names)
 
 
 def _is_json(path: Path) -> bool:
@@ -189,43 +95,71 @@ class _Attribute(NamedTuple):
     is_ticked: bool
 
 
+class _Segment(NamedTuple):
+    """A stretch of a video in which something is done: seconds, its attributes, and who does it, "" = everybody."""
+
+    start_s: float
+    end_s: float
+    texts: list[tuple[str, str]]
+    person: str
+
+
 class _Reader:
     """Fills a COCO document and gathers what is wrong."""
 
-    def __init__(self, path: Path, names: ActionNames, footage: Footage) -> None:
+    def __init__(self, path: Path, names: ActionNames, footage: Footage | None) -> None:
         self._names = names
-        self._footage = footage
         self._images: dict[tuple[str, float], int] = {}
         self._sizes_hw: dict[str, Any] = {}
-        self.document = empty_document()
-        self.problems = Problems(path)
+        self._choices: set[str] = set()
+        self._several: set[str] = set()
+        self._segments: dict[str, list[_Segment]] = {}
+        self._used: set[int] = set()
+        self.document = Document(path, footage)
 
-    def project(self, document: dict[str, Any]) -> None:
+    def choose(self, given: set[str], options: dict[str, list[str]]) -> None:
+        """Know the attributes, and the options of those that have some."""
+        wanted = self.document.footage.attributes
+        named = not wanted and named_as_actions(given)
+        self._choices = set() if named or wanted else {name for name, texts in options.items() if texts}
+        meant = self._choices or {name for name in options if name in wanted}
+        texts = [text for name in meant for text in dict.fromkeys(options[name])]
+        self._several = {text for text in texts if texts.count(text) > 1}
+
+    def project(self, content: dict[str, Any]) -> None:
         """A project of VIA 3."""
-        attributes = {key: _attribute(value) for key, value in _objects(document.get("attribute"))}
+        attributes = {key: _attribute(value) for key, value in _objects(content.get("attribute"))}
         if NOTE in {one.name for one in attributes.values()}:
-            options = next((one.options for one in attributes.values() if one.name == _ACTION), {})
+            options = next((one.options for one in attributes.values() if one.name == ACTION), {})
             self._names.learn((text, int(key)) for key, text in options.items() if key.isdecimal())
-        files = dict(_objects(document["file"]))
-        views = dict(_objects(document.get("view")))
-        entries = [(key, one, _file_of(one, views, files)) for key, one in _objects(document["metadata"])]
+        files = dict(_objects(content["file"]))
+        views = dict(_objects(content.get("view")))
+        entries = [(key, one, _file_of(one, views, files)) for key, one in _objects(content["metadata"])]
+        used = {str(key) for _, one, _ in entries for key in one.get("av") or () if isinstance(one.get("av"), dict)}
+        self.choose(
+            {one.name for key, one in attributes.items() if key in used},
+            {one.name: list(one.options.values()) for one in attributes.values()},
+        )
         for key, one, file in entries:
-            with self.problems.at(f": metadata {key}"):
+            with self.document.at(f": metadata {key}"):
                 self._file_note(one, attributes, file)
+                self._add_segment(one, attributes, file)
         for file in files.values():
-            with self.problems.at(f": file {short(file.get('fname'))}"):
-                if file.get("type") != _VIDEO:
-                    self._add_image(*keyframe_of_picture(str(file.get("fname", "")), self._footage))
+            with self.document.at(f": file {short(file.get('fname'))}"):
+                if file.get("type") != VIDEO:
+                    self._add_image(*self.document.keyframe_of_picture(str(file.get("fname", ""))))
         for key, one, file in entries:
-            with self.problems.at(f": metadata {key}"):
+            with self.document.at(f": metadata {key}"):
                 self._add_region(one, file, attributes)
+        idle = sum(id(one) not in self._used for segments in self._segments.values() for one in segments)
+        self.document.left_out["temporal segments without a box of theirs"] += idle
 
     def _file_note(self, entry: dict[str, Any], attributes: dict[str, _Attribute], file: dict[str, Any] | None) -> None:
         """The note of a file: keyframes with rows of their own, sizes, the CSV's style."""
         if file is None or entry.get("xy") or entry.get("z"):
             return
         note = read_note(dict(_texts(entry, attributes)).get(NOTE))
-        video_id = _video_id(file)
+        video_id = _video_id(file, note)
         size = note.get("size_hw")
         if isinstance(size, list) and len(size) == 2 and all((finite(side) or 0) > 0 for side in size):
             self._sizes_hw[video_id] = tuple(size)
@@ -233,9 +167,37 @@ class _Reader:
             if isinstance(keyframe, dict) and finite(keyframe.get("time_s")) is not None:
                 number = self._add_image(video_id, keyframe["time_s"])
                 kept = {key: keyframe[key] for key in ("rows", "cells") if key in keyframe}
-                self.document["images"][number - 1] |= kept
+                self.document.content["images"][number - 1] |= kept
         if "csv" in note:
-            self.document["info"]["csv"] = note["csv"]
+            self.document.content["info"]["csv"] = note["csv"]
+
+    def _add_segment(
+        self, entry: dict[str, Any], attributes: dict[str, _Attribute], file: dict[str, Any] | None
+    ) -> None:
+        """A temporal segment of a video."""
+        z = entry.get("z")
+        if entry.get("xy") or not isinstance(z, list) or len(z) < 2:
+            return
+        ends = [finite(one) for one in z]
+        start_s, end_s = ends[0], ends[-1]
+        if file is None or start_s is None or end_s is None or end_s < start_s:
+            raise Misfit(f"a temporal segment is z {short(z)} of vid {short(entry.get('vid'))}, expected two moments")
+        texts = _texts(entry, attributes)
+        said = [(name, text) for name, text in texts if plain_name(name) not in PERSON_ID_ATTRIBUTES]
+        segment = _Segment(start_s, end_s, said, person_id_text(dict(texts)))
+        self._segments.setdefault(str(file.get("fid", file.get("fname"))), []).append(segment)
+
+    def _segment_texts(self, file: dict[str, Any], time_s: float, person: str) -> list[tuple[str, str]]:
+        """What the segments around a box say of it; all of it is meant as actions."""
+        own = self._segments.get(str(file.get("fid", file.get("fname"))), [])
+        last_s = max((one.end_s for one in own), default=0.0)
+        around = [
+            one
+            for one in own
+            if one.person in ("", person) and (one.start_s <= time_s < one.end_s or time_s == one.end_s == last_s)
+        ]
+        self._used |= {id(one) for one in around}
+        return [(ACTION, text) for one in around for _, text in one.texts]
 
     def _add_region(
         self, entry: dict[str, Any], file: dict[str, Any] | None, attributes: dict[str, _Attribute]
@@ -243,66 +205,64 @@ class _Reader:
         """A region of VIA 3."""
         shape = entry.get("xy")
         if not shape:
-            return  # a file's note, or a piece of time
+            return  # a file's note, or a segment
         if file is None:
             raise Misfit(f"vid is {short(entry.get('vid'))}, expected the id of a view with a file")
-        video_id, time_s = self._moment(entry, file)
+        texts = _texts(entry, attributes)
+        video_id, time_s = self._moment(entry, file, read_note(dict(texts).get(NOTE)))
         box = _box_px(shape)
         image_id = self._add_image(video_id, time_s)
         if box is None:
-            add_other(self.document, image_id)
-        else:
-            self.add_person(image_id, video_id, box, _texts(entry, attributes), _said(entry, attributes))
+            self.document.left_out["shapes that are no rectangle"] += 1
+            return
+        more = self._segment_texts(file, time_s, person_id_text(dict(texts)))
+        self._add_person(image_id, video_id, box, [*texts, *more], _said(entry, attributes))
 
-    def _moment(self, entry: dict[str, Any], file: dict[str, Any]) -> tuple[str, float]:
+    def _moment(self, entry: dict[str, Any], file: dict[str, Any], note: dict[str, Any]) -> tuple[str, float]:
         """Video and seconds of a region."""
         z = entry.get("z") or []
-        if file.get("type") != _VIDEO and not z:
-            return keyframe_of_picture(str(file.get("fname", "")), self._footage)
+        if file.get("type") != VIDEO and not z:
+            return self.document.keyframe_of_picture(str(file.get("fname", "")))
         time_s = finite(z[0]) if isinstance(z, list) and len(z) == 1 else None
         if time_s is None:
             raise Misfit(f"z is {short(z)}, expected one moment of the video in seconds")
-        return _video_id(file), time_s
+        return self.document.footage.video_id or _video_id(file, note), time_s
 
-    def picture(self, name: str, boxes: list[tuple[tuple[float, ...], list[tuple[str, str]]]], others: int) -> None:
-        """A picture of VIA 2, its rectangles with attributes, and how many other shapes it has."""
-        video_id, time_s = keyframe_of_picture(name, self._footage)
+    def picture(self, picture: Picture) -> None:
+        """A picture of VIA 2."""
+        video_id, time_s = self.document.keyframe_of_picture(picture.name)
         image_id = self._add_image(video_id, time_s)
-        for box, texts in boxes:
-            with self.problems.at(f": {name}"):
-                self.add_person(image_id, video_id, box, texts, "")
-        for _ in range(others):
-            add_other(self.document, image_id)
+        for box, texts in picture.boxes:
+            with self.document.at(f": {picture.name}"):
+                self._add_person(image_id, video_id, box, texts, "")
+        self.document.left_out["shapes that are no rectangle"] += picture.others
 
     def _add_image(self, video_id: str, time_s: float) -> int:
         """The id of a keyframe, added if it is new."""
         key = (video_id, time_s)
         if key not in self._images:
-            self._images[key] = len(self._images) + 1
-            image = {"id": self._images[key], "video_id": video_id, "time_s": time_s}
-            self.document["images"].append(image)
+            self._images[key] = self.document.add_image(video_id, time_s)
         return self._images[key]
 
-    def add_person(
+    def _add_person(
         self, image_id: int, video_id: str, box: tuple[float, ...], texts: list[tuple[str, str]], said: str
     ) -> None:
         """A person: box in pixels, attributes as (name, text), and what the field of actions says as it stands."""
-        size_hw = self._footage.size_hw(video_id) if video_id not in self._sizes_hw else self._sizes_hw[video_id]
-        size_hw = size_hw or self._footage.known_size_hw(video_id)
-        self.document["images"][image_id - 1] |= {"height": size_hw[0], "width": size_hw[1]}
+        footage = self.document.footage
+        size_hw = self._sizes_hw.get(video_id) or footage.known_size_hw(video_id)
+        self.document.content["images"][image_id - 1] |= {"height": size_hw[0], "width": size_hw[1]}
         own = {plain_name(name): text for name, text in texts}
-        person_id = next((own[name] for name in PERSON_ID_ATTRIBUTES if own.get(name)), "")
-        skipped = {*PERSON_ID_ATTRIBUTES, SCORES, NOTE}
-        values = [(name, text) for name, text in texts if plain_name(name) not in skipped]
-        seen = Seen(
-            box,
-            size_hw,
-            said,
-            lambda: chosen_actions(values, self._names, self._footage),
-            person_id,
-            own.get(SCORES, ""),
-        )
-        self.document["annotations"].append(person_entry(image_id, seen, read_note(own.get(NOTE))))
+        values = [
+            (name, f"{name}: {text}" if self._names.is_numbering and text in self._several else text)
+            for name, text in texts
+            if plain_name(name) not in (SCORES, NOTE)
+        ]
+
+        def action_ids() -> list[int]:
+            return chosen_actions(values, self._names, footage.attributes, self._choices)
+
+        seen = Seen(box, size_hw, said, action_ids, person_id_text(dict(texts)), own.get(SCORES, ""))
+        self.document.add_person(image_id, seen, read_note(own.get(NOTE)))
 
 
 def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -313,7 +273,7 @@ def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
 def _attribute(entry: dict[str, Any]) -> _Attribute:
     options = entry.get("options")
     named = {str(key): str(text) for key, text in options.items()} if isinstance(options, dict) else {}
-    return _Attribute(str(entry.get("aname", "")), named, entry.get("type") == _TICKED)
+    return _Attribute(str(entry.get("aname", "")), named, entry.get("type") == TICKED)
 
 
 def _file_of(entry: dict[str, Any], views: dict[str, Any], files: dict[str, Any]) -> dict[str, Any] | None:
@@ -323,10 +283,10 @@ def _file_of(entry: dict[str, Any], views: dict[str, Any], files: dict[str, Any]
     return found if isinstance(found, dict) else None
 
 
-def _video_id(file: dict[str, Any]) -> str:
-    """The name of a file without the suffix of a video."""
+def _video_id(file: dict[str, Any], note: dict[str, Any]) -> str:
+    """The name of a video's file without its suffix; as it was where a note tells that avadet wrote it."""
     name = str(file.get("fname", ""))
-    return name.removesuffix(suffix) if (suffix := PurePosixPath(name).suffix).lower() in VIDEO_SUFFIXES else name
+    return name.removesuffix(".mp4") if note else video_name(name)
 
 
 def _texts(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> list[tuple[str, str]]:
@@ -343,7 +303,7 @@ def _texts(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> list[tup
 def _said(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> str:
     """What the field of actions says, as it stands."""
     values = entry.get("av")
-    keys = [key for key, one in attributes.items() if one.name == _ACTION]
+    keys = [key for key, one in attributes.items() if one.name == ACTION]
     return str(values.get(keys[0], "")) if keys and isinstance(values, dict) else ""
 
 
@@ -360,7 +320,7 @@ def _box_px(shape: Any) -> tuple[float, ...] | None:
     if kind == _EXTREME_RECTANGLE and len(rest) >= 4:
         xs, ys = rest[::2], rest[1::2]
         return min(xs), min(ys), max(xs), max(ys)
-    if kind != _RECTANGLE:
+    if kind != RECTANGLE:
         return None
     if len(rest) != 4:
         raise Misfit(f"xy is {short(shape)}, expected [2, x, y, width, height]")

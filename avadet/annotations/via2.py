@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from avadet.annotations.coco_entries import Misfit, finite, short
-from avadet.annotations.csv_rows import open_text
+from avadet.annotations.csv_text import open_text
+from avadet.annotations.footage import Misfit, short
+from avadet.annotations.json_fields import finite
 from avadet.errors import AvadetError
 
 CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
@@ -36,6 +37,18 @@ def regions_of(document: Any) -> list[Picture] | None:
     if not entries or not all(isinstance(one, dict) and {"filename", "regions"} <= one.keys() for one in entries):
         return None
     return [_picture(str(one["filename"]), _listed(one["regions"])) for one in entries]
+
+
+def options_of(document: Any) -> dict[str, list[str]]:
+    """The options of a project's attributes of regions that are a choice, by name."""
+    attributes = document.get("_via_attributes") if isinstance(document, dict) else None
+    own = attributes.get("region") if isinstance(attributes, dict) else None
+    chosen = own.items() if isinstance(own, dict) else ()
+    return {
+        name: list(one["options"])
+        for name, one in chosen
+        if isinstance(one, dict) and isinstance(one.get("options"), dict) and one.get("type") != "text"
+    }
 
 
 def regions_of_csv(path: Path) -> dict[str, Any]:

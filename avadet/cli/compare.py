@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from avadet.cli.evaluate import add_rules, count, match_files, write_json
+from avadet.cli.evaluate import add_rules, count, judge_files, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from avadet.evaluation.comparison import compare
 
     rules = (args.gt, args.labels, args.protocol, args.exclude)
-    comparison = compare(match_files(args.a, *rules), match_files(args.b, *rules), args.resamples, args.seed)
+    comparison = compare(judge_files(args.a, *rules), judge_files(args.b, *rules), args.resamples, args.seed)
     print(f"A = {args.a}\nB = {args.b}\n{comparison.table()}")
     for path, result in ((args.a, comparison.a), (args.b, comparison.b)):
         for warning in result.warnings:

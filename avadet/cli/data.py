@@ -10,6 +10,7 @@ from avadet.cli.main import Command, Subcommand, add_shared_arguments
 
 ACTIONS = (
     Command("check", "avadet.cli.data_check", "find errors in a data set before training"),
+    Command("repair", "avadet.cli.data_repair", "write the data set that the rules allow, and a list of every change"),
     Command("stats", "avadet.cli.data_stats", "summarise a data set: videos, keyframes, boxes, actions, sizes"),
     Command("show", "avadet.cli.data_show", "draw keyframes with their people and actions as PNG"),
     Command("convert", "avadet.cli.data_convert", "turn annotations of COCO, CVAT, VIA or a CSV into AVA's, and back"),

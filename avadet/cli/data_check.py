@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avadet.cli.arguments import positive
 from avadet.cli.data_sets import add_data_set, looked_at, opened
 from avadet.cli.evaluate import write_json
 
 if TYPE_CHECKING:
-    from avadet.annotations.checks.findings import Finding, SplitRows
+    from avadet.annotations.rules.issues import Issue
+    from avadet.annotations.rules.video_meta import VideoMeta
+    from avadet.annotations.splits import DataVideo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet data check`."""
-    parser.epilog = "Exit code: 0 nothing wrong, or warnings only; 1 errors."
+    parser.epilog = (
+        "Every finding says what training, testing and scoring do with it. Exit code: 0 nothing wrong, or warnings "
+        "only; 1 errors, at which training stops before it begins. `avadet data repair` writes the data set without "
+        "them."
+    )
     add_data_set(parser)
     parser.add_argument("--split", action="append", default=[], metavar="NAME", help="only this split; may be repeated")
     parser.add_argument("--no-videos", action="store_true", help="check the annotations alone")
+    add_deep(parser)
     parser.add_argument(
         "--examples",
         type=int,
@@ -30,58 +38,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write every finding to this file as well")
 
 
+def add_deep(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments about decoding."""
+    parser.add_argument(
+        "--deep", action="store_true", help="decode the clip of every keyframe, and name those with damaged pictures"
+    )
+    parser.add_argument(
+        "--span",
+        type=positive,
+        default=2.2,
+        metavar="S",
+        help="with --deep: seconds of a clip (default %(default)s, which holds 64 frames at 30 a second)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Check, print the findings split by split, and the verdict."""
-    from avadet.annotations.checks.lists import count_splits
-    from avadet.annotations.checks.run import check_annotations
+    from avadet.annotations.rules.check import check_data_set
+    from avadet.annotations.rules.lists import count_splits
 
     data = opened(args)
-    checked = check_annotations(data, args.split, max(args.examples, 0))
-    findings = list(checked.findings)
-    if not args.no_videos:
-        findings += _of_videos(checked.splits, max(args.examples, 0))
+    look = None if args.no_videos else Looks()
+    checked = check_data_set(data, args.split, max(args.examples, 0), look)
+    issues = list(checked.issues)
+    if args.deep:
+        from avadet.data.deep import check_clips
+
+        for rows in checked.splits:
+            issues += check_clips(rows, args.span, max(args.examples, 0))
     named = {rows.name: [one for one in checked.splits if one.name == rows.name] for rows in checked.splits}
     counts = {name: count_splits(sources) for name, sources in named.items()}
     print(f"{data.spec.title or data.name}, in {data.root}")
     for name in [*(args.split or data.spec.splits), ""]:
-        _print_split(name, counts.get(name, {}), [finding for finding in findings if finding.split == name])
-    verdict = _verdict(findings)
-    print(verdict)
-    errors = sum(finding.severity == "error" for finding in findings)
+        _print_split(name, counts.get(name, {}), [issue for issue in issues if issue.split == name])
+    verdict = _verdict(issues)
+    if not args.deep:
+        print("\npictures were not decoded; --deep does, and names damaged ones")
+    print(f"\n{verdict}")
+    errors = sum(issue.severity == "error" for issue in issues)
     if args.json is not None:
-        found = [finding.json() for finding in findings]
+        found = [issue.json() for issue in issues]
         report = {"name": data.name, "verdict": verdict, "errors": errors, "splits": counts, "findings": found}
         write_json(args.json, report)
     return 1 if errors else 0
 
 
-def _of_videos(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
-    from avadet.data.checks import check_videos, last_keyframes, videos_of
+class Looks:
+    """Looks at videos, at each but once."""
 
-    facts = looked_at(videos_of(splits), last_keyframes(splits))
-    return [finding for rows in splits for finding in check_videos(rows, facts, examples)]
+    def __init__(self) -> None:
+        """Look at none yet."""
+        self._known: dict[tuple[DataVideo, float | None], VideoMeta] = {}
+
+    def __call__(self, videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> dict[str, VideoMeta]:
+        """What they are like, by name; see `annotations.splits.Look`."""
+        keys = {video.video_id: (video, last_s.get(video.video_id)) for video in videos}
+        new = looked_at([video for video in videos if keys[video.video_id] not in self._known], last_s)
+        self._known |= {keys[name]: one for name, one in new.items()}
+        return {name: self._known[key] for name, key in keys.items()}
 
 
-def _print_split(name: str, counts: dict[str, int], findings: Sequence[Finding]) -> None:
+def _print_split(name: str, counts: dict[str, int], issues: Sequence[Issue]) -> None:
+    from avadet.annotations.rules.issues import DOES
+
     if name:
         parts = [f"{counts[kind]:,} {kind}" for kind in ("videos", "keyframes", "boxes", "rows") if counts]
-        print(f"\n{name}: {', '.join(parts) or 'could not be read'}" + ("" if findings else ": fine"))
-    elif findings:
+        print(f"\n{name}: {', '.join(parts) or 'could not be read'}" + ("" if issues else ": fine"))
+    elif issues:
         print("\nbetween splits:")
-    for finding in sorted(findings, key=lambda one: one.severity):
-        print(f"  {finding.severity}: {finding.message}  [{finding.check}]")
-        for example in finding.examples:
+    for issue in sorted(issues, key=lambda one: one.severity):
+        print(f"  {issue.severity}: {issue.message}  [{issue.check}] -> {DOES[issue.action]}")
+        for example in issue.examples:
             print(f"    {example}")
-        if finding.count > len(finding.examples) and finding.check not in ("class-without-example", "counts"):
-            print(f"    ... {finding.count - len(finding.examples):,} more")
+        if issue.count > len(issue.examples) and issue.check not in _WHOLE:
+            print(f"    ... {issue.count - len(issue.examples):,} more")
 
 
-def _verdict(findings: Sequence[Finding]) -> str:
-    errors = sum(finding.severity == "error" for finding in findings)
-    warnings = len(findings) - errors
+_WHOLE = ("class-without-example", "counts", "class-of-everybody", "class-none")
+"""Rules whose example stands for all of it."""
+
+
+def _verdict(issues: Sequence[Issue]) -> str:
+    errors = sum(issue.severity == "error" for issue in issues)
+    warnings = len(issues) - errors
     told = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
     if errors:
-        return f"\nverdict: {told}. Fix the errors before training."
-    return f"\nverdict: {told}. " + (
+        return f"verdict: {told}. Fix the errors before training."
+    return f"verdict: {told}. " + (
         "Ready for training if the warnings are intended." if warnings else "Ready for training."
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from avadet.annotations.action_names import ActionNames
     from avadet.annotations.ava_rows import AvaRows
     from avadet.annotations.conversion import Reading
-    from avadet.annotations.foreign import Footage
+    from avadet.annotations.footage import Footage
     from avadet.types import LabelMap, VideoInfo
 
 _FORMATS = ("ava", "coco", "cvat", "via", "csv")
@@ -28,17 +28,18 @@ _READS_WITH = {
     "columns": ("csv",),
     "units": ("csv",),
     "every": ("cvat",),
-    "attribute": ("cvat", "via"),
-    "video": ("cvat", "via", "csv"),
-    "fps": ("cvat", "via", "csv"),
-    "new_labels": ("cvat", "via", "csv"),
+    "attribute": ("coco", "cvat", "via"),
+    "numbers": ("coco", "cvat", "via"),
+    "video": ("coco", "cvat", "via", "csv"),
+    "fps": ("coco", "cvat", "via", "csv"),
+    "new_labels": ("coco", "cvat", "via", "csv"),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `avadet data convert`."""
     parser.epilog = (
-        "Formats: ava = AVA's CSV without header; coco = COCO JSON; cvat = CVAT 1.1 XML (read: for images and for "
+        "Formats: ava = AVA's CSV; coco = COCO JSON; cvat = CVAT 1.1 XML (read: for images and for "
         "videos; written: for images); via = VGG Image Annotator (read: 3 and 2; written: 3); csv = any CSV with a "
         "header. What a format cannot hold goes along as a note, so that the way back gives the same file; what was "
         "edited on the way counts."
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attribute",
         action="append",
         metavar="NAME",
-        help="CVAT, VIA: the attribute that says actions, whatever its name; may be repeated",
+        help="COCO, CVAT, VIA: the attribute that says actions, whatever its name; may be repeated",
     )
     _add_footage(parser)
     table = parser.add_argument_group("tables")
@@ -90,6 +91,11 @@ def _add_footage(parser: argparse.ArgumentParser) -> None:
     footage.add_argument("--fps", type=positive, metavar="N", help="frames per second, where IN counts frames")
     footage.add_argument(
         "--first-frame", type=int, default=0, metavar="N", help="number of the first frame (default 0)"
+    )
+    footage.add_argument(
+        "--numbers",
+        choices=("frames", "seconds"),
+        help="what whole numbers in the names of pictures are (default: frames, which need --fps or --videos)",
     )
     footage.add_argument(
         "--every", type=positive, metavar="S", help="CVAT tracks: a keyframe every S seconds, not every frame"
@@ -127,22 +133,22 @@ def run(args: argparse.Namespace) -> int:
     conversion.write_annotations(args.target, target, read.rows, labels, size_hw, sizes_hw)
     if target in ("coco", "cvat", "via") and args.size is None and names - sizes_hw.keys():
         note(f"warning: boxes are pixels of frames taken to be {size_hw[1]}x{size_hw[0]}; say --size or --videos")
-    _say(args, f"{conversion.TITLES[source]}" + (f": {read.understood}" if read.understood else ""), read.rows)
+    print(f"{args.source}: {conversion.TITLES[source]}" + (f": {read.understood}" if read.understood else ""))
+    print(f"{args.target}: {conversion.told_counts(read.rows)}")
+    _say_changes(args.source, read.rows, reading.names)
     return 0
 
 
-def _say(args: argparse.Namespace, understood: str, rows: AvaRows) -> None:
-    print(f"{args.source}: {understood}")
-    from avadet.annotations.ava_rows import keyframe_numbers
-
-    keyframes = len(set(keyframe_numbers(rows.rows)))
-    left_out = f"; left out {rows.num_left_out} annotations that are no people" if rows.num_left_out else ""
-    print(f"{args.target}: {len(rows.rows)} rows in {keyframes} keyframes{left_out}")
-    for note_line in rows.notes:
-        note(f"{args.source}: {note_line}")
-    idle = sum(row.box_norm is not None and row.action_id is None for row in rows.rows)
-    if idle:
-        print(f"{idle} of them are people without an action")
+def _say_changes(source: Path, rows: AvaRows, names: ActionNames) -> None:
+    """Say what of a file was not understood, left out or changed, and how often."""
+    for reason, count in sorted(rows.left_out.items()):
+        if count:
+            print(f"left out or changed: {count} {reason}")
+    if names.unused:
+        listed = ", ".join(f"{name} ({count})" for name, count in sorted(names.unused.items()))
+        note(f"{source}: values of these attributes are no actions: {listed}; --attribute NAME takes one for actions")
+    for line in rows.notes:
+        note(f"{source}: {line}")
 
 
 def _refuse(args: argparse.Namespace, source: str) -> None:
@@ -165,7 +171,7 @@ def _reading(args: argparse.Namespace, infos: Callable[[str], VideoInfo | None])
 
 
 def _footage(args: argparse.Namespace, infos: Callable[[str], VideoInfo | None]) -> Footage:
-    from avadet.annotations.foreign import Footage
+    from avadet.annotations.footage import Footage
 
     def size_hw(video_id: str) -> tuple[int, int] | None:
         info = None if args.size else infos(video_id)
@@ -175,7 +181,9 @@ def _footage(args: argparse.Namespace, infos: Callable[[str], VideoInfo | None])
         info = None if args.fps else infos(video_id)
         return args.fps or (float(info.fps) if info else None)
 
-    return Footage(size_hw, fps, args.first_frame, args.every, args.video, tuple(args.attribute or ()))
+    return Footage(
+        size_hw, fps, args.first_frame, args.every, args.video, tuple(args.attribute or ()), args.numbers or "frames"
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:

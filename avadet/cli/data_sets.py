@@ -11,9 +11,9 @@ from avadet.cli.arguments import add_overrides
 from avadet.progress import progress_bar
 
 if TYPE_CHECKING:
+    from avadet.annotations.rules.video_meta import VideoMeta
     from avadet.annotations.specs import DataSet
     from avadet.annotations.splits import DataVideo
-    from avadet.data.video_facts import VideoFacts
 
 
 def add_data_set(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def opened(args: argparse.Namespace) -> DataSet:
     return open_data_set(args.spec, args.root, args.overrides)
 
 
-def looked_at(videos: Iterable[DataVideo], last_s: Mapping[str, float] | None = None) -> dict[str, VideoFacts]:
+def looked_at(videos: Iterable[DataVideo], last_s: Mapping[str, float] | None = None) -> dict[str, VideoMeta]:
     """What video files are like, by name; shows how far it is.
 
     Args:
@@ -51,4 +51,4 @@ def looked_at(videos: Iterable[DataVideo], last_s: Mapping[str, float] | None = 
     own = list({video.video_id: video for video in videos}.values())
     looks = look_at_videos(own, last_s or {})
     bar = progress_bar(looks, total=len(own), desc="videos", unit="video", leave=False)
-    return {one.video.video_id: one for one in bar}
+    return {one.video_id: one for one in bar}

@@ -10,8 +10,8 @@ from avadet.cli.data_sets import add_data_set, looked_at, opened
 from avadet.cli.evaluate import write_json
 
 if TYPE_CHECKING:
+    from avadet.annotations.rules.video_meta import VideoMeta
     from avadet.annotations.splits import DataVideo
-    from avadet.data.video_facts import VideoFacts
 
 _HOUR_S = 3600.0
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _hours(videos: tuple[DataVideo, ...], facts: dict[str, VideoFacts]) -> float | None:
+def _hours(videos: tuple[DataVideo, ...], facts: dict[str, VideoMeta]) -> float | None:
     """Hours of the videos that are there; None if none was looked at."""
     known = [facts[video.video_id].duration_s for video in videos if video.video_id in facts and video.path]
     return sum(known) / _HOUR_S if known else None

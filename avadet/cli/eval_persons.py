@@ -41,13 +41,12 @@ def score_files(boxes: Path, ground_truth: Path, exclude: Path | None = None) ->
     """Read both files and score them; see `evaluation.person_ap.evaluate_persons`."""
     from avadet.annotations.ava import read_excluded, read_ground_truth
     from avadet.annotations.box_files import read_box_rows
-    from avadet.annotations.csv_rows import RowForm
+    from avadet.annotations.rules.boxes import refuse_pixels
     from avadet.evaluation.person_ap import evaluate_persons
 
-    widths = (2, 6, 7, 8)
-    true_form = RowForm(widths=widths, last="person_id", boxes="ordered", blank_action=True)
-    true = read_ground_truth(ground_truth, true_form)
-    found = read_box_rows(boxes)
+    true, found = read_ground_truth(ground_truth), read_box_rows(boxes)
+    refuse_pixels(ground_truth, true.boxes_norm, true.lines)
+    refuse_pixels(boxes, found.boxes_norm, found.lines)
     result = evaluate_persons(true, found, None if exclude is None else read_excluded(exclude))
     return replace(result, warnings=(*found.notes, *result.warnings))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,15 +105,16 @@ def _tubes(args: argparse.Namespace) -> VideoMapResult:
     Raises:
         AvadetError: if options of frame-mAP are given, or as `evaluation.video_map.score_tubes`.
     """
+    from avadet.annotations.tubes import read_tube_spec
     from avadet.evaluation.video_map import score_tubes
-    from avadet.models.zoo.label_sources import read_labels, read_tube_rules
+    from avadet.models.zoo.label_sources import read_labels
 
     given = {"--exclude": args.exclude, "--html": args.html, "--explain": args.explain or None}
     given["--protocol"] = args.protocol if args.protocol != DEFAULT_PROTOCOL else None
     for option, value in given.items():
         if value is not None:
             raise AvadetError(f"{option} is about frames; leave it away, or --tubes")
-    spec, labels = read_tube_rules(args.labels), read_labels(args.labels)
+    spec, labels = read_tube_spec(args.labels), read_labels(args.labels)
     return score_tubes(args.detections, args.gt, labels, spec, args.split)
 
 
@@ -122,7 +124,7 @@ def _frames(args: argparse.Namespace) -> FrameMapResult | Explanation:
 
     if args.split is not None:
         raise AvadetError("--split goes with --tubes: an AVA ground truth holds the videos that count")
-    matches = match_files(args.detections, args.gt, args.labels, args.protocol, args.exclude)
+    matches = judge_files(args.detections, args.gt, args.labels, args.protocol, args.exclude)
     if not (args.explain or args.html is not None):
         return result_of(matches)
     from avadet.evaluation.explain import explain
@@ -133,16 +135,30 @@ def _frames(args: argparse.Namespace) -> FrameMapResult | Explanation:
     return explanation
 
 
+def judge_files(
+    detections: Path, ground_truth: Path, labels: str, protocol: str = DEFAULT_PROTOCOL, exclude: Path | None = None
+) -> Matches:
+    """`match_files`, but boxes in pixels, which the published evaluators score as they stand, are an error."""
+    from avadet.annotations.rules.boxes import refuse_pixels
+
+    matches = match_files(detections, ground_truth, labels, protocol, exclude)
+    for path, rows in ((ground_truth, matches.true), (detections, matches.found)):
+        refuse_pixels(path, rows.boxes)
+    return matches
+
+
 def match_files(
     detections: Path, ground_truth: Path, labels: str, protocol: str = DEFAULT_PROTOCOL, exclude: Path | None = None
 ) -> Matches:
     """Read both files and find out who found whom; see `evaluation.frame_map.evaluate_frame_map`.
 
+    What the rules say of the ground truth is among the notes: published protocols count its rows as they stand.
     PySlowFast's evaluator stops at fractional seconds, keyframes without boxes and detections without a score; under
     its protocol such rows are errors here too.
     """
     from avadet.annotations.ava import read_detections, read_excluded, read_ground_truth
     from avadet.annotations.csv_rows import RowForm
+    from avadet.annotations.rules.rows import truth_notes
     from avadet.evaluation.matching import match
     from avadet.evaluation.protocols import protocol_rules
     from avadet.models.zoo.label_sources import read_labels
@@ -156,7 +172,8 @@ def match_files(
     true = read_ground_truth(ground_truth, true_form)
     found = read_detections(detections, found_form)
     excluded = None if exclude is None else read_excluded(exclude)
-    return match(true, found, label_map, protocol, excluded)
+    matches = match(true, found, label_map, protocol, excluded)
+    return replace(matches, notes=(*matches.notes, *truth_notes(true, label_map)))
 
 
 def write_json(path: Path, report: dict[str, object]) -> None:

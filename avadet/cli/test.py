@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     """Score, print the numbers, write the files."""
     from avadet.annotations.splits import read_split
     from avadet.data.frame_cache import FrameCache
-    from avadet.data.video_facts import within_files
+    from avadet.data.video_facts import metadata_of
     from avadet.memory import keep_freed_memory
     from avadet.models import zoo
     from avadet.models.devices import choose_device
@@ -85,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
     data, name = _data_set(args)
     device = choose_device(args.device)
     loaded = zoo.load(args.model, str(device))
-    split, short = within_files(read_split(data, name))
+    split = read_split(data, name, metadata_of)
     cache = None if args.cache is None else FrameCache(args.cache)
     split, everyone, targets, unseen = _targets(args, data, split, str(device), cache)
-    for text in [*split.notes, *short]:
+    for text in split.notes:
         print(f"avadet: warning: {text}", file=sys.stderr)
     scorer = ClipScorer(loaded, args.batch_size, args.flip, None, args.scales, args.shifts)
     banks = None

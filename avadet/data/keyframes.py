@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from avadet import boxes as box_math
 from avadet.annotations.ava import NO_CLASS, AvaTable
+from avadet.annotations.rules.boxes import JudgedBoxes, refuse_pixels
 from avadet.annotations.splits import DataSplit, DataVideo
 from avadet.data.index import AnnotationIndex, ranges, row_starts
 from avadet.errors import AvadetError
@@ -158,10 +159,11 @@ def _people(split: DataSplit, table: AvaTable, labels: LabelMap, what: str, leas
     has_box = (np.asarray(table.boxes_norm) != 0).any(axis=1) | (table.class_ids > NO_CLASS)
     scores = np.ones(len(table)) if table.scores is None else np.asarray(table.scores)
     chosen = np.flatnonzero(wanted & has_box & (scores >= least))
-    _check_norm(np.asarray(table.boxes_norm)[chosen], chosen, what)
-    inside = np.clip(np.asarray(table.boxes_norm), 0, 1)
-    chosen = chosen[(inside[chosen, 2:] > inside[chosen, :2]).all(axis=1)]
-    boxes = inside[chosen]
+    norm = np.asarray(table.boxes_norm, np.float64)
+    refuse_pixels(what, np.where((wanted & has_box)[:, None], norm, 0.0))
+    judged = JudgedBoxes(norm[chosen])
+    chosen = chosen[~(judged.useless | judged.nobody)]
+    boxes = np.clip(norm[chosen], 0, 1)
     classes = _class_rows(np.asarray(table.class_ids)[chosen], labels, what)
     first, person = _groups(videos[chosen], micros[chosen], *boxes.T)
     order = np.argsort(first)  # people in the order of the file
@@ -200,17 +202,6 @@ def _excluded(split: DataSplit, videos: IntArray, micros: IntArray) -> BoolArray
     times = np.rint(np.asarray(split.excluded.times_s) * _MICRO).astype(np.int64)
     _, group = _groups(np.concatenate([videos, out]), np.concatenate([micros, times]))
     return np.isin(group[: len(videos)], group[len(videos) :])
-
-
-def _check_norm(boxes: NDArray[np.floating], rows: IntArray, what: str) -> None:
-    in_pixels = box_math.beyond_frame(boxes)[1]
-    wrong = np.flatnonzero(in_pixels | ~np.isfinite(boxes).all(axis=1))
-    if len(wrong):
-        way_out = "divide pixels by (width, height)" if in_pixels[wrong[0]] else "correct or remove it"
-        raise AvadetError(
-            f"{what}: the box of row {rows[wrong[0]] + 1} is {boxes[wrong[0]].tolist()}, expected 0-1 of the frame "
-            f"({len(wrong)} such rows); {way_out}"
-        )
 
 
 def _class_rows(class_ids: IntArray, labels: LabelMap, what: str) -> IntArray:

@@ -14,6 +14,7 @@ import yaml
 from avadet.annotations.ava import csv_line
 from avadet.annotations.specs import DataSet, FramesSpec, SplitSpec
 from avadet.annotations.splits import DataVideo, read_split
+from avadet.annotations.tubes import split_files
 from avadet.data.processes import ProcessDied, outcomes
 from avadet.data.reencode import Encoding, Job, Prepared, prepare_video
 from avadet.errors import AvadetError
@@ -257,6 +258,9 @@ def write_spec(data: DataSet, out: Path, splits: Sequence[str], starts_s: dict[s
 def _copied_split(data: DataSet, split: SplitSpec, out: Path) -> SplitSpec:
     names = ("annotations", "excluded", "videos", "proposals")
     files = {name: getattr(split, name) for name in names}
+    if data.spec.tubes is not None and split.annotations is not None:
+        for beside in split_files(data.path(split.annotations)):
+            _copied(data, split.annotations.parent / beside.relative_to(data.path(split.annotations).parent), out)
     return split.model_copy(update={name: _copied(data, file, out) for name, file in files.items() if file is not None})
 
 

@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, read_detections
-from avadet.annotations.tubes import TubeSpec, read_tube_ground_truth, tube_table
+from avadet.annotations.rules.boxes import refuse_pixels
+from avadet.annotations.tube_units import TubeSpec
+from avadet.annotations.tubes import read_tube_ground_truth, tube_table
 from avadet.boxes import iou_of_pairs
 from avadet.errors import AvadetError
 from avadet.evaluation.ap import average_precision, claim_once, precision_recall
@@ -193,6 +195,7 @@ def score_tubes(
     """
     truth = read_tube_ground_truth(ground_truth, labels, spec, split)
     found = read_detections(detections)
+    refuse_pixels(detections, found.boxes_norm, found.lines)
     in_truth = _of_videos(found, {tube.video_id for tube in truth})
     if not len(in_truth) and len(found):
         example = f"{found.video_ids[0]!r} and {truth[0].video_id!r}" if truth else "the ground truth has none"

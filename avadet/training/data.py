@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from avadet.annotations.rules.check import refuse_shared
+from avadet.annotations.rules.learning import refuse_loss
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import DataSplit, read_split
 from avadet.config import Config
@@ -17,7 +18,7 @@ from avadet.data.frame_cache import FrameCache
 from avadet.data.index import AnnotationIndex
 from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.data.transforms import Augmentation
-from avadet.data.video_facts import within_files
+from avadet.data.video_facts import metadata_of
 from avadet.errors import AvadetError
 from avadet.models.predict import SCORE_NAMES
 from avadet.training.banks import BankMaker, Banks
@@ -62,18 +63,11 @@ class RunData:
         """What a reader should know before hours of training.
 
         Raises:
-            AvadetError: if there is nothing to train or score on, or a video is missing.
+            AvadetError: if there is nothing to train or score on.
         """
         for what, index in (("train", self.train), ("score", self.index)):
             if not len(index):
                 raise AvadetError(f"{self.data.root}: no keyframe to {what} on; see `avadet data check`")
-            missing = [index.videos[row].video_id for row in np.unique(index.video_rows) if not index.videos[row].path]
-            if missing:
-                folders, more = map(str, self.data.video_folders()), ", ..." if len(missing) > 3 else ""
-                raise AvadetError(
-                    f"{len(missing)} videos to {what} on are missing from {' and '.join(folders)} "
-                    f"({', '.join(missing[:3])}{more}); see `avadet data check`"
-                )
         counts = np.array(self.class_counts())
         unlabelled = int((~self.train.labels.any(axis=1)).sum())
         absent = [name for name, count in zip(self.labels.names, counts) if not count]
@@ -145,16 +139,14 @@ def read_run_data(config: Config) -> RunData:
     cfg, scoring = config.data, config.evaluate
     data = open_data_set(cfg.spec, cfg.root, cfg.overrides)
     rule = ProposalRule(**cfg.proposals.model_dump()) if cfg.proposals is not None else None
-    train, short = within_files(read_split(data, cfg.train))
-    scored, short_too = within_files(read_split(data, cfg.scored))
+    train, scored = (read_split(data, name, metadata_of) for name in (cfg.train, cfg.scored))
+    refuse_shared(data, train, scored)
     if scoring.person_score is None:
         index = training_index(scored, data.labels)
     else:
         best = scoring.keep_best_person
         index = scoring_index(scored, data.labels, scoring.person_score, keep_best=best, keep_empty=True)
-    notes = _once([*train.notes, *scored.notes, *short, *short_too])
-    return RunData(data, training_index(train, data.labels, rule), scored, index, notes=notes)
-
-
-def _once(lines: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(lines))
+    learnt = training_index(train, data.labels, rule)
+    refuse_loss(config.loss.kind, learnt.labels)
+    notes = tuple(dict.fromkeys([*train.notes, *scored.notes]))
+    return RunData(data, learnt, scored, index, notes=notes)

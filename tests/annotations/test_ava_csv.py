@@ -112,7 +112,6 @@ def test_excluded_keyframes(tmp_path: Path) -> None:
         (",902,0,0,1,1,12,0.5", r":2: column 1 \(video_id\) is '', expected the video's name"),
         ("v,902,0,0,1,1", r":2: row is 6 columns"),
         ("v,902,0,0,1,1,12,0.5,7", r":2: row is 9 columns"),
-        ("", r":2: row is blank"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, row: str, says: str) -> None:
@@ -123,15 +122,80 @@ def test_bad_rows_are_named(tmp_path: Path, row: str, says: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("row", ["v,902,0,0,1,1", "v,902,0,0,1", ""])
+def test_a_person_without_an_action(tmp_path: Path) -> None:
+    text = "v,902,0,0,1,1,12,7\nv,902,0,0,1,1,,8\nv,902,0,0,1,1\nv,902,0,0,1,1,-1,9\nv,902,0,0,1,1,0,9\nv,903\n"
+    table = read_ground_truth(write(tmp_path, text))
+    assert table.class_ids.tolist() == [12, -1, -1, -1, 0, 0]
+    assert table.person_ids is not None and table.person_ids.tolist() == [7, 8, -1, 9, 9, -1]
+    assert read_ground_truth(write(tmp_path, "v,902,0,0,1,1,\nv,902,0,0,1,1,3\n")).class_ids.tolist() == [-1, 3]
+
+
+@pytest.mark.parametrize("row", ["v,902,0,0,1"])
 def test_short_rows_among_rows_of_seven(tmp_path: Path, row: str) -> None:
     with pytest.raises(AvadetError, match=":2: row is "):
         read_ground_truth(write(tmp_path, f"v,902,0,0,1,1,12\n{row}\nv,902,0,0,1,1,12\n"))
 
 
-def test_a_header_is_called_one(tmp_path: Path) -> None:
-    with pytest.raises(AvadetError, match=r":1: column 2 \(seconds\) is 'frame_timestamp'.*header"):
-        read_detections(write(tmp_path, "video_id,frame_timestamp,x1,y1,x2,y2,action_id,score\n" + GOOD))
+def test_a_header_in_avas_order_is_read_and_another_called_one(tmp_path: Path) -> None:
+    table = read_detections(write(tmp_path, "video_id,frame_timestamp,x1,y1,x2,y2,action_id,score\n" + GOOD))
+    assert table.lines is not None and table.lines.tolist() == [2]
+    with pytest.raises(
+        AvadetError, match=r":1: column 2 \(seconds\) is 'x1'.*header must name .*`avadet data convert`"
+    ):
+        read_detections(write(tmp_path, "video_id,x1,y1,x2,y2,seconds,action_id,score\n" + GOOD))
+
+
+FORMS = {
+    "semicolons": "v;902;0.1;0.2;0.5;0.9;12;7\nw;903.5;0;0;1;1;79;8\n",
+    "tabs": "v\t902\t0.1\t0.2\t0.5\t0.9\t12\t7\nw\t903.5\t0\t0\t1\t1\t79\t8\n",
+    "decimal commas": "v;902;0,1;0,2;0,5;0,9;12;7\nw;903,5;0;0;1;1;79;8\n",
+    "mark of UTF-8": "\ufeffv,902,0.1,0.2,0.5,0.9,12,7\nw,903.5,0,0,1,1,79,8\n",
+    "line ends": "v,902,0.1,0.2,0.5,0.9,12,7\r\nw,903.5,0,0,1,1,79,8\r\n",
+    "quoted": '"v",902,"0.1","0.2",0.5,0.9,"12",7\n"w",903.5,0,0,1,1,79,8\n',
+    "blank": "\nv,902,0.1,0.2,0.5,0.9,12,7\n\n,,,\nw,903.5,0,0,1,1,79,8\n\n",
+    "comments": "# made by hand\nv,902,0.1,0.2,0.5,0.9,12,7\n#w,later\nw,903.5,0,0,1,1,79,8\n",
+    "header": "Video_ID;Middle_Frame_Timestamp;X1;Y1;X2;Y2;Action_ID;Person_ID\n"
+    "v;902;0,1;0,2;0,5;0,9;12;7\nw;903,5;0;0;1;1;79;8\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_csv(tmp_path: Path, form: str) -> None:
+    path = write(tmp_path, "")
+    for encoding in ("utf-8", *(("utf-16",) if form == "tabs" else ())):
+        path.write_bytes(FORMS[form].encode(encoding))
+        table = read_ground_truth(path)
+        assert table.video_ids.tolist() == ["v", "w"] and table.times_s.tolist() == [902.0, 903.5]
+        assert table.boxes_norm.tolist() == [[0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1]]
+        assert table.class_ids.tolist() == [12, 79]
+        assert table.person_ids is not None and table.person_ids.tolist() == [7, 8]
+        lines = path.read_text(encoding).splitlines()
+        assert table.lines is not None and ["903" in lines[line - 1] for line in table.lines] == [False, True]
+
+
+def test_a_mistake_has_its_line_in_any_form(tmp_path: Path) -> None:
+    path = write(tmp_path, "# a comment\n\nv;902;0,1;0,2;0,5;0,9;zwölf;7\n")
+    with pytest.raises(AvadetError, match=r":3: column 7 \(action_id\) is 'zwölf'"):
+        read_ground_truth(path)
+    path = write(tmp_path, "video,seconds,x1,y1,x2,y2,action_id,person_id\nv,902,0.5,0.2,0.1,0.9,12,7\n")
+    with pytest.raises(AvadetError, match=r":2: columns 3 and 5"):
+        read_ground_truth(path)
+
+
+def test_names_with_other_separators_stay_names(tmp_path: Path) -> None:
+    path = write(tmp_path, "a;b\t#1,902,0,0,1,1,12,7\n#2,903,0,0,1,1,12,7\n")
+    assert read_ground_truth(path).video_ids.tolist() == ["a;b\t#1", "#2"]
+
+
+def test_ids_that_are_text_are_numbered_and_told(tmp_path: Path) -> None:
+    rows = "".join(f"v,{second},0,0,1,1,12,{who}\n" for second, who in enumerate(["ped_b", "3", "", "ped_a", "ped_b"]))
+    table = read_ground_truth(write(tmp_path, rows))
+    assert table.person_ids is not None and table.person_ids.tolist() == [4, 3, -1, 5, 4]
+    assert table.notes == (
+        "ids of persons that are text are numbered in order of appearance: 'ped_b' = 4, 'ped_a' = 5",
+    )
+    with pytest.raises(AvadetError, match=r":1: column 8 \(score\) is 'ped_b', expected a number"):
+        read_detections(tmp_path / "rows.csv")
 
 
 def test_up_to_20_problems_at_once(tmp_path: Path) -> None:

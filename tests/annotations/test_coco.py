@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava import csv_line
 from avadet.annotations.ava_rows import AvaRows, read_ava_rows, write_ava_rows
 from avadet.annotations.coco import read_coco, to_coco, write_coco
+from avadet.annotations.footage import Footage
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
 
@@ -36,6 +38,11 @@ FOREIGN: dict[str, Any] = {
     ],
     "categories": [{"id": 3, "name": "person"}, {"id": 9, "name": "dog"}],
 }
+
+
+def read(path: Path, labels: LabelMap | None = None, images: Path | None = None, **footage: Any) -> AvaRows:
+    given = footage or {"numbers": "seconds"}
+    return read_coco(path, ActionNames(labels), images, Footage(**given))
 
 
 def write(folder: Path, text: str, name: str = "rows.csv") -> Path:
@@ -65,7 +72,7 @@ def lines_of(table: AvaRows, folder: Path) -> list[str]:
 
 def there_and_back(path: Path, folder: Path) -> str:
     write_coco(folder / "there.json", to_coco(read_ava_rows(path)))
-    write_ava_rows(folder / "back.csv", read_coco(folder / "there.json"))
+    write_ava_rows(folder / "back.csv", read(folder / "there.json"))
     with (folder / "back.csv").open(encoding="utf-8", newline="") as file:
         return file.read()
 
@@ -157,7 +164,7 @@ def test_any_valid_file_comes_back(tmp_path: Path) -> None:
         assert to_coco(read_ava_rows(tmp_path / "back.csv", last)) == there
         for entry in there["images"] + there["annotations"]:
             entry.pop("cells", None)
-        values = [row[:5] for row in read_coco(dump(tmp_path, there)).rows]
+        values = [row[:5] for row in read(dump(tmp_path, there)).rows]
         for got, wanted in zip(values, [row[:5] for row in read_ava_rows(path, last).rows], strict=True):
             assert got[1] == pytest.approx(wanted[1], abs=1e-6)
             assert (got[0], *got[2:]) == (wanted[0], *wanted[2:])
@@ -171,9 +178,9 @@ def test_a_change_in_the_json_shows_in_the_csv(tmp_path: Path) -> None:
     assert document["annotations"][0]["cells"] == {"1": ["v", "1", "0.1", "0.10", "0.5", "0.5", "12", "1"]}
     document["annotations"][0]["action_ids"] = [14, 79]
     changed_lines = ["v,1,0.1,0.1,0.5,0.5,14,1", "v,1,0.1,0.1,0.5,0.5,79,1"]
-    assert lines_of(read_coco(dump(tmp_path, document)), tmp_path) == changed_lines
+    assert lines_of(read(dump(tmp_path, document)), tmp_path) == changed_lines
     document["annotations"][0]["bbox"][0] += 1
-    moved = read_coco(dump(tmp_path, document)).rows[0].box_norm
+    moved = read(dump(tmp_path, document)).rows[0].box_norm
     assert moved == pytest.approx((0.1 + 1 / 640, 0.1, 0.5 + 1 / 640, 0.5), abs=1e-12)
 
 
@@ -182,13 +189,13 @@ def test_the_style_of_the_file_never_costs_a_digit(tmp_path: Path) -> None:
     document["annotations"][0]["bbox_norm"][1] = 0.1001
     document["annotations"][0]["scores"] = [0.123]
     document["images"][0]["time_s"] = 7.5
-    assert lines_of(read_coco(dump(tmp_path, document)), tmp_path) == ["v,7.5,0.10,0.1001,0.50,0.50,12,0.123"]
+    assert lines_of(read(dump(tmp_path, document)), tmp_path) == ["v,7.5,0.10,0.1001,0.50,0.50,12,0.123"]
 
 
 def test_a_person_taken_out_leaves_the_keyframe(tmp_path: Path) -> None:
     document = to_coco(read_ava_rows(write(tmp_path, "v,0902,0,0,1,1,12,1\nv,0903,0,0,1,1,12,1\n")))
     del document["annotations"][0]
-    assert lines_of(read_coco(dump(tmp_path, document)), tmp_path) == ["v,0903,0,0,1,1,12,1", "v,0902"]
+    assert lines_of(read(dump(tmp_path, document)), tmp_path) == ["v,0903,0,0,1,1,12,1", "v,0902"]
 
 
 def test_file_names_stay_in_their_folder(tmp_path: Path) -> None:
@@ -197,25 +204,29 @@ def test_file_names_stay_in_their_folder(tmp_path: Path) -> None:
     assert names[:2] == ["..%2F..%2Fetc/902.5.jpg", "%2E%2E/902.5.jpg"]
     assert all(len(Path(name).parts) == 2 and ".." not in Path(name).parts for name in names)
     images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
-    back = read_coco(dump(tmp_path, {"images": images, "annotations": [], "categories": []}))
-    assert [row.video_id for row in back.rows] == ["../../etc", "..", "/abs", "a\\b", "100%"]
-    assert {row.time_s for row in back.rows} == {902.5}
+    for image, own in zip(images, ["stays inside", "stays inside", "abs", "a/b", "100%"]):
+        path = dump(tmp_path, {"images": [image], "annotations": [], "categories": []})
+        if own == "stays inside":
+            with pytest.raises(AvadetError, match="a name that stays inside the folder of videos"):
+                read(path)
+        else:
+            assert [(row.video_id, row.time_s) for row in read(path).rows] == [(own, 902.5)]
 
 
 def test_foreign_people(tmp_path: Path) -> None:
-    table = read_coco(dump(tmp_path, FOREIGN))
-    assert table.num_left_out == 2
-    assert lines_of(table, tmp_path) == ["v,903.5,0.25,0,1,0.5", "w_1,2,0.25,0.5,0.75,0.75", "clip_a,7"]
+    table = read(dump(tmp_path, FOREIGN))
+    assert table.left_out == {"boxes of 'dog'": 1, "crowds, or to be ignored": 1}
+    assert lines_of(table, tmp_path) == ["v,903.5,0.25,0,1,0.5,", "w_1,2,0.25,0.5,0.75,0.75,", "clip_a,7"]
 
 
 def test_foreign_actions_by_id_and_by_name(tmp_path: Path) -> None:
     document = FOREIGN | {"categories": [{"id": 3, "name": "talk"}, {"id": 9, "name": "stand"}]}
     path = dump(tmp_path, document)
-    assert [row.action_id for row in read_coco(path).rows] == [3, 9, 3, None]
-    assert [row.action_id for row in read_coco(path, LABELS).rows] == [79, 12, 79, None]
+    assert [row.action_id for row in read(path).rows] == [3, 9, 3, None]
+    assert [row.action_id for row in read(path, LABELS).rows] == [79, 12, 79, None]
     stranger = FOREIGN | {"categories": [{"id": 3, "name": "talk"}, {"id": 9, "name": "swim"}]}
     with pytest.raises(AvadetError, match="annotation 3: its category is 9 'swim', expected a name of the label map"):
-        read_coco(dump(tmp_path, stranger), LABELS)
+        read(dump(tmp_path, stranger), LABELS)
 
 
 def test_a_list_of_detections(tmp_path: Path) -> None:
@@ -224,19 +235,19 @@ def test_a_list_of_detections(tmp_path: Path) -> None:
         {"image_id": 4, "category_id": 3, "bbox": [0, 0, 100, 100], "score": 0.1234567},
     ]
     path, images = dump(tmp_path, found, "found.json"), dump(tmp_path, FOREIGN)
-    assert lines_of(read_coco(path, images=images), tmp_path) == [
+    assert lines_of(read(path, images=images), tmp_path) == [
         "v,903.5,0,0,0.5,1,,0.5",
         "w_1,2,0,0,1,1,,0.1234567",
         "clip_a,7",
     ]
     with pytest.raises(AvadetError, match=r"found.json is a list of detections; .*--images"):
-        read_coco(path)
+        read(path)
 
 
 def test_gzip_whatever_the_name(tmp_path: Path) -> None:
     path = tmp_path / "coco.json"
     path.write_bytes(gzip.compress(json.dumps(FOREIGN).encode()))
-    assert len(read_coco(path).rows) == 3
+    assert len(read(path).rows) == 3
 
 
 def test_what_the_eighth_column_is(tmp_path: Path) -> None:
@@ -275,12 +286,17 @@ def test_what_the_eighth_column_is(tmp_path: Path) -> None:
         ("annotations", 0, {"scores": [1, 2]}, "annotation 1: scores is .*expected a list of 1 numbers"),
         ("annotations", 0, {"person_id": 1.5}, "annotation 1: person_id is 1.5, expected a whole number"),
         ("annotations", 0, {"rows": [1, 2]}, "annotation 1: rows is .*expected a list of 1 whole numbers"),
-        ("images", 0, {"file_name": "0001.jpg"}, 'image "b": expected video_id and time_s, or .*got file_name'),
-        ("images", 0, {"file_name": "v/v_000001.jpg"}, 'image "b": .*has the number of a frame, it seems'),
-        ("images", 0, {"file_name": "v/img_00001.jpg"}, 'image "b": .*has the number of a frame, it seems'),
-        ("images", 0, {"file_name": ...}, 'image "b": .*got file_name null'),
+        ("images", 0, {"file_name": "0001.jpg"}, "names of pictures do not tell the video; add --video NAME"),
+        (
+            "images",
+            0,
+            {"file_name": "first.jpg"},
+            'image "b": a picture is called "first.jpg"; expected VIDEO/NUMBER.jpg',
+        ),
+        ("images", 0, {"file_name": "img_00001.jpg"}, "names of pictures do not tell the video"),
+        ("images", 0, {"file_name": ...}, 'image "b": .*got video_id null, file_name null'),
         ("images", 1, {"time_s": "2"}, 'image 4: video_id and time_s are "w_1" and "2", expected a name and seconds'),
-        ("images", 1, {"video_id": ...}, "image 4: video_id and time_s are null and 2.*expected a name"),
+        ("images", 1, {"video_id": ...}, "image 4: expected video_id with time_s or frame_id, or .*got video_id null"),
         ("images", 1, {"video_id": "\ud800"}, "image 4: its video is .*UTF-8"),
         ("images", 1, {"width": 0}, "image 4: height and width are .*expected positive"),
         ("images", 1, {"rows": 3}, "image 4: rows is 3, expected a list of whole numbers"),
@@ -292,9 +308,106 @@ def test_what_the_eighth_column_is(tmp_path: Path) -> None:
 def test_bad_entries_are_named(tmp_path: Path, entry: str, position: int, fields: dict[str, object], says: str) -> None:
     path = dump(tmp_path, changed(entry, position, **fields))
     with pytest.raises(AvadetError, match=says) as error:
-        read_coco(path)
+        read(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+VIDEOS = [
+    {"id": 1, "name": "clip_a.mp4", "fps": 10, "width": 100, "height": 50},
+    {"id": 2, "file_name": "walks/clip_b.avi", "width": 200, "height": 100},
+]
+
+
+def video_document(images: list[dict[str, Any]], **annotation: Any) -> dict[str, Any]:
+    """Images of VIDEOS, and a box in the first."""
+    box = {"id": 1, "image_id": images[0]["id"], "category_id": 1, "bbox": [10, 10, 40, 20]} | annotation
+    return {"videos": VIDEOS, "images": images, "annotations": [box], "categories": [{"id": 1, "name": "Person"}]}
+
+
+@pytest.mark.parametrize(
+    ("image", "keyframe"),
+    [
+        ({"video_id": 1, "frame_id": 25, "file_name": "x/0000.jpg"}, ("clip_a", 2.5)),
+        ({"video_id": 2, "frame_index": 50}, ("walks/clip_b", 2.0)),
+        ({"video_id": 1, "file_name": "clip_a/000025.jpg"}, ("clip_a", 2.5)),
+        ({"video_id": "clip_c", "frame_id": 50}, ("clip_c", 2.0)),
+        ({"video_id": 1, "timestamp": 1.25}, ("clip_a", 1.25)),
+        ({"file_name": "clip_a/img_000025.jpg"}, ("clip_a", 2.5)),
+        ({"file_name": "JPEGImages/clip_a_000025.jpg"}, ("clip_a", 2.5)),
+        ({"file_name": "clip_d/000050.jpg", "frame_id": 75}, ("clip_d", 3.0)),
+    ],
+)
+def test_images_of_videos(tmp_path: Path, image: dict[str, Any], keyframe: tuple[str, float]) -> None:
+    """The rate of a video is its own, else that of the user."""
+    path = dump(tmp_path, video_document([{"id": 7, "width": 100, "height": 50} | image]))
+    row = read(
+        path,
+        fps={"clip_a": None}.get(keyframe[0], lambda name: None if name == "clip_a" else 25.0) or (lambda name: None),
+    ).rows[0]
+    assert (row.video_id, row.time_s) == keyframe
+    assert row.box_norm == pytest.approx((0.1, 0.2, 0.5, 0.6))
+
+
+def test_what_images_of_videos_do_not_tell(tmp_path: Path) -> None:
+    images = [{"id": 1, "video_id": 2, "frame_id": 3}]
+    with pytest.raises(AvadetError, match="counts frames of walks/clip_b; to make seconds of them add --fps N"):
+        read(dump(tmp_path, video_document(images)), numbers="frames")
+    rows = read(dump(tmp_path, video_document(images)), fps=lambda name: 10.0).rows
+    assert rows[0].box_norm == pytest.approx((0.05, 0.1, 0.25, 0.3))  # the size of the video
+    with pytest.raises(AvadetError, match="image 1: video_id is 9, expected a name, or the id of an entry of 'videos'"):
+        read(dump(tmp_path, video_document([images[0] | {"video_id": 9}])))
+    with pytest.raises(AvadetError, match=r"image 1: time and frame are null and 1\.5, expected seconds or"):
+        read(dump(tmp_path, video_document([images[0] | {"frame_id": 1.5}])))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "actions", "person"),
+    [
+        ({"attributes": {"action": "talk", "occluded": True, "age": 30}, "track_id": 5}, [79], 5),
+        ({"attributes": {"talk": True, "stand": False, "track_id": 5}}, [79], 5),
+        ({"attributes": ["talk", "stand"], "instance_id": 5}, [79, 12], 5),
+        ({"attributes": {"actions": ["talk", "stand"]}, "track_id": "5"}, [79, 12], 5),
+        ({"attributes": {"posture": "stand"}, "track_id": "ped_1"}, [12], 1),
+        ({"actions": ["stand"], "person_id": 5}, [12], 5),
+        ({"action": "79"}, [79], None),
+        ({"attributes": {"action": {"talk": True, "stand": False}}}, [79], None),
+        ({"attributes": {"age": 12}}, [None], None),
+    ],
+)
+def test_attributes_of_persons(
+    tmp_path: Path, annotation: dict[str, Any], actions: list[int | None], person: int | None
+) -> None:
+    rows = read(dump(tmp_path, video_document([{"id": 1, "video_id": 1, "frame_id": 3}], **annotation)), LABELS).rows
+    assert [row.action_id for row in rows] == actions
+    assert {row.last for row in rows} == {person}
+
+
+def test_actions_of_persons_that_are_no_names(tmp_path: Path) -> None:
+    path = dump(tmp_path, video_document([{"id": 1, "video_id": 1, "frame_id": 3}], attributes={"action": "swim"}))
+    with pytest.raises(AvadetError, match="annotation 1: action 'swim', expected a name or an id of the label map"):
+        read(path, LABELS)
+    names = ActionNames(numbering=True)
+    assert read_coco(path, names).rows[0].action_id == 1 and names.options() == {1: "swim"}
+
+
+def test_boxes_are_cut_and_what_stands_there_twice_is_left_out(tmp_path: Path) -> None:
+    """What comes of another tool passes the checks of data: inside the frame, once, one box a person and keyframe."""
+    boxes = [[-10, 0, 40, 50], [-10, 0, 40, 50], [50, 0, 40, 50], [0, 0, 0, 10], [200, 0, 10, 10]]
+    entries = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": box, "track_id": 7 if i < 4 else i}
+        for i, box in enumerate(boxes, start=1)
+    ]
+    document = video_document([{"id": 1, "video_id": 1, "frame_id": 0}]) | {"annotations": entries}
+    table = read(dump(tmp_path, document))
+    assert lines_of(table, tmp_path) == ["clip_a,0,0,0,0.3,1,,7", "clip_a,0,0.5,0,0.9,1,"]
+    assert table.left_out == {
+        "boxes that reached out of the frame, cut": 1,
+        "rows that stand there already": 1,
+        "ids of persons who have another box at that keyframe": 1,
+        "boxes without width or height": 1,
+        "boxes outside the frame": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -315,25 +428,25 @@ def test_bad_entries_are_named(tmp_path: Path, entry: str, position: int, fields
 )
 def test_files_that_are_no_coco(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(AvadetError, match=says):
-        read_coco(write(tmp_path, text, "coco.json"))
+        read(write(tmp_path, text, "coco.json"))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(AvadetError, match=r"cannot read .*absent.json: No such file.*expected a JSON file"):
-        read_coco(tmp_path / "absent.json")
+        read(tmp_path / "absent.json")
     packed = tmp_path / "broken.json.gz"
     packed.write_bytes(gzip.compress(json.dumps(FOREIGN).encode())[:-20])
     with pytest.raises(AvadetError, match="cannot read"):
-        read_coco(packed)
+        read(packed)
     packed.write_bytes(bytes(range(128, 256)))
     with pytest.raises(AvadetError, match="cannot read"):
-        read_coco(packed)
+        read(packed)
 
 
 def test_up_to_20_problems_at_once(tmp_path: Path) -> None:
     bad = [{"id": i, "image_id": 4, "category_id": 3, "bbox": None if i % 2 else [0, 0, 1, 1]} for i in range(1, 101)]
     with pytest.raises(AvadetError) as error:
-        read_coco(dump(tmp_path, FOREIGN | {"annotations": bad}))
+        read(dump(tmp_path, FOREIGN | {"annotations": bad}))
     told = str(error.value).splitlines()
     assert [int(line.split("annotation ")[1].split(":")[0]) for line in told] == list(range(1, 41, 2))
     assert told[-1].endswith("stopped at 20, there may be more")
@@ -344,7 +457,7 @@ def test_one_kind_of_eighth_column(tmp_path: Path) -> None:
     document["annotations"][0]["score"] = 0.5
     document["annotations"][1]["person_id"] = 3
     with pytest.raises(AvadetError, match="some annotations have a score, others a person_id"):
-        read_coco(dump(tmp_path, document))
+        read(dump(tmp_path, document))
 
 
 def test_pycocotools_reads_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

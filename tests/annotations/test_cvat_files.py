@@ -10,9 +10,8 @@ import pytest
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import AvaRow, read_ava_rows, row_cells, write_ava_rows
 from avadet.annotations.coco import to_coco
-from avadet.annotations.coco_entries import Misfit
 from avadet.annotations.cvat import read_cvat, write_cvat
-from avadet.annotations.foreign import Footage, keyframe_of_picture
+from avadet.annotations.footage import Footage, Misfit
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
 
@@ -42,6 +41,7 @@ TRACKS = """<annotations><version>1.1</version><meta><task><size>41</size><mode>
 </track></annotations>
 """
 FPS = Footage(fps=lambda video_id: 10.0)
+SECONDS = Footage(numbers="seconds")
 
 
 def write(folder: Path, text: str, name: str = "in.xml") -> Path:
@@ -51,15 +51,16 @@ def write(folder: Path, text: str, name: str = "in.xml") -> Path:
 
 
 def lines(path: Path, footage: Footage | None = None, labels: LabelMap | None = LABELS) -> list[str]:
-    table = read_cvat(path, ActionNames(labels), footage)
+    table = read_cvat(path, ActionNames(labels), footage or SECONDS)
     return [",".join(row_cells(row, table)) for row in table.rows]
 
 
 def test_pictures_with_people(tmp_path: Path) -> None:
     path = write(tmp_path, IMAGES)
     assert lines(path) == ["v,902,0.25,0,1,0.5,79,7", "v,902,0.25,0,1,0.5,12,7", "v,903.5"]
-    assert read_cvat(path, ActionNames(LABELS)).num_left_out == 2
-    only = Footage(attributes=("stand",))
+    left_out = read_cvat(path, ActionNames(LABELS), SECONDS).left_out
+    assert left_out == {"boxes of 'dog'": 1, "shapes (polygon)": 1}
+    only = Footage(attributes=("stand",), numbers="seconds")
     assert lines(path, only) == ["v,902,0.25,0,1,0.5,12,7", "v,903.5"]
 
 
@@ -70,7 +71,7 @@ def test_labels_that_are_actions_and_names_that_are_numbered(tmp_path: Path) -> 
     with pytest.raises(AvadetError, match=r"in.xml:4: box: action 'walk'.*--labels.*--new-labels"):
         lines(path, labels=None)
     names = ActionNames(numbering=True)
-    rows = read_cvat(path, names).rows
+    rows = read_cvat(path, names, SECONDS).rows
     assert [row.action_id for row in rows] == [1, 2, 3, 4, None]
     assert names.options() == {1: "walk", 2: "run", 3: "stand", 4: "dog"}
 
@@ -104,7 +105,7 @@ def test_tracks_need_a_rate_and_a_name(tmp_path: Path) -> None:
         lines(path)
     assert "\n" not in str(error.value)
     nameless = write(tmp_path, TRACKS.format(filter="").replace("street.mp4", ""))
-    with pytest.raises(AvadetError, match=r"in.xml:1: task: the file does not name its video; add --video"):
+    with pytest.raises(AvadetError, match=r"in.xml: the file does not name its video; add --video"):
         lines(nameless, FPS)
 
 
@@ -127,8 +128,8 @@ def test_a_project_of_several_videos(tmp_path: Path) -> None:
 
 def test_pictures_named_by_frames(tmp_path: Path) -> None:
     path = write(tmp_path, IMAGES.replace("frames/v/902.jpg", "clips/v/frame_000031.png").replace("v_903.5", "v_41"))
-    with pytest.raises(AvadetError, match=r"in.xml:3: image: .*number of a frame.*--fps"):
-        lines(path)
+    with pytest.raises(AvadetError, match=r"pictures of v have numbers of frames .*--fps N or .*--numbers seconds"):
+        lines(path, Footage())
     first = Footage(fps=lambda video_id: 10.0, first_frame=1)
     found = [line.split(",")[:2] for line in lines(path, first)]
     assert found == [["v", "3"], ["v", "3"], ["v", "4"]]
@@ -181,7 +182,7 @@ def test_an_action_that_is_new_to_the_file_needs_the_label_map(tmp_path: Path) -
         (' z_order="0"', ' rotation="30"', "in.xml:4: box: the box is turned"),
         ('width="200"', "", "in.xml:3: image: width is '', expected a finite number"),
         ('height="100"', 'height="0"', "in.xml:3: image: height and width are 0 and 200, expected whole pixels"),
-        ('name="frames/v/902.jpg"', 'name="a.jpg"', "in.xml:3: image: expected video_id and time_s, or a file_name"),
+        ('name="frames/v/902.jpg"', 'name="a.jpg"', 'in.xml:3: image: a picture is called "a.jpg"; expected VIDEO/'),
         (">7<", ">7.5<", "in.xml:4: box: person_id is '7.5', expected a whole number"),
         (">talk<", ">tallk<", "in.xml:4: box: action 'tallk', expected a name or an id of the label map"),
         ("</annotations>", "", "in.xml:14: not XML at column 1: no element found"),
@@ -226,24 +227,142 @@ def test_up_to_20_problems_at_once(tmp_path: Path) -> None:
     assert told[-1].endswith("stopped at 20, there may be more")
 
 
+RATE = Footage(fps=lambda video_id: 25.0)
+
+
 @pytest.mark.parametrize(
-    ("name", "footage", "ways_out", "keyframe"),
+    ("name", "footage", "keyframe"),
     [
-        ("000.png", Footage(), ["--video NAME", "add --fps N"], None),
-        ("000.png", Footage(fps=lambda video_id: 25.0), ["--video NAME"], None),
-        ("first.png", Footage(fps=lambda video_id: 25.0, video_id="v"), ["the number of their frame"], None),
-        ("000.png", Footage(fps=lambda video_id: 25.0, video_id="v"), [], ("v", 0.0)),
-        ("v/050.png", Footage(fps=lambda video_id: 25.0), [], ("v", 2.0)),
+        ("000.png", Footage(fps=RATE.fps, video_id="v"), ("v", 0.0)),
+        ("v/050.png", RATE, ("v", 2.0)),
+        ("v/frame_000050.PNG", RATE, ("v", 2.0)),
+        ("v/frame_000050", RATE, ("v", 2.0)),
+        ("v/v_000050.jpg", RATE, ("v", 2.0)),
+        ("frames\\v_000050.jpg", RATE, ("v", 2.0)),
+        ("frames/clip07-50.jpg", RATE, ("clip07", 2.0)),
+        ("frames/v/img_00050.jpg", RATE, ("v", 2.0)),
+        ("Walk/v_Walk_g01_000050.jpg", RATE, ("Walk/v_Walk_g01", 2.0)),
+        ("/data/v/50.jpg", RATE, ("v", 2.0)),
+        ("v_903.5.jpg", Footage(), ("v", 903.5)),
+        ("v/0902.jpg", SECONDS, ("v", 902.0)),
+        ("v/0902.jpg", Footage(fps=RATE.fps, numbers="seconds"), ("v", 902.0)),
     ],
 )
-def test_a_picture_whose_name_says_too_little(
-    name: str, footage: Footage, ways_out: list[str], keyframe: tuple[str, float] | None
-) -> None:
-    """What was given already is not asked for again."""
-    if keyframe is not None:
-        assert keyframe_of_picture(name, footage) == keyframe
-        return
-    with pytest.raises(Misfit) as misfit:
-        keyframe_of_picture(name, footage)
-    for option in ("--video NAME", "add --fps N", "the number of their frame"):
-        assert (option in str(misfit.value)) == (option in ways_out)
+def test_what_the_name_of_a_picture_tells(name: str, footage: Footage, keyframe: tuple[str, float]) -> None:
+    assert footage.keyframe_of_picture(name) == keyframe
+
+
+@pytest.mark.parametrize(
+    ("name", "footage", "says"),
+    [
+        ("000.png", Footage(), "names of pictures do not tell the video; add --video NAME"),
+        ("frame_000012.png", RATE, "names of pictures do not tell the video; add --video NAME"),
+        ("images/frame_000012.png", RATE, "names of pictures do not tell the video"),
+        ("first.png", RATE, "a picture is called"),
+        ("v/20210423123456.png", RATE, "a picture is called"),
+        ("../v/../_1.png", RATE, "names of pictures do not tell the video|stays inside"),
+        ("v/31.png", Footage(), "add --fps N or --videos DIR; if they are seconds, add --numbers seconds"),
+    ],
+)
+def test_a_picture_whose_name_says_too_little(name: str, footage: Footage, says: str) -> None:
+    with pytest.raises(Misfit, match=says):
+        footage.keyframe_of_picture(name)
+
+
+def test_two_pictures_of_one_keyframe_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, IMAGES.replace("frames/v/902.jpg", "a/v/1.jpg").replace("v_903.5.jpg", "b/v/1.jpg"))
+    with pytest.raises(AvadetError, match=r"in.xml:12: image: pictures a/v/1.jpg and b/v/1.jpg both are v at 1 s"):
+        lines(path)
+
+
+JOB = TRACKS.replace("<task>", "<job>").replace("</task>", "</job>").replace("<source>street.mp4</source>", "")
+
+
+def test_the_export_of_a_job(tmp_path: Path) -> None:
+    """Its size stands in `meta`, beside the job, and no field names the video."""
+    size = "<original_size><width>200</width><height>100</height></original_size>"
+    text = JOB.format(filter="").replace(size, "").replace("</meta>", f"{size}</meta>")
+    path = write(tmp_path, text)
+    with pytest.raises(AvadetError, match="does not name its video; add --video NAME"):
+        lines(path, FPS)
+    rows = read_cvat(path, ActionNames(LABELS), Footage(fps=FPS.fps, video_id="clip")).rows
+    assert (rows[0].video_id, rows[0].box_norm) == ("clip", (0, 0, 0.5, 0.5))
+
+
+def test_the_source_of_exports_of_2019_to_2022(tmp_path: Path) -> None:
+    text = TRACKS.format(filter="").replace("<source>street.mp4</source></task>", "<name>my task</name></task>")
+    named = text.replace("</meta>", "<source>clip07.mp4</source></meta>")
+    assert {line.split(",")[0] for line in lines(write(tmp_path, named), FPS)} == {"clip07"}
+    with pytest.raises(AvadetError, match="does not name its video; add --video NAME"):
+        lines(write(tmp_path, text), FPS)
+    for name, video in (("street", "street"), ("a b.mp4", "a b")):
+        path = write(tmp_path, text.replace("my task", name))
+        assert {line.split(",")[0] for line in lines(path, FPS)} == {video}
+
+
+def test_pictures_of_video_tasks(tmp_path: Path) -> None:
+    """The task gives the video; frames keep their numbers in it, whatever the task's first frame and step."""
+
+    def task(number: int, source: str) -> str:
+        facts = (
+            "<size>9</size><start_frame>10</start_frame><stop_frame>50</stop_frame><frame_filter>step=5</frame_filter>"
+        )
+        return f"<task><id>{number}</id>{facts}<source>{source}</source></task>"
+
+    box = '<box label="talk" xtl="0" ytl="0" xbr="50" ybr="100"/>'
+    images = "".join(
+        f'<image id="{i}" name="frame_0000{15 * i}" task_id="{i}" width="100" height="100">{box}</image>'
+        for i in (1, 2)
+    )
+    meta = f"<meta><project><tasks>{task(1, 'a.avi')}{task(2, 'b.mp4')}</tasks></project></meta>"
+    path = write(tmp_path, f"<annotations>{meta}{images}</annotations>")
+    assert lines(path, FPS) == ["a,1.5,0,0,0.5,1,79", "b,3,0,0,0.5,1,79"]
+    stranger = write(tmp_path, path.read_text().replace('task_id="2"', 'task_id="7"'))
+    with pytest.raises(AvadetError, match="names of pictures do not tell the video; add --video NAME"):
+        lines(stranger, FPS)
+    zipped = write(tmp_path, path.read_text().replace("b.mp4", "b.zip").replace("a.avi", "a.zip"))
+    with pytest.raises(AvadetError, match="names of pictures do not tell the video"):
+        lines(zipped, FPS)
+
+
+def test_numbers_of_shown_frames_are_brought_to_those_of_the_video(tmp_path: Path) -> None:
+    text = (
+        TRACKS.format(filter="step=5")
+        .replace("<start_frame>0", "<start_frame>100")
+        .replace("<stop_frame>40", "<stop_frame>300")
+    )
+    rows = read_cvat(write(tmp_path, text), ActionNames(LABELS), FPS).rows
+    assert [round(row.time_s * 10) for row in rows[:3]] == [150, 155, 160]
+
+
+def test_actions_that_change_along_a_track(tmp_path: Path) -> None:
+    def box(frame: int, action: str, outside: int = 0) -> str:
+        return (
+            f'<box frame="{frame}" outside="{outside}" keyframe="1" xtl="0" ytl="0" xbr="50" ybr="100">'
+            f'<attribute name="action">{action}</attribute><attribute name="id">ped_b</attribute></box>'
+        )
+
+    track = f'<track label="person">{box(0, "stand")}{box(2, "talk")}{box(3, "", 0)}{box(4, "", 1)}</track>'
+    size = "<original_size><width>100</width><height>100</height></original_size>"
+    meta = f"<meta><task><source>v.mp4</source>{size}</task></meta>"
+    table = read_cvat(write(tmp_path, f"<annotations>{meta}{track}</annotations>"), ActionNames(LABELS), FPS)
+    assert [row.action_id for row in table.rows] == [12, 12, 79, None]
+    assert {row.last for row in table.rows} == {1}
+    assert table.notes == ("ids of persons that are text are numbered in order of appearance: 'ped_b' = 1",)
+    assert ",".join(row_cells(table.rows[3], table)) == "v,0.3,0,0,0.5,1,,1"
+    without = read_cvat(
+        write(tmp_path, f"<annotations>{meta}{track.replace('ped_b', '')}</annotations>"), ActionNames(LABELS), FPS
+    )
+    assert ",".join(row_cells(without.rows[3], without)) == "v,0.3,0,0,0.5,1,"
+
+
+def test_choices_are_numbered_as_actions_where_no_attribute_is_called_so(tmp_path: Path) -> None:
+    kinds = "<attribute><name>posture</name><input_type>select</input_type></attribute>"
+    kinds += "<attribute><name>colour</name><input_type>text</input_type></attribute>"
+    own = '<attribute name="posture">sit</attribute><attribute name="colour">red</attribute>'
+    box = f'<box label="person" xtl="0" ytl="0" xbr="50" ybr="100">{own}</box>'
+    image = f'<image name="v/1.5.jpg" width="100" height="100">{box}</image>'
+    path = write(tmp_path, f"<annotations><meta><task>{kinds}</task></meta>{image}</annotations>")
+    names = ActionNames(numbering=True)
+    assert [row.action_id for row in read_cvat(path, names).rows] == [1]
+    assert (names.options(), names.unused) == ({1: "sit"}, {"colour": 1})

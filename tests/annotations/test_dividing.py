@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avadet.annotations.ava import AvaTable
-from avadet.annotations.checks.run import check_annotations
 from avadet.annotations.dividing import choose_validation, read_groups, source_group
 from avadet.annotations.division_files import split_to_divide, write_division
+from avadet.annotations.rules.check import check_data_set
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
 from avadet.errors import AvadetError
@@ -131,7 +131,7 @@ def test_a_divided_set_as_files(mine: Path, tmp_path: Path) -> None:
     assert again.path(again.spec.videos.folder).resolve() == (mine.parent / "videos").resolve()
     videos = {part: {video.video_id for video in read_split(again, part).videos} for part in ("train", "val", "test")}
     assert videos["train"] | videos["val"] == {f"v{index}" for index in range(10)} and videos["test"] == {"t"}
-    assert {finding.check for finding in check_annotations(again).findings} <= {
+    assert {finding.check for finding in check_data_set(again).issues} <= {
         "proposals-strange",  # the one proposal is of the other part
         "proposals-miss",
         "class-without-example",  # of the single test video
@@ -174,7 +174,7 @@ def test_jhmdb_divided_by_source(shared: Path, tmp_path: Path) -> None:
     sources = [{source_group(video.video_id) for video in read_split(again, part).videos} for part in ("train", "val")]
     assert not sources[0] & sources[1]
     assert list(again.spec.splits) == ["train", "val", "test1"]
-    assert check_annotations(again).findings == ()
+    assert check_data_set(again).issues == ()
     whole, *parts = (
         sorted_rows(read_split(*one).table) for one in ((data, "train1"), (again, "train"), (again, "val"))
     )

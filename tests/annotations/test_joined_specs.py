@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from avadet.annotations.checks.run import check_annotations
+from avadet.annotations.rules.check import check_data_set
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import read_split
 from avadet.annotations.statistics import split_statistics
@@ -107,33 +107,31 @@ def test_found_people_of_both(tmp_path: Path) -> None:
     some = open_data_set(tmp_path / "whole.yaml", None, changes[:1])
     with pytest.raises(AvadetError, match="joins films:train, clips:train, of which clips:train has no proposals"):
         read_split(some, "train")
-    assert "proposals-of-some" in {finding.check for finding in check_annotations(some).findings}
+    assert "proposals-of-some" in {finding.check for finding in check_data_set(some).issues}
 
 
 def test_a_video_of_both_is_an_error(tmp_path: Path) -> None:
     data = open_data_set(lay(tmp_path, clips__train_csv=["d,14,0.2,0.2,0.6,0.6,2"]))
     with pytest.raises(AvadetError, match="video 'd' is in both films:train and clips:train, which split train joins"):
         read_split(data, "train")
-    found = {finding.check: finding for finding in check_annotations(data).findings}
+    found = {finding.check: finding for finding in check_data_set(data).issues}
     assert found["videos-in-two-parts"].split == "train"
     assert "films/train.csv:3" in found["videos-in-two-parts"].examples[0]
     assert "clips/train.csv:1" in found["videos-in-two-parts"].examples[0]
 
 
 def checks(data: DataSet) -> set[str]:
-    return {finding.check for finding in check_annotations(data).findings if finding.severity == "error"}
+    return {finding.check for finding in check_data_set(data).issues if finding.severity == "error"}
 
 
 def test_each_part_is_checked_by_its_own_rules(tmp_path: Path) -> None:
     """Decimal seconds and early ones are right for clips and wrong for films; counts are of the whole."""
     assert checks(open_data_set(lay(tmp_path))) == set()
-    found = check_annotations(open_data_set(tmp_path / "whole.yaml")).findings
+    found = check_data_set(open_data_set(tmp_path / "whole.yaml")).issues
     assert not [finding for finding in found if finding.check == "class-without-example" and finding.split == "train"]
     wrong = lay(tmp_path / "wrong", films__train_csv=["b,901,0.1,0.1,0.5,0.5,1,7", "d,903.5,0.1,0.1,0.5,0.5,1,7"])
-    assert checks(open_data_set(wrong)) == {"keyframes-outside", "keyframes-off-grid", "counts"}
-    counts = [
-        finding.message for finding in check_annotations(open_data_set(wrong)).findings if finding.check == "counts"
-    ]
+    assert checks(open_data_set(wrong)) == {"keyframes-outside", "keyframes-off-grid"}
+    counts = [finding.message for finding in check_data_set(open_data_set(wrong)).issues if finding.check == "counts"]
     assert any(message.startswith("5 rows, a complete split has 6") for message in counts)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from avadet.annotations import checks
+from avadet.annotations import rules
 from avadet.annotations.ava import read_excluded, read_ground_truth
+from avadet.annotations.rules import boxes, check, videos
 from avadet.annotations.specs import PartSpec, data_set_names, open_data_set, read_data_spec
-from avadet.annotations.splits import read_video_list
+from avadet.annotations.split_rows import read_video_list
 from avadet.errors import AvadetError
 from avadet.files import resource_folder
 from avadet.labels import read_label_map
@@ -151,13 +152,14 @@ def test_the_readme_explains_every_setting() -> None:
 
 
 def test_the_readme_names_every_check() -> None:
-    package = Path(checks.__file__).parents[2]
-    sources = [*(package / "annotations" / "checks").glob("*.py"), package / "data" / "checks.py"]
-    kinds = "annotations|boxes|class|rows|person|actions|keyframes|excluded|videos|splits|proposals"
+    folder = Path(rules.__file__).parent
+    sources = [*folder.glob("*.py"), folder.parents[1] / "data" / "deep.py"]
+    kinds = "annotations|boxes|class|clips|rows|person|actions|keyframes|excluded|videos|splits|proposals"
     code = "".join(path.read_text() for path in sources)
     names = set(re.findall(rf'"((?:{kinds})-[a-z-]+)"', code)) | {"counts"}
-    each = re.findall(r'f"{of}-([a-z-]+)"', code)
-    names |= {f"{of}-{end}" for of in ("boxes", "proposals") for end in each}
+    names |= {f"{of}-{kind}" for of in ("boxes", "proposals") for kind in boxes.KINDS}
+    names |= {f"{of}-{kind}" for of in ("keyframes", "proposals") for kind in videos.NO_PICTURE}
+    names |= {f"{file}-unreadable" for file in check.FILES}
     text = (resource_folder("data_specs") / "README.md").read_text().partition("What `avadet data check` finds")[2]
     assert set(re.findall(r"`([a-z-]+)`", text)) == names
 

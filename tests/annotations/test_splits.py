@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from avadet.annotations.specs import DataSet, open_data_set
-from avadet.annotations.splits import find_videos, read_split, read_video_list
+from avadet.annotations.split_rows import read_video_list
+from avadet.annotations.splits import find_videos, read_split
 from avadet.errors import AvadetError
 
 SPEC = """

@@ -9,7 +9,7 @@ import pytest
 
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import row_cells
-from avadet.annotations.foreign import Footage
+from avadet.annotations.footage import Footage
 from avadet.annotations.table_csv import Units, read_table_csv
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
@@ -63,8 +63,8 @@ def test_columns_and_units_told_by_the_user(tmp_path: Path) -> None:
 
 def test_pixels_are_guessed_from_the_largest_number(tmp_path: Path) -> None:
     text = "video,time,x1,y1,x2,y2\nv,1,0,0,1,1\nv,2,0,0,{},1\n"
-    assert lines(write(tmp_path, text.format("1.5"))) == ["v,1,0,0,1,1", "v,2,0,0,1.5,1"]
-    assert lines(write(tmp_path, text.format("40"))) == ["v,1,0,0,0.005,0.01", "v,2,0,0,0.2,0.01"]
+    assert lines(write(tmp_path, text.format("1.5"))) == ["v,1,0,0,1,1,", "v,2,0,0,1,1,"]
+    assert lines(write(tmp_path, text.format("40"))) == ["v,1,0,0,0.005,0.01,", "v,2,0,0,0.2,0.01,"]
 
 
 def test_a_file_of_one_video(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tube_files import write_tube_ground_truth
 
+from avadet.annotations.tube_units import TubeSpec
 from avadet.annotations.tubes import (
-    TubeSpec,
     read_tube_ground_truth,
+    read_tube_rows,
     read_tube_spec,
     tube_spec_names,
 )
@@ -128,13 +128,51 @@ def test_a_pickle_without_sizes_takes_the_data_sets(tmp_path: Path) -> None:
         read_tube_ground_truth(tmp_path / "GT.pkl", LABELS, TubeSpec(25.0))
 
 
-def test_written_tubes_are_read_again(tmp_path: Path) -> None:
-    tubes = read_tube_ground_truth(pickled(tmp_path / "GT.pkl", facts()), LABELS, SPEC)
-    path = tmp_path / "gt.csv"
-    write_tube_ground_truth(path, tubes, LABELS)
-    assert path.read_text().splitlines()[0] == "a/one,0.4,0.1,0.1,0.2,0.5,3,1"
-    again = read_tube_ground_truth(path, LABELS)
-    assert as_lists(again) == as_lists(tubes)
+def corrected(**more: Any) -> dict[str, Any]:
+    """UCF24's pyannot.pkl: frames from 0, the last one excluded; boxes x, y, w, h."""
+    boxes = np.array([[20, 10, 20, 40], [20, 10, 40, 40]], np.int16)
+    tubes = [{"label": 1, "sf": 10, "ef": 12, "boxes": boxes}, {"label": 1, "sf": 29, "ef": 30, "boxes": boxes[:1]}]
+    return {
+        "wave/a": {"numf": 40, "label": 1, "annotations": tubes},
+        "walk/b": {"numf": 9, "label": 0, "annotations": [{"label": 0, "sf": 0, "ef": 1, "boxes": boxes[:1]}]},
+        "walk/c": {"numf": 9, "label": 0, "annotations": []},
+    } | more
+
+
+def test_the_corrected_annotations_of_ucf24(tmp_path: Path) -> None:
+    path = pickled(tmp_path / "pyannot.pkl", corrected())
+    assert as_lists(read_tube_ground_truth(path, LABELS, SPEC)) == [
+        ("walk/b", 0, [0.0], [[0.1, 0.1, 0.2, 0.5]]),
+        ("wave/a", 1, [0.4, 0.44], [[0.1, 0.1, 0.2, 0.5], [0.1, 0.1, 0.3, 0.5]]),
+        ("wave/a", 1, [29 / 25], [[0.1, 0.1, 0.2, 0.5]]),
+    ]
+    with pytest.raises(AvadetError, match=r"no splits \(put testlist01.txt beside it\).*without 'part' every video"):
+        read_tube_ground_truth(path, LABELS, SPEC, split=1)
+
+
+@pytest.mark.parametrize("folder", ["", "splitfiles"])
+def test_the_splits_of_ucf24_stand_in_lists(tmp_path: Path, folder: str) -> None:
+    path = pickled(tmp_path / "pyannot.pkl", corrected())
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "trainlist01.txt").write_text("wave/a.avi 2\nwalk/c\nother/x.avi 3\n")
+    rows = {part: read_tube_rows(path, LABELS, SPEC, part, 1) for part in ("train", "test")}  # type: ignore[arg-type]
+    assert {part: one.video_ids for part, one in rows.items()} == {"train": ["walk/c", "wave/a"], "test": ["walk/b"]}
+    assert len(rows["train"].table) == 3 and len(rows["test"].table) == 1
+
+
+@pytest.mark.parametrize(
+    ("tube", "says"),
+    [
+        ({"label": 0, "sf": 0, "ef": 3, "boxes": np.zeros((1, 4))}, r"from frame 0 up to 3, expected so many boxes"),
+        ({"label": 0, "sf": 0, "boxes": np.zeros((1, 4))}, "a tube without label, sf, ef or boxes"),
+        ({"label": 1, "sf": 0, "ef": 1, "boxes": np.ones((1, 4))}, "'walk/d' has label 1, which is wave"),
+        ({"label": 7, "sf": 0, "ef": 1, "boxes": np.ones((1, 4))}, "'walk/d' has a label 7, expected 0 to 1"),
+    ],
+)
+def test_damaged_corrected_annotations_are_named(tmp_path: Path, tube: dict[str, Any], says: str) -> None:
+    content = corrected(**{"walk/d": {"numf": 3, "label": 0, "annotations": [tube]}})
+    with pytest.raises(AvadetError, match=says):
+        read_tube_ground_truth(pickled(tmp_path / "pyannot.pkl", content), LABELS, SPEC)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ import pytest
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import read_ava_rows, row_cells, write_ava_rows
 from avadet.annotations.coco import to_coco
-from avadet.annotations.foreign import Footage
-from avadet.annotations.via import read_via, write_via
+from avadet.annotations.footage import Footage
+from avadet.annotations.via import read_via
+from avadet.annotations.via_write import write_via
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
 
 LABELS = LabelMap(("stand", "talk; loudly"), (12, 79), ("pose", "person"), (True, True))
-SIZE = Footage(size_hw=lambda video_id: (100, 200))
+SIZE = Footage(size_hw=lambda video_id: (100, 200), numbers="seconds")
 
 
 def project() -> dict[str, Any]:
@@ -70,10 +71,12 @@ def test_a_project_of_via_3(tmp_path: Path) -> None:
         "v,903",
         "street,12.5,0.25,0,1,0.5,79,7",
         "street,12.5,0.25,0,1,0.5,12,7",
-        "street,12.5,0.05,0,0.15,0.1",
+        "street,12.5,0.05,0,0.15,0.1,",
         "street,13",
     ]
-    assert read_via(path, ActionNames(LABELS), SIZE).num_left_out == 1
+    names = ActionNames(LABELS)
+    left_out = read_via(path, names, SIZE).left_out
+    assert left_out == {"shapes that are no rectangle": 1, "temporal segments without a box of theirs": 1}
 
 
 def test_names_without_ids(tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_names_without_ids(tmp_path: Path) -> None:
 
 def test_frames_of_unknown_size_are_told_once_a_video(tmp_path: Path) -> None:
     with pytest.raises(AvadetError, match=r"boxes of street are pixels of frames of unknown size; add --size") as error:
-        lines(dump(tmp_path, project()), Footage())
+        lines(dump(tmp_path, project()), Footage(numbers="seconds"))
     assert len(str(error.value).splitlines()) == 2
 
 
@@ -178,3 +181,86 @@ def test_files_that_are_no_project(tmp_path: Path) -> None:
         AvadetError, match=r"in.csv:1: expected VIA's JSON, or its CSV with the columns filename, region"
     ):
         lines(path)
+
+
+def frames_project(names: list[str]) -> dict[str, Any]:
+    """Pictures of frames with two groups of options, of which one option is called alike."""
+    groups = {"1": ("posture", {"0": "sit", "1": "other"}), "2": ("hand", {"0": "write", "1": "other"})}
+    files = {str(i): {"fid": str(i), "fname": name, "type": 2} for i, name in enumerate(names, start=1)}
+    return {
+        "attribute": {key: {"aname": name, "type": 2, "options": options} for key, (name, options) in groups.items()},
+        "file": files,
+        "metadata": {
+            f"m{i}": {"vid": i, "z": [], "xy": [2, 0, 0, 20, 10], "av": {"1": "0,1", "2": "1"}} for i in files
+        },
+        "view": {i: {"fid_list": [i]} for i in files},
+    }
+
+
+def test_pictures_of_frames_need_the_rate(tmp_path: Path) -> None:
+    path = dump(tmp_path, frames_project(["1_000061.jpg", "1_000091.jpg"]))
+    with pytest.raises(
+        AvadetError, match=r"pictures of 1 have numbers of frames .*--fps N .*--numbers seconds"
+    ) as error:
+        lines(path, Footage(size_hw=SIZE.size_hw))
+    assert "\n" not in str(error.value)
+    rated = Footage(size_hw=SIZE.size_hw, fps=lambda video_id: 30.0, first_frame=1)
+    names = ActionNames(numbering=True)
+    rows = read_via(path, names, rated).rows
+    assert {(row.video_id, row.time_s) for row in rows} == {("1", 2.0), ("1", 3.0)}
+    assert names.options() == {1: "sit", 2: "posture: other", 3: "hand: other"}
+    labels = LabelMap(tuple(names.options().values()), (1, 2, 3), ("action",) * 3, (True,) * 3)
+    assert read_via(path, ActionNames(labels), rated).rows == rows
+
+
+def segments(**metadata: dict[str, Any]) -> dict[str, Any]:
+    """A video in which P1 walks, then sits, and somebody waves all the time; boxes of P1 and P2."""
+    document = project()
+    document["attribute"] = {
+        "1": {"aname": "TEMPORAL-SEGMENTS", "type": 4, "options": {"walk": "walk", "sit": "sit"}},
+        "2": {"aname": "person", "type": 1, "options": {}},
+    }
+    document["file"] = {"1": document["file"]["1"]}
+    document["metadata"] = {
+        "a": {"vid": "1", "z": [0.0, 1.0], "xy": [], "av": {"1": "walk", "2": "P1"}},
+        "b": {"vid": "1", "z": [1.0, 2.0], "xy": [], "av": {"1": "sit", "2": "P1"}},
+        "c": {"vid": "1", "z": [0.0, 3.0], "xy": [], "av": {"1": "wave"}},
+        "d": {"vid": "1", "z": [0.5], "xy": [2, 0, 0, 20, 10], "av": {"2": "P1"}},
+        "e": {"vid": "1", "z": [1.0], "xy": [2, 0, 0, 20, 10], "av": {"2": "P1"}},
+        "f": {"vid": "1", "z": [1.0], "xy": [2, 50, 0, 20, 10], "av": {"2": "P2"}},
+    }
+    document["metadata"] |= metadata
+    return document
+
+
+def test_boxes_have_the_actions_of_the_segments_around_them(tmp_path: Path) -> None:
+    names = ActionNames(numbering=True)
+    table = read_via(dump(tmp_path, segments()), names, SIZE)
+    found = [(row.time_s, row.action_id, row.last) for row in table.rows]
+    assert found == [(0.5, 1, 1), (0.5, 2, 1), (1.0, 3, 1), (1.0, 2, 1), (1.0, 2, 2)]
+    assert names.options() == {1: "walk", 2: "wave", 3: "sit"}
+    assert not +table.left_out  # type: ignore[operator]  # a Counter
+
+
+def test_segments_that_hold_no_box_are_counted_and_bad_ones_named(tmp_path: Path) -> None:
+    lonely = {"vid": "1", "z": [5.0, 6.0], "xy": [], "av": {"1": "sit"}}
+    table = read_via(dump(tmp_path, segments(g=lonely)), ActionNames(numbering=True), SIZE)
+    assert table.left_out["temporal segments without a box of theirs"] == 1
+    with pytest.raises(AvadetError, match=r"metadata g: a temporal segment is z \[6.0, 5.0\]"):
+        lines(dump(tmp_path, segments(g=lonely | {"z": [6.0, 5.0]})))
+
+
+def test_choices_of_via_2_are_numbered(tmp_path: Path) -> None:
+    own = {"posture": "sit", "colour": "red", "hand": {"write": True, "phone": False}}
+    rectangle = {"name": "rect", "x": 0, "y": 0, "width": 20, "height": 10}
+    regions = [{"shape_attributes": rectangle, "region_attributes": own}]
+    kinds = {"posture": ("dropdown", "sit"), "colour": ("text", ""), "hand": ("checkbox", "write")}
+    content = {
+        "_via_attributes": {
+            "region": {name: {"type": kind, "options": {one: ""}} for name, (kind, one) in kinds.items()}
+        },
+        "_via_img_metadata": {"k": {"filename": "v_902.jpg", "regions": regions}},
+    }
+    names = ActionNames(numbering=True)
+    assert [row.action_id for row in read_via(dump(tmp_path, content), names, SIZE).rows] == [1, 2]
+    assert (names.options(), names.unused) == ({1: "sit", 2: "write"}, {"colour": 1})

@@ -68,7 +68,7 @@ def test_one_video_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_warnings_name_their_file(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
     a, b, true = files
-    Path(b).write_text("v0,0902,32,24,160,216,12,0.5\n")
+    Path(b).write_text("v0,0902,0.1,0.1,1.2,0.9,12,0.5\n")
     assert main(["compare", a, b, "--gt", true, "--resamples", "5"]) == 0
     assert f"avadet: warning: {b}: 1 of 1 rows have a box that reaches outside 0-1" in capsys.readouterr().err
 

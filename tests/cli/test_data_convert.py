@@ -39,7 +39,7 @@ def test_around_and_back(truth: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     read = ["AVA's CSV", "COCO JSON", "CVAT XML", "VGG Image Annotator JSON", "a CSV with header: video=video_id"]
     for source, how, goal in zip([truth, *goals], read, goals):
         assert f"{source}: {how}" in printed.out
-        assert f"{goal}: 3 rows in 2 keyframes\n" in printed.out
+        assert f"{goal}: 3 rows, 1 box, 2 keyframes, 1 video, 2 classes, 1 track\n" in printed.out
     assert printed.err == ""
     document = json.loads(goals[0].read_text())
     assert document["annotations"][0]["bbox"] == pytest.approx([20, 10, 80, 80])
@@ -67,7 +67,7 @@ def test_a_nominal_size_is_said(truth: Path, tmp_path: Path, capsys: pytest.Capt
 def test_what_is_left_out_and_idle_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = tmp_path / "in.json", tmp_path / "out.csv"
     document = {
-        "images": [{"id": 1, "file_name": "v_7.jpg", "width": 10, "height": 20}],
+        "images": [{"id": 1, "file_name": "v_7.5.jpg", "width": 10, "height": 20}],
         "annotations": [{"id": i, "image_id": 1, "category_id": i, "bbox": [0, 0, 5, 5]} for i in (1, 2)],
         "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}],
     }
@@ -75,10 +75,10 @@ def test_what_is_left_out_and_idle_is_said(tmp_path: Path, capsys: pytest.Captur
     assert call(source, target) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[1:] == [
-        f"{target}: 1 rows in 1 keyframes; left out 1 annotations that are no people",
-        "1 of them are people without an action",
+        f"{target}: 1 row, 1 box, 1 keyframe, 1 video, 0 classes, 0 tracks; 1 is a person without an action",
+        "left out or changed: 1 boxes of 'dog'",
     ]
-    assert target.read_text() == "v,7,0,0,0.5,0.25\n"
+    assert target.read_text() == "v,7.5,0,0,0.5,0.25,\n"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_is_left_out_and_idle_is_said(tmp_path: Path, capsys: pytest.Captur
         ("gt.csv", "out.txt", [], "out.txt: expected a .csv, .json or .xml file to write"),
         ("gt.csv", "gt.csv", [], "gt.csv is the file to read; write to another"),
         ("gt.csv", "out.json", ["--images", "x.json"], "--images is for reading coco, but .*gt.csv is ava"),
-        ("gt.csv", "out.json", ["--fps", 5], "--fps is for reading cvat or via or csv, but .*gt.csv is ava"),
+        ("gt.csv", "out.json", ["--fps", 5], "--fps is for reading coco or cvat or via or csv, but .*gt.csv is ava"),
         ("gt.csv", "out.json", ["--labels", "ava"], "unknown label map"),
         ("gt.csv", "out.json", ["--labels", "ava_v2.2", "--new-labels", "x"], "give one of them"),
         ("gt.csv", "out.json", ["--videos", "nowhere"], "--videos nowhere: no such folder"),

@@ -48,7 +48,7 @@ def test_excluded_keyframes_and_warnings(
 ) -> None:
     excluded = tmp_path / "excluded.csv"
     excluded.write_text("v,903\n")
-    files[0].write_text("v,902,32,24,160,216,12,0.5\nv,903,0,0,1,1,12,0.5\n")
+    files[0].write_text("v,902,0,0,1.5,1,12,0.5\nv,903,0,0,1,1,12,0.5\n")
     assert call(eval_persons, files[0], "--gt", files[1], "--exclude", excluded) == 0
     printed = capsys.readouterr()
     assert "1 people and 1 boxes in 1 keyframes" in printed.out

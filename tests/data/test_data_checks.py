@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avadet.annotations.checks.findings import Finding
-from avadet.annotations.checks.run import check_annotations
+from avadet.annotations.rules.check import check_data_set
+from avadet.annotations.rules.issues import Issue
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import read_split
-from avadet.data.checks import check_videos, last_keyframes, videos_of
-from avadet.data.video_facts import look_at_videos, within_files
+from avadet.data.keyframes import training_targets
+from avadet.data.video_facts import metadata_of
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
 from avadet.synthetic.dataset import truth_rows, write_video
@@ -59,14 +59,9 @@ def root(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "set"))
 
 
-def findings(root: Path, *overrides: str, spec: str | Path = "data.yaml") -> list[Finding]:
+def findings(root: Path, *overrides: str, spec: str | Path = "data.yaml") -> list[Issue]:
     data: DataSet = open_data_set(root / spec, None, overrides)
-    checked = check_annotations(data)
-    facts = {
-        one.video.video_id: one for one in look_at_videos(videos_of(checked.splits), last_keyframes(checked.splits))
-    }
-    found = [finding for rows in checked.splits for finding in check_videos(rows, facts, 3)]
-    return [*checked.findings, *found]
+    return list(check_data_set(data, look=metadata_of).issues)
 
 
 def lines_of(path: Path) -> list[str]:
@@ -96,7 +91,7 @@ def test_a_whole_data_set_has_no_findings(root: Path) -> None:
     assert findings(root) == []
 
 
-def the_one(root: Path, check: str, *overrides: str) -> Finding:
+def the_one(root: Path, check: str, *overrides: str) -> Issue:
     """The only finding, which is of this check."""
     found = findings(root, *overrides)
     assert [finding.check for finding in found] == [check], found
@@ -105,7 +100,7 @@ def the_one(root: Path, check: str, *overrides: str) -> Finding:
 
 ROW_BREAKS = {
     "boxes-in-pixels": (box("8", "6", "40", "60"), "1 row has a box in pixels; divide x by the frame's width"),
-    "boxes-outside": (box("0.2", "0.1", "1.2", "0.9"), "cut it at 0 and 1"),
+    "boxes-outside": (box("0.2", "0.1", "1.2", "0.9"), "a box that reaches out of the frame"),
     "boxes-away": (box("1.1", "0.1", "1.3", "0.9"), "outside the frame"),
     "boxes-inverted": (box("0.5", "0.1", "0.2", "0.9"), "x2 < x1 or y2 < y1"),
     "boxes-empty": (box("0.5", "0.1", "0.5", "0.9"), "without width or height"),
@@ -126,7 +121,9 @@ def test_a_broken_row(root: Path, check: str) -> None:
     assert says in finding.message
     assert (finding.split, finding.count) == ("val", 1)
     assert finding.examples[0].startswith(f"{root / 'val.csv'}:3: val_")
-    assert finding.severity == ("warning" if check in ("class-missing", "boxes-outside") else "error")
+    does = {"class-missing": "keep", "boxes-outside": "clip", "boxes-away": "drop", "boxes-empty": "drop"}
+    assert finding.action == does.get(check, "error")
+    assert finding.severity == ("error" if finding.action == "error" else "warning")
 
 
 PROPOSAL_BREAKS = {
@@ -174,13 +171,16 @@ def test_proposals_that_miss_people(root: Path) -> None:
     first_missed = int(0.7 * people) + 1
     assert finding.examples[0].startswith(f"{root / 'train.csv'}:{first_missed}: ")
     (root / "proposals.csv").write_text("".join(f"{row}\n" for row in rows[:2]))
-    assert the_one(root, "proposals-miss").severity == "error"
+    assert the_one(root, "proposals-miss").message.endswith(
+        "are these the same videos, and boxes x1,y1,x2,y2 from 0 to 1?"
+    )
 
 
 def test_proposals_of_another_clock(root: Path) -> None:
     rows = [row.split(",") for row in lines_of(root / "proposals.csv")]
     (root / "proposals.csv").write_text("".join(",".join([c[0], str(int(c[1]) + 900), *c[2:]]) + "\n" for c in rows))
-    finding = the_one(root, "proposals-miss")
+    past, finding = findings(root)
+    assert (past.check, past.action, finding.check) == ("proposals-past-end", "drop", "proposals-miss")
     assert finding.message.startswith("0.0% of") and "are their times those of the annotations?" in finding.message
 
 
@@ -398,31 +398,43 @@ def test_a_keyframe_with_nobody_counts_too(root: Path) -> None:
     assert finding.examples == (f"{root / 'val.csv'}:{len(lines_of(root / 'val.csv'))}: val_walk,9",)
 
 
-def test_what_has_no_frame_is_left_out_of_training(root: Path) -> None:
-    """Keyframes 0, 1 and 2 s at 10 frames a second are frames 0, 10 and 20; a file of 20 frames ends with number 19."""
-    still(root / "videos/train_walk.mp4", 20, fps=5)
-    numbered = open_data_set(str(root / "data.yaml"), None, ["videos.keyframes_name=number"])
-    before = read_split(numbered, "train")
-    after, said = within_files(before)
-    assert said == ["train_walk has 20 frames; annotations of number 21 to 21 are left out"]
+def few(root: Path) -> str:
+    """So many rows of another video that one of them is less than 1%; returns the override that has them."""
+    rows = [row for row in lines_of(root / "train.csv") if row.startswith("train_jump,1,")]
+    moments = [f"{1 + step / 500:.3f}" for step in range(200)]
+    more(root / "train.csv", *(",".join(cell(1, time)(row.split(","))) for time in moments for row in rows[:1]))
+    return "keyframes.every_s=null"
+
+
+@pytest.mark.parametrize("named", ["time", "number"])
+def test_what_has_no_picture_is_left_out_of_training(root: Path, named: str) -> None:
+    """Keyframe 2 s at 10 frames a second is frame 20; a file of 17 frames ends with number 16."""
+    still(root / "videos/train_walk.mp4", 17, fps=10 if named == "time" else 5)
+    data = open_data_set(root / "data.yaml", None, [f"videos.keyframes_name={named}", few(root)])
+    before, after = read_split(data, "train"), read_split(data, "train", metadata_of)
     gone = (before.table.video_ids == "train_walk") & (before.table.times_s == 2)
     assert gone.sum() >= 1
     for name in ("video_ids", "times_s", "boxes_norm", "class_ids", "person_ids"):
         np.testing.assert_array_equal(getattr(after.table, name), getattr(before.table, name)[~gone])
+    assert before.lines is not None and before.proposals is not None and after.proposals is not None
     np.testing.assert_array_equal(after.lines, before.lines[~gone])
-    assert before.proposals is not None and after.proposals is not None
     found = (before.proposals.video_ids == "train_walk") & (before.proposals.times_s == 2)
     np.testing.assert_array_equal(after.proposals.scores, before.proposals.scores[~found])
-    (root / "videos/train_jump.mp4").unlink()  # missing and broken files are for others to tell of
+    assert any("past the end of its video; there is no picture; left out" in one for one in after.notes)
+    assert len(training_targets(after, data.labels)) == len(training_targets(before, data.labels)) - 1
+    (root / "videos/train_jump.mp4").unlink()
     (root / "videos/train_wave.mp4").write_bytes(b"no video")
-    broken, told = within_files(read_split(numbered, "train"))
-    assert told == said and set(broken.table.video_ids) == set(before.table.video_ids)
+    with pytest.raises(AvadetError, match=r"1 of 3 videos have no file in .*\n.*1 of 3 videos cannot be read"):
+        read_split(data, "train", metadata_of)
 
 
-def test_times_past_the_end_stay(root: Path) -> None:
-    still(root / "videos/train_walk.mp4", 20, fps=10)
-    split = read_split(open_data_set(str(root / "data.yaml"), None, ()), "train")
-    assert within_files(split) == (split, [])
+@pytest.mark.parametrize(("frames", "stays"), [(20, True), (18, False)])
+def test_a_keyframe_at_the_very_end_stays(root: Path, frames: int, stays: bool) -> None:
+    """The last of 20 pictures, at 1.9 s, is on show up to 2 s; the last of 18 is not."""
+    still(root / "videos/train_walk.mp4", frames, fps=10)
+    data = open_data_set(root / "data.yaml", None, [few(root)])
+    kept = len(read_split(data, "train", metadata_of).table) == len(read_split(data, "train").table)
+    assert kept == stays
 
 
 def test_frame_numbers_past_the_end(root: Path) -> None:
@@ -523,9 +535,9 @@ def test_every_file_before_the_start(root: Path) -> None:
 def test_findings_are_as_many_as_asked_for(root: Path) -> None:
     rows = lines_of(root / "val.csv")
     (root / "val.csv").write_text("".join(",".join(box("1", "2", "30", "40")(row.split(","))) + "\n" for row in rows))
-    checked = check_annotations(open_data_set(root / "data.yaml"), ["val"], examples=2)
-    pixels = next(finding for finding in checked.findings if finding.check == "boxes-in-pixels")
+    checked = check_data_set(open_data_set(root / "data.yaml"), ["val"], examples=2)
+    pixels = next(finding for finding in checked.issues if finding.check == "boxes-in-pixels")
     assert (pixels.count, len(pixels.examples)) == (len(rows), 2)
     assert pixels.json()["check"] == "boxes-in-pixels"
     with pytest.raises(AvadetError, match="unknown split of data 'test'"):
-        check_annotations(open_data_set(root / "data.yaml"), ["test"])
+        check_data_set(open_data_set(root / "data.yaml"), ["test"])

@@ -199,6 +199,9 @@ def test_commands_read_folders(own: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run("data", "check", spec, *frames) == 0
     said = capsys.readouterr().out
     assert "1 of 50 images are missing, those of number 2" in said and "[videos-images]" in said
+    (own / "frames/v/v_000012.png").write_text("no image")
+    assert run("data", "check", spec, *frames, "--deep") == 1
+    assert "clips-damaged" in capsys.readouterr().out
     assert run("data", "check", spec, "videos.folder=frames") == 1
     assert "videos.fps=30" in capsys.readouterr().err
 

@@ -33,6 +33,8 @@ def test_other_digits_are_the_same_keyframe(tmp_path: Path) -> None:
     assert targets.labels.tolist() == [[True, True], [True, False]]  # proposals and true boxes are the same boxes
     assert scoring_index(split, data.labels, 0.5).times_s.tolist() == [0.366667, 0.433333]
     assert split.notes == (
+        f"val: 1 row has an excluded keyframe; it is neither trained on nor scored; left out "
+        f"({tmp_path}/gt.csv:3: v,0.4,{BOX},1,7)",
         "found.csv: 1 keyframe is up to 3.33 ms off those of the annotations; they count as the same",
     )
 
@@ -49,10 +51,13 @@ def test_odd_boxes_are_cut_or_left_out_and_told(tmp_path: Path) -> None:
     data = data_set(tmp_path, gt, f"v,1,{BOX},,0.9\nv,1,0.5,0.2,nan,1,,0.9\n", "")
     split = read_split(data, "val")
     assert split.notes == (
-        "gt.csv: 1 row has a box without width or height; left out (line 2)",
-        "gt.csv: 1 row has a box outside the frame; left out (line 3)",
-        "gt.csv: 1 row has a box that reaches out of the frame; cut at 0 and 1 (line 1)",
-        "found.csv: 1 row has a box that is no finite number; left out (line 2)",
+        f"val: 1 row has a box without width or height; nothing can match it; left out ({tmp_path}/gt.csv:2: "
+        "v,1,0.5,0.2,0.5,0.9,1,8)",
+        f"val: 1 row has a box outside the frame; nobody can be seen there; left out ({tmp_path}/gt.csv:3: "
+        "v,2,1.1,0,1.5,1,1,8)",
+        f"val: 1 row has a box that reaches out of the frame; clipped ({tmp_path}/gt.csv:1: v,1,-0.02,0.2,1,0.9,1,7)",
+        f"val: 1 row has a coordinate that is no finite number; left out ({tmp_path}/found.csv:2: "
+        "v,1,0.5,0.2,nan,1,0,0.9)",
     )
     targets = training_index(split, data.labels, keep_empty=True)
     assert (targets.times_s.tolist(), np.diff(targets.starts).tolist()) == ([1, 2], [1, 0])
@@ -65,5 +70,5 @@ def test_pixels_are_refused_only_where_they_must_be_some(tmp_path: Path) -> None
         if not is_pixels:
             assert training_index(read_split(data, "val"), data.labels).boxes_norm.tolist() == [[0, 0, 1, 1]]
             continue
-        with pytest.raises(AvadetError, match=r"row 1 is .*divide pixels by \(width, height\)"):
+        with pytest.raises(AvadetError, match=r"1 row has a box in pixels; divide x by .*gt.csv:1: v,1,0,0,2.1,1"):
             training_index(read_split(data, "val"), data.labels)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -335,3 +337,39 @@ def test_a_pause_keeps_its_length_and_costs_nothing(tmp_path: Path, jump_s: floa
     assert done.frames == 40
     with VideoReader(tmp_path / "film.mp4") as reader:
         np.testing.assert_allclose([picture.time_s for picture in reader.pictures()], times_s, atol=0.0011)
+
+
+def test_the_splits_of_tubes_come_along(spec: Path, tmp_path: Path) -> None:
+    """JHMDB-21's splits stand in a file beside the boxes, those of UCF24 in lists."""
+    folder = tmp_path / "tubes"
+    folder.mkdir()
+    header = "video,frame_1based,x1,y1,x2,y2,label,label_id_1based"
+    names = sorted(path.stem for path in (spec.parent / "videos").iterdir())[:2]
+    rows = [f"{name},{frame},1,1,40,40,walk,1" for name in names for frame in (1, 2, 3)]
+    (folder / "x_boxes.csv").write_text("\n".join([header, *rows]))
+    lists = {"train_videos": [names[:1]], "test_videos": [names[1:]]}
+    (folder / "x_splits.json").write_text(json.dumps(lists))
+    tube = {"label": 0, "sf": 0, "ef": 1, "boxes": np.ones((1, 4))}
+    (folder / "pyannot.pkl").write_bytes(pickle.dumps({name: {"annotations": [tube]} for name in names}))
+    (folder / "splitfiles").mkdir()
+    (folder / "splitfiles/testlist01.txt").write_text(f"{names[1]}.mp4\n")
+    values = {
+        "labels": ["walk"],
+        "videos": {"folder": str(spec.parent / "videos"), "keyframes_name": "number", "fps": 10, "size_hw": [48, 64]},
+        "tubes": {},
+        "splits": {
+            name: {"annotations": file, "part": part}
+            for name, file, part in (
+                ("a", "x_boxes.csv", "train"),
+                ("b", "x_boxes.csv", "test"),
+                ("c", "pyannot.pkl", "test"),
+            )
+        },
+    }
+    (folder / "own.yaml").write_text(yaml.safe_dump(values))
+    report = prepare(open_data_set(folder / "own.yaml"), tmp_path / "new", ["a", "b", "c"], SMALL)
+    data = open_data_set(report.spec)
+    found = {
+        name: [(video.video_id, video.path is not None) for video in read_split(data, name).videos] for name in "abc"
+    }
+    assert found == {"a": [(names[0], True)], "b": [(names[1], True)], "c": [(names[1], True)]}

@@ -132,7 +132,7 @@ def test_what_cannot_be_is_named() -> None:
         AvadetError, match=r"annotations: class id 13 is not in the label map of 3 classes \(2 such rows\)"
     ):
         training_index(split([("v", 1.0, A, 13, 0), ("v", 2.0, A, 13, 0)]), LABELS)
-    with pytest.raises(AvadetError, match=r"box of row 2 is \[10.0, .*divide pixels by"):
+    with pytest.raises(AvadetError, match=r"annotations:2: column 3 \(x1\) is '10', .*divide pixels by"):
         training_index(split([("v", 1.0, A, 12, 0), ("v", 1.0, [10.0, 20, 30, 40], 12, 0)]), LABELS)
     with pytest.raises(AvadetError, match="no proposals"):
         training_index(split(TRUTH), LABELS, ProposalRule())

@@ -111,9 +111,38 @@ def test_excluded_keyframes_and_other_labels(
 
 
 def test_warnings_go_to_stderr(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    Path(files[0]).write_text("v,0902,32,24,160,216,12,0.5\n")
+    Path(files[0]).write_text("v,0902,0.1,0.1,1.2,0.9,12,0.5\n")
     assert main(["eval", files[0], "--gt", files[1]]) == 0
     assert "1 of 1 rows have a box that reaches outside 0-1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_boxes_in_pixels_are_refused_with_their_number(
+    files: tuple[str, str], which: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(files[which]).write_text("v,0902,0.1,0.1,0.5,0.9,12,1\n" + "v,0902,32,24,160,216,12,1\n" * 2)
+    assert main(["eval", files[0], "--gt", files[1]]) == 1
+    says = f"{files[which]}:2: column 3 (x1) is '32', expected from 0 to 1; divide pixels by the frame's width (x)"
+    err = capsys.readouterr().err
+    assert says in err and "(and 1 more such rows, to line 3)" in err
+
+
+def test_odd_rows_of_the_truth_are_told(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The protocols count a duplicate, know no person without an action, and leave foreign classes out."""
+    row = "v,0902,0.1,0.1,0.5,0.9,12,1\n"
+    Path(files[1]).write_text(
+        row + row + "v,0903,0.1,0.1,0.5,0.9,,1\nv,0903,0.1,0.1,0.5,0.9,99,1\nv,0903,0.6,0,0.9,1,-1,1\n"
+    )
+    Path(files[0]).write_text(row)
+    assert main(["eval", files[0], "--gt", files[1]]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"frame-mAP@0\.5 +50\.00", out)
+    assert "1 of 5 rows of the ground truth are duplicates; each of them counts (line 2)" in err
+    assert "2 of 5 rows of the ground truth are persons without an action; they are no target (line 3)" in err
+    assert (
+        "1 of 5 rows of the ground truth have a class id that is not in the label map; they are left out (line 4)"
+        in err
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tube_files import write_tube_ground_truth
 
 from avadet import boxes
 from avadet.annotations.ava import AvaTable, csv_line
+from avadet.annotations.tube_units import TubeSpec
 from avadet.annotations.tubes import (
-    TubeSpec,
     read_tube_ground_truth,
     read_tube_spec,
     tube_table,
@@ -230,6 +229,13 @@ def test_laws(seed: int) -> None:
     assert (np.nan_to_num(more.ap) <= np.nan_to_num(result.ap) + 1e-12).all()
 
 
+def write_truth(path: Path, tubes: list[Tube]) -> None:
+    table = tube_table(tubes, LABELS)
+    assert table.person_ids is not None
+    rows = zip(table.video_ids, table.times_s.tolist(), table.boxes_norm.tolist(), table.class_ids, table.person_ids)
+    path.write_text("".join(csv_line([video, time, *box, *ids]) + "\n" for video, time, box, *ids in rows))
+
+
 def write_detections(path: Path, table: AvaTable) -> Path:
     rows = zip(table.video_ids, table.times_s.round(6).tolist(), table.boxes_norm.tolist(), table.class_ids.tolist())
     path.write_text("".join(csv_line([video, time, *box, class_id, 0.9]) + "\n" for video, time, box, class_id in rows))
@@ -238,7 +244,7 @@ def write_detections(path: Path, table: AvaTable) -> Path:
 
 def test_files_from_end_to_end(tmp_path: Path) -> None:
     truth = [tube(range(8)), tube(range(8), AWAY, video="w", row=1)]
-    write_tube_ground_truth(tmp_path / "gt.csv", truth, LABELS)
+    write_truth(tmp_path / "gt.csv", truth)
     # the walk lacks frames 2 and 3, which linking fills; the wave stops after 5; a third video has no truth
     found = [tube([0, 1, 4, 5, 6, 7]), tube(range(5), AWAY, video="w", row=1), tube(range(3), video="x")]
     path = write_detections(tmp_path / "det.csv", tube_table(found, LABELS))
@@ -259,7 +265,7 @@ def test_files_from_end_to_end(tmp_path: Path) -> None:
 
 
 def test_frames_without_truth_cost_frame_precision(tmp_path: Path) -> None:
-    write_tube_ground_truth(tmp_path / "gt.csv", [tube(range(4))], LABELS)
+    write_truth(tmp_path / "gt.csv", [tube(range(4))])
     path = write_detections(tmp_path / "det.csv", tube_table([tube(range(8))], LABELS))
     result = score_tubes(path, tmp_path / "gt.csv", LABELS, TubeSpec(FPS))
     assert result.frames is not None
@@ -270,7 +276,7 @@ def test_frames_without_truth_cost_frame_precision(tmp_path: Path) -> None:
 
 
 def test_in_a_frame_the_best_score_chooses_first(tmp_path: Path) -> None:
-    write_tube_ground_truth(tmp_path / "gt.csv", [tube([0])], LABELS)
+    write_truth(tmp_path / "gt.csv", [tube([0])])
     (tmp_path / "det.csv").write_text("v,0,0,0,0.5,0.5,3,0.3\nv,0,0,0,0.5,0.4,3,0.9\n")
     result = score_tubes(tmp_path / "det.csv", tmp_path / "gt.csv", LABELS, TubeSpec(FPS))
     assert result.frames is not None
@@ -278,7 +284,7 @@ def test_in_a_frame_the_best_score_chooses_first(tmp_path: Path) -> None:
 
 
 def test_tubes_are_trimmed_where_actions_do_not_fill_the_clip(tmp_path: Path) -> None:
-    write_tube_ground_truth(tmp_path / "gt.csv", [tube(range(20, 40))], LABELS)
+    write_truth(tmp_path / "gt.csv", [tube(range(20, 40))])
     scores = [0.05] * 20 + [0.9] * 20
     lines = [csv_line(["v", n / FPS, *HERE, 3, score]) + "\n" for n, score in enumerate(scores)]
     (tmp_path / "det.csv").write_text("".join(lines))
@@ -293,7 +299,7 @@ def test_tubes_are_trimmed_where_actions_do_not_fill_the_clip(tmp_path: Path) ->
 
 
 def test_files_of_different_videos_are_named(tmp_path: Path) -> None:
-    write_tube_ground_truth(tmp_path / "gt.csv", [tube(range(4), video="walk/a")], LABELS)
+    write_truth(tmp_path / "gt.csv", [tube(range(4), video="walk/a")])
     path = write_detections(tmp_path / "det.csv", tube_table([tube(range(4), video="a")], LABELS))
     with pytest.raises(AvadetError, match=r"det.csv and .*gt.csv have no video in common \('a' and 'walk/a'\)"):
         score_tubes(path, tmp_path / "gt.csv", LABELS, TubeSpec(FPS))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from avadet.annotations.tubes import read_tube_spec
 from avadet.cli.main import main
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
-from avadet.models.zoo.label_sources import read_labels, read_tube_rules
+from avadet.models.zoo.label_sources import read_labels
 from avadet.types import LabelMap
 
 TWO = LabelMap(("walk", "wave"), (1, 2), ("action", "action"), (True, True))
@@ -75,9 +76,9 @@ def test_tubes_by_the_rules_of_a_users_spec(folder: Path) -> None:
     spec.write_text(
         "labels: [walk]\nvideos: {fps: 50, size_hw: [10, 20]}\ntubes: {}\nsplits:\n  a: {annotations: g.csv}\n"
     )
-    assert (read_tube_rules(spec).fps, read_tube_rules("jhmdb21").fps) == (50.0, 30.0)
+    assert (read_tube_spec(spec).fps, read_tube_spec("jhmdb21").fps) == (50.0, 30.0)
     with pytest.raises(AvadetError, match="tubes count frames; its spec must say tubes"):
-        read_tube_rules(folder / "mine.yaml")
+        read_tube_spec(folder / "mine.yaml")
 
 
 @pytest.mark.parametrize("labels", ["mine.yaml", "results", "run/model.safetensors"])

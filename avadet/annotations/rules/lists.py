@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, format_time
-from avadet.annotations.checks.findings import (
-    Finding,
-    Reporter,
-    SplitRows,
+from avadet.annotations.rules.issues import (
+    Action,
+    Issue,
+    Ledger,
     box_codes,
     has_box,
     keyframe_codes,
@@ -19,34 +19,41 @@ from avadet.annotations.checks.findings import (
     number_names,
 )
 from avadet.annotations.specs import CountsSpec
+from avadet.annotations.split_rows import SplitRows
 
 _COMPLETE = 0.99  # with less of what it should have, a split is not complete
 
 
-def check_lists(reporter: Reporter, rows: SplitRows) -> None:
-    """Look whether anybody is annotated, and compare the videos that are listed with those that are annotated."""
-    if rows.file is not None and not has_box(rows.table).any():
-        reporter.add(
-            "annotations-empty",
-            "the annotations contain no person: there is nothing to train on or score",
-            [str(rows.file)],
-        )
+def check_persons(ledger: Ledger, rows: SplitRows) -> None:
+    """Look whether anybody is annotated, in videos that the split has."""
+    if rows.file is None:
+        return
+    if not has_box(rows.table).any():
+        message = "the annotations contain no person: there is nothing to train on or score"
+        ledger.add("annotations-empty", "error", message, [str(rows.file)])
         return
     first = rows.first_rows()
     strange = sorted(set(first) - set(rows.video_ids))
-    without = sorted(set(rows.video_ids) - set(first))
     if strange:
         shown = [f"{rows.where(first[name])}: {name}" for name in strange]
+        action: Action = "error" if len(strange) == len(first) else "drop"
         message = f"{len(strange)} annotated videos are not in the split's list of videos"
-        reporter.add("videos-not-listed", message, shown)
+        ledger.add("videos-not-listed", action, message, shown)
+        names = np.asarray(rows.table.video_ids).astype(str)
+        ledger.rows[rows.file, "videos-not-listed"] = np.flatnonzero(np.isin(names, np.array(strange, str)))
+
+
+def check_lists(ledger: Ledger, rows: SplitRows) -> None:
+    """Look for listed videos without annotations."""
+    without = sorted(set(rows.video_ids) - set(rows.first_rows()))
     if without and len(rows.table):
         message = f"{len(without)} of {len(rows.video_ids)} listed videos have no annotations"
-        reporter.add(
-            "videos-without-rows", message, [f"{rows.list_file or rows.file}: {name}" for name in without], warn=True
+        ledger.add(
+            "videos-without-rows", "keep", message, [f"{rows.list_file or rows.file}: {name}" for name in without]
         )
 
 
-def check_counts(reporter: Reporter, sources: Sequence[SplitRows], expected: CountsSpec) -> None:
+def check_counts(ledger: Ledger, sources: Sequence[SplitRows], expected: CountsSpec) -> None:
     """Compare what is there, in all files of a split together, with what a complete split has."""
     counted = count_splits(sources)
     has_rows = any(len(rows.table) for rows in sources)
@@ -55,13 +62,13 @@ def check_counts(reporter: Reporter, sources: Sequence[SplitRows], expected: Cou
             continue
         nearly = number > 0 and _COMPLETE <= counted[name] / number <= 1 / _COMPLETE
         verdict = "a few are missing" if counted[name] < number else "more than there should be"
-        reporter.add(
+        ledger.add(
             "counts",
+            "keep",
             f"{counted[name]:,} {name}, a complete split has {number:,}: "
             + (verdict if nearly else "incomplete, or another version"),
             [str(rows.excluded_file if name == "excluded" else rows.file or rows.list_file) for rows in sources],
             abs(number - counted[name]),
-            warn=nearly,
         )
 
 
@@ -89,12 +96,12 @@ def count_split(table: AvaTable, videos: int, excluded: int) -> dict[str, int]:
     }
 
 
-def check_between(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
+def check_between(splits: Sequence[SplitRows], examples: int = 3) -> list[Issue]:
     """Look for videos that two splits share; splits of another number divide the same videos anew."""
-    findings = []
+    issues = []
     for one, other in combinations(splits, 2):
-        shared = sorted(set(one.video_ids) & set(other.video_ids))
-        if not shared or one.number != other.number:
+        shared = shared_videos(one, other)
+        if not shared:
             continue
         first, second = one.first_rows(), other.first_rows()
         shown = tuple(
@@ -103,21 +110,31 @@ def check_between(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
         many = f"{len(shared)} videos are in both"
         if one.name == other.name:
             message = f"{many} of two splits that {one.name} joins: rows of one name could not be told apart"
-            findings.append(Finding("videos-in-two-parts", "error", one.name, message, len(shared), shown))
+            issues.append(Issue("videos-in-two-parts", "error", one.name, message, len(shared), shown))
         else:
-            message = f"{many} {one.name} and {other.name}: the score would be measured on training videos"
-            findings.append(Finding("splits-share-videos", "error", "", message, len(shared), shown))
-    return findings
+            message = shares_videos(len(shared), one.name, other.name)
+            issues.append(Issue("splits-share-videos", "error", "", message, len(shared), shown))
+    return issues
+
+
+def shares_videos(count: int, one: str, other: str) -> str:
+    """What is wrong with two splits that share so many videos."""
+    return f"{count} videos are in both {one} and {other}: the score would be measured on training videos"
+
+
+def shared_videos(one: SplitRows, other: SplitRows) -> list[str]:
+    """Videos of two splits of one number, sorted."""
+    return sorted(set(one.video_ids) & set(other.video_ids)) if one.number == other.number else []
 
 
 def _place(rows: SplitRows, first: dict[str, int], name: str) -> str:
     return rows.where(first[name]) if name in first else str(rows.list_file or rows.file)
 
 
-def check_excluded_videos(splits: Sequence[SplitRows], examples: int) -> list[Finding]:
+def check_excluded_videos(splits: Sequence[SplitRows], examples: int) -> list[Issue]:
     """Look for excluded keyframes of videos that no split has."""
     known = np.array(sorted({name for rows in splits for name in rows.video_ids}), str)
-    findings = []
+    issues = []
     for rows in splits:
         names, times = np.asarray(rows.excluded.video_ids).astype(str), rows.excluded.times_s
         foreign = np.flatnonzero(~np.isin(names, known)).tolist()
@@ -127,5 +144,5 @@ def check_excluded_videos(splits: Sequence[SplitRows], examples: int) -> list[Fi
                 f"{rows.excluded_file}:{row + 1}: {names[row]},{format_time(float(times[row]))}"
                 for row in foreign[:examples]
             )
-            findings.append(Finding("excluded-unknown", "warning", rows.name, message, len(foreign), shown))
-    return findings
+            issues.append(Issue("excluded-unknown", "keep", rows.name, message, len(foreign), shown))
+    return issues

@@ -7,16 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from avadet.annotations.ava import AvaTable, format_time
-from avadet.annotations.checks.boxes import check_boxes
-from avadet.annotations.checks.findings import (
-    Reporter,
-    Rowed,
-    SplitRows,
-    box_codes,
-    has_box,
-    keyframe_codes,
-    number_alike,
-)
+from avadet.annotations.rules.boxes import check_boxes
+from avadet.annotations.rules.issues import Ledger, LinedTable, box_codes, has_box, keyframe_codes, number_alike
+from avadet.annotations.split_rows import SplitRows
 from avadet.boxes import iou_of_pairs
 from avadet.types import NORM_ROUNDING, BoolArray, Float64Array, IntArray
 
@@ -47,58 +40,59 @@ class Recall(NamedTuple):
         return float((self.best >= IOU).mean()) if len(self.best) else float("nan")
 
 
-def check_proposals(reporter: Reporter, rows: SplitRows) -> None:
+def check_proposals(ledger: Ledger, rows: SplitRows) -> None:
     """Look at the proposals of a split, if there are any."""
-    table = rows.proposals
-    if table is None:
+    proposed = rows.proposed
+    if proposed is None:
         return
-    rowed = Rowed(rows.proposals_file, table, np.arange(1, len(table) + 1, dtype=np.int64))
-    check_boxes(reporter, rowed, "proposals")
+    table = proposed.table
+    check_boxes(ledger, proposed, "proposals")
     if table.scores is not None:
-        wrong = ~(np.abs(table.scores - 0.5) <= 0.5 + NORM_ROUNDING)
-        reporter.add_rows("proposals-score", "{rows} a score that is not from 0 to 1", wrong, rowed)
-    of_split = np.isin(np.asarray(table.video_ids).astype(str), np.array(rows.video_ids, str))
-    if not of_split.any():
-        example = [rowed.example(0)] if len(table) else []
-        reporter.add(
-            "proposals-strange",
-            f"no proposal is of a video of this split; names must be as in {rows.file}",
-            example,
-            len(table),
-        )
-        return
-    _check_places(reporter, rows, rowed, of_split)
+        none = np.isnan(table.scores) & has_box(table)
+        wrong = has_box(table) & ~none & ~(np.abs(table.scores - 0.5) <= 0.5 + NORM_ROUNDING)
+        ledger.add_rows("proposals-no-score", "drop", "{rows} a score that is no number", none, proposed)
+        ledger.add_rows("proposals-score", "error", "{rows} a score that is not from 0 to 1", wrong, proposed)
+    if not _of_split(rows, proposed).any():
+        example = [proposed.example(0)] if len(table) else []
+        message = f"no proposal is of a video of this split; names must be as in {rows.file}"
+        ledger.add("proposals-strange", "keep", message, example, len(table))
 
 
-def _check_places(reporter: Reporter, rows: SplitRows, rowed: Rowed, of_split: BoolArray) -> None:
-    """Compare with the annotations, if there are any."""
-    if not len(rows.table):
+def _of_split(rows: SplitRows, proposed: LinedTable) -> BoolArray:
+    """Proposals of videos that the split has, bool (n,)."""
+    return np.isin(np.asarray(proposed.table.video_ids).astype(str), np.array(rows.video_ids, str))
+
+
+def check_places(ledger: Ledger, rows: SplitRows) -> None:
+    """Compare proposals with the annotations, if there are any of both."""
+    proposed = rows.proposed
+    if proposed is None or not len(rows.table) or not (of_split := _of_split(rows, proposed)).any():
         return
     fps = rows.data.spec.videos.fps
-    listed, codes, excluded = keyframe_codes([rows.table, rowed.table, rows.excluded], fps)
+    listed, codes, excluded = keyframe_codes([rows.table, proposed.table, rows.excluded], fps)
     unlisted = of_split & ~np.isin(codes, listed) & ~np.isin(codes, excluded)
-    found = proposal_recall(rows.table, rowed.table, fps)
+    found = proposal_recall(rows.table, proposed.table, fps)
     if len(found.people) and found.share < _GOOD:
-        _report_recall(reporter, rows, found, bool(unlisted.mean() > 1 - _BAD))
+        _report_recall(ledger, rows, found, bool(unlisted.mean() > 1 - _BAD))
     else:
         share = f"{unlisted.sum() / max(of_split.sum(), 1):.0%}"
-        message = f"{{rows}} a keyframe that the annotations do not list ({share}); they are never used"
-        reporter.add_rows("proposals-unlisted", message, unlisted, rowed, warn=True)
+        message = f"{{rows}} a keyframe that the annotations do not list ({share})"
+        ledger.add_rows("proposals-unlisted", "keep", message, unlisted, proposed)
 
 
-def _report_recall(reporter: Reporter, rows: SplitRows, found: Recall, elsewhere: bool) -> None:
+def _report_recall(ledger: Ledger, rows: SplitRows, found: Recall, elsewhere: bool) -> None:
     missed = found.people[found.best < IOU]
     lonely = int(found.lonely.sum())
     hint = "; are their times those of the annotations?" if elsewhere else ""
     if found.share < _BAD and not elsewhere:
         hint = "; are these the same videos, and boxes x1,y1,x2,y2 from 0 to 1?"
-    reporter.add(
+    ledger.add(
         "proposals-miss",
+        "keep",
         f"{found.share:.1%} of {len(found.people):,} people have a proposal at IoU {IOU}; what no proposal finds is "
         f"never trained on or found ({lonely:,} of them at keyframes without any proposal){hint}",
-        [f"{rows.where(row)}: {_key(rows.table, row)} has no proposal" for row in missed[: reporter.examples].tolist()],
+        [f"{rows.where(row)}: {_key(rows.table, row)} has no proposal" for row in missed[: ledger.examples].tolist()],
         len(missed),
-        warn=found.share >= _BAD,
     )
 
 
