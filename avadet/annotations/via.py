@@ -96,11 +96,20 @@ class _Attribute(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """A stretch of a video in which something is done: seconds, its attributes, and who does it, "" = everybody."""
+    """A stretch of a video in which something is done.
+
+    Attributes:
+        start_s: seconds.
+        end_s: seconds.
+        actions: what is done.
+        others: further attributes; boxes that have them as well must have the same values.
+        person: who does it, "" = everybody.
+    """
 
     start_s: float
     end_s: float
-    texts: list[tuple[str, str]]
+    actions: list[str]
+    others: dict[str, str]
     person: str
 
 
@@ -182,22 +191,36 @@ class _Reader:
         start_s, end_s = ends[0], ends[-1]
         if file is None or start_s is None or end_s is None or end_s < start_s:
             raise Misfit(f"a temporal segment is z {short(z)} of vid {short(entry.get('vid'))}, expected two moments")
-        texts = _texts(entry, attributes)
+        texts, wanted = _texts(entry, attributes), self.document.footage.attributes
         said = [(name, text) for name, text in texts if plain_name(name) not in PERSON_ID_ATTRIBUTES]
-        segment = _Segment(start_s, end_s, said, person_id_text(dict(texts)))
+        choices = {one.name for one in attributes.values() if one.options}
+        meant = {
+            name for name, _ in said if (name in wanted if wanted else name in choices or named_as_actions([name]))
+        }
+        meant = meant or ({name for name, _ in said} if not wanted and len({name for name, _ in said}) == 1 else set())
+        others = {name: text for name, text in said if name not in meant}
+        actions = [text for name, text in said if name in meant]
+        segment = _Segment(start_s, end_s, actions, others, person_id_text(dict(texts)))
         self._segments.setdefault(str(file.get("fid", file.get("fname"))), []).append(segment)
 
-    def _segment_texts(self, file: dict[str, Any], time_s: float, person: str) -> list[tuple[str, str]]:
-        """What the segments around a box say of it; all of it is meant as actions."""
+    def _segment_texts(
+        self, file: dict[str, Any], time_s: float, texts: list[tuple[str, str]]
+    ) -> list[tuple[str, str]]:
+        """The actions that the segments around a box of such attributes give it."""
+        own_texts = dict(texts)
+        person = person_id_text(own_texts)
         own = self._segments.get(str(file.get("fid", file.get("fname"))), [])
         last_s = max((one.end_s for one in own), default=0.0)
         around = [
             one
             for one in own
-            if one.person in ("", person) and (one.start_s <= time_s < one.end_s or time_s == one.end_s == last_s)
+            if one.person in ("", person)
+            and (one.start_s <= time_s < one.end_s or time_s == one.end_s == last_s)
+            and all(own_texts.get(name, text) in ("", text) for name, text in one.others.items())
         ]
         self._used |= {id(one) for one in around}
-        return [(ACTION, text) for one in around for _, text in one.texts]
+        name = next(iter(self.document.footage.attributes), ACTION)
+        return [(name, text) for one in around for text in one.actions]
 
     def _add_region(
         self, entry: dict[str, Any], file: dict[str, Any] | None, attributes: dict[str, _Attribute]
@@ -215,7 +238,7 @@ class _Reader:
         if box is None:
             self.document.left_out["shapes that are no rectangle"] += 1
             return
-        more = self._segment_texts(file, time_s, person_id_text(dict(texts)))
+        more = self._segment_texts(file, time_s, texts)
         self._add_person(image_id, video_id, box, [*texts, *more], _said(entry, attributes))
 
     def _moment(self, entry: dict[str, Any], file: dict[str, Any], note: dict[str, Any]) -> tuple[str, float]:

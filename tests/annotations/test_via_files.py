@@ -242,6 +242,20 @@ def test_boxes_have_the_actions_of_the_segments_around_them(tmp_path: Path) -> N
     assert not +table.left_out  # type: ignore[operator]  # a Counter
 
 
+def test_boxes_and_segments_that_share_an_attribute_must_agree(tmp_path: Path) -> None:
+    """An attribute that is no choice, such as a name, tells whose segment it is."""
+    document = segments()
+    document["attribute"]["2"]["aname"] = "who"
+    rows = read_via(dump(tmp_path, document), ActionNames(numbering=True), SIZE).rows
+    assert [(row.time_s, row.action_id, row.last) for row in rows] == [
+        (0.5, 1, None), (0.5, 2, None), (1.0, 3, None), (1.0, 2, None), (1.0, 2, None),
+    ]  # fmt: skip
+    only = Footage(size_hw=SIZE.size_hw, attributes=("TEMPORAL-SEGMENTS",))
+    names = ActionNames(numbering=True)
+    assert read_via(dump(tmp_path, document), names, only).rows == rows
+    assert names.options() == {1: "walk", 2: "wave", 3: "sit"}
+
+
 def test_segments_that_hold_no_box_are_counted_and_bad_ones_named(tmp_path: Path) -> None:
     lonely = {"vid": "1", "z": [5.0, 6.0], "xy": [], "av": {"1": "sit"}}
     table = read_via(dump(tmp_path, segments(g=lonely)), ActionNames(numbering=True), SIZE)
