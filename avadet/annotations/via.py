@@ -28,8 +28,7 @@ from avadet.annotations.csv_text import open_text
 from avadet.annotations.footage import Footage, Misfit, short, video_name
 from avadet.annotations.foreign import NOTE, SCORES, Document, Seen, read_note, wrong_file
 from avadet.annotations.json_fields import finite
-from avadet.annotations.via2 import Picture, options_of, regions_of, regions_of_csv
-from avadet.errors import AvadetError
+from avadet.annotations.via2 import project_of, regions_of_csv
 
 ACTION = "action"
 TEXT, TICKED = 1, 2  # kinds of attributes
@@ -56,35 +55,20 @@ def read_via(path: str | Path, names: ActionNames, footage: Footage | None = Non
     """
     file = Path(path)
     document = read_json(path) if _is_json(file) else regions_of_csv(file)
-    known = isinstance(document, dict) and all(isinstance(document.get(key), dict) for key in ("metadata", "file"))
-    reader = _Reader(file, names, footage)
-    if known:
-        reader.project(document)
-    else:
-        pictures = _pictures(file, document)
-        if pictures is None:
+    if not (isinstance(document, dict) and all(isinstance(document.get(key), dict) for key in ("metadata", "file"))):
+        found = project_of(document)
+        if found is None:
             expected = "a project of VIA, an object with 'metadata' and 'file', or with '_via_img_metadata'"
             raise wrong_file(file, expected, short(document))
-        options = options_of(document)
-        given = {name for picture in pictures for _, texts in picture.boxes for name, _ in texts}
-        reader.choose(given, {name: options.get(name, []) for name in given & options.keys()})
-        for picture in pictures:
-            with reader.document.at(f": {picture.name}"):
-                reader.picture(picture)
+        document = found
+    reader = _Reader(file, names, footage)
+    reader.project(document)
     return reader.document.rows(names)
 
 
 def _is_json(path: Path) -> bool:
     with open_text(path) as file:
         return file.read(4096).lstrip()[:1] in ("{", "[", "")
-
-
-def _pictures(path: Path, document: Any) -> list[Picture] | None:
-    """The pictures of VIA 2; None if there are none."""
-    try:
-        return regions_of(document)
-    except Misfit as misfit:
-        raise AvadetError(f"{path}: {misfit}") from misfit
 
 
 class _Attribute(NamedTuple):
@@ -251,15 +235,6 @@ class _Reader:
             raise Misfit(f"z is {short(z)}, expected one moment of the video in seconds")
         return self.document.footage.video_id or _video_id(file, note), time_s
 
-    def picture(self, picture: Picture) -> None:
-        """A picture of VIA 2."""
-        video_id, time_s = self.document.keyframe_of_picture(picture.name)
-        image_id = self._add_image(video_id, time_s)
-        for box, texts in picture.boxes:
-            with self.document.at(f": {picture.name}"):
-                self._add_person(image_id, video_id, box, texts, "")
-        self.document.left_out["shapes that are no rectangle"] += picture.others
-
     def _add_image(self, video_id: str, time_s: float) -> int:
         """The id of a keyframe, added if it is new."""
         key = (video_id, time_s)
@@ -318,7 +293,8 @@ def _texts(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> list[tup
     found = []
     for key, value in values.items() if isinstance(values, dict) else ():
         one = attributes.get(str(key), _Attribute(str(key), {}, False))
-        parts = str(value).split(",") if one.is_ticked else [str(value)]
+        listed = value if isinstance(value, list) else str(value).split(",") if one.is_ticked else [value]
+        parts = ["" if part is None else str(part) for part in listed]
         found += [(one.name, text) for part in parts if (text := one.options.get(part, part))]
     return found
 

@@ -111,7 +111,7 @@ def test_regions_of_via_2(tmp_path: Path) -> None:
     assert lines(dump(tmp_path, pictures)) == expected
     assert lines(dump(tmp_path, {"_via_settings": {}, "_via_img_metadata": pictures})) == expected
     del rectangle["x"]
-    with pytest.raises(AvadetError, match=r"in.json: v_902.jpg: a rectangle is .*expected x, y, width and height"):
+    with pytest.raises(AvadetError, match=r"in.json: metadata 0 of v_902.jpg: xy is \[2, null, 0, 150, 50\]"):
         lines(dump(tmp_path, pictures))
 
 
@@ -265,14 +265,16 @@ def test_segments_that_hold_no_box_are_counted_and_bad_ones_named(tmp_path: Path
 
 
 def test_choices_of_via_2_are_numbered(tmp_path: Path) -> None:
-    own = {"posture": "sit", "colour": "red", "hand": {"write": True, "phone": False}}
+    own = {"posture": "0", "colour": "red", "hand": {"write": True, "phone": False}}
     rectangle = {"name": "rect", "x": 0, "y": 0, "width": 20, "height": 10}
     regions = [{"shape_attributes": rectangle, "region_attributes": own}]
-    kinds = {"posture": ("dropdown", "sit"), "colour": ("text", ""), "hand": ("checkbox", "write")}
+    kinds: dict[str, tuple[str, dict[str, str]]] = {
+        "posture": ("dropdown", {"0": "sit", "1": "stand"}),
+        "colour": ("text", {}),
+        "hand": ("checkbox", {"write": ""}),
+    }
     content = {
-        "_via_attributes": {
-            "region": {name: {"type": kind, "options": {one: ""}} for name, (kind, one) in kinds.items()}
-        },
+        "_via_attributes": {"region": {name: {"type": kind, "options": own} for name, (kind, own) in kinds.items()}},
         "_via_img_metadata": {"k": {"filename": "v_902.jpg", "regions": regions}},
     }
     names = ActionNames(numbering=True)
