@@ -139,9 +139,7 @@ def test_short_rows_among_rows_of_seven(tmp_path: Path, row: str) -> None:
 def test_a_header_in_avas_order_is_read_and_another_called_one(tmp_path: Path) -> None:
     table = read_detections(write(tmp_path, "video_id,frame_timestamp,x1,y1,x2,y2,action_id,score\n" + GOOD))
     assert table.lines is not None and table.lines.tolist() == [2]
-    with pytest.raises(
-        AvadetError, match=r":1: column 2 \(seconds\) is 'x1'.*header must name .*`avadet data convert`"
-    ):
+    with pytest.raises(AvadetError, match=r":1: column 2 \(seconds\) is 'x1'.*is this a header.*`avadet data convert`"):
         read_detections(write(tmp_path, "video_id,x1,y1,x2,y2,seconds,action_id,score\n" + GOOD))
 
 
