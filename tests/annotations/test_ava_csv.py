@@ -171,6 +171,12 @@ def test_forms_of_csv(tmp_path: Path, form: str) -> None:
         assert table.lines is not None and ["903" in lines[line - 1] for line in table.lines] == [False, True]
 
 
+def test_rows_that_a_spreadsheet_filled_up(tmp_path: Path) -> None:
+    table = read_ground_truth(write(tmp_path, "v,902,0.1,0.2,0.5,0.9,12,,,\nv,903,,,,,,,,\nv,904,0,0,1,1,79,3,,\n"))
+    assert table.class_ids.tolist() == [12, 0, 79] and not table.boxes_norm[1].any()
+    assert table.person_ids is not None and table.person_ids.tolist() == [-1, -1, 3]
+
+
 def test_a_mistake_has_its_line_in_any_form(tmp_path: Path) -> None:
     path = write(tmp_path, "# a comment\n\nv;902;0,1;0,2;0,5;0,9;zwölf;7\n")
     with pytest.raises(AvadetError, match=r":3: column 7 \(action_id\) is 'zwölf'"):
