@@ -144,7 +144,9 @@ def read_tube_rows(
         return TubeRows(table, np.zeros(len(table), np.int64), video_ids)
     header = _has_header(file)
     if not header and part is not None:
-        raise AvadetError(f"{file} has no splits: an AVA CSV holds the videos that count; leave the split away")
+        raise AvadetError(
+            f"{file} has no splits: an AVA CSV holds the videos that count; leave 'part' away (or --split)"
+        )
     table = _read_header_csv(file, labels, _needed(spec, file)) if header else read_ground_truth(file)
     rows = TubeRows(table, np.asarray(table.lines, np.int64), None)
     return rows if part is None else rows.of_videos(_split_of(_read_splits(file), number, part, file))
