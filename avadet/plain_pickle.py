@@ -341,15 +341,26 @@ def _make_ordered(pairs: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any
     return OrderedDict(listed)
 
 
-def _array_type(*_: object) -> None:
-    """Stands for the type of arrays, which files mention and never call."""
-    raise TypeError("an array made by its type; expected one made from its state")
+def _make_default(*_: object) -> dict[Any, Any]:
+    """A dictionary with defaults, without these: what is not in the file is not there."""
+    return {}
+
+
+def _mentioned_type(*_: object) -> None:
+    """Stands for a type that files mention and never call, such as that of arrays, or of a dictionary's defaults."""
+    raise TypeError("a value made by its type; expected one made from its state")
 
 
 MAKERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _make_ordered,
     ("_codecs", "encode"): _make_bytes,
-    ("numpy", "ndarray"): _array_type,
+    ("collections", "defaultdict"): _make_default,
+    ("numpy", "ndarray"): _mentioned_type,
+    **{
+        (room, name): _mentioned_type
+        for room in ("__builtin__", "builtins")
+        for name in ("list", "dict", "int", "float")
+    },
     ("numpy", "dtype"): _make_dtype,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _make_empty for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _make_scalar for core in ("core", "_core")},

@@ -345,6 +345,11 @@ class LabelMap:
         lengths = {len(self.names), len(self.ids), len(self.groups), len(self.evaluated)}
         if len(lengths) != 1:
             raise AvadetError(f"names, ids, groups and evaluated must be of one length, got {sorted(lengths)}")
+        if min(self.ids, default=1) < 1:
+            raise AvadetError(
+                f"class ids must be 1 or more, got {min(self.ids)}: in AVA's files 0 and -1 are a person without an "
+                "action; add 1 to every id, in the map and in the files"
+            )
         if len(set(self.ids)) != len(self.ids):
             twice = next(i for i in self.ids if self.ids.count(i) > 1)
             raise AvadetError(f"class ids must be unique, got id {twice} twice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import pickle
 import re
@@ -198,3 +199,12 @@ def test_weights_of_caffe2_are_read(shared: Path) -> None:
     assert len(blobs) == 555
     assert blobs["conv1_w"].dtype == np.float32
     assert blobs["conv1_w"].shape == (8, 3, 1, 7, 7)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_dictionary_with_defaults_is_one_without(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "a.pkl"
+    content = collections.defaultdict(list, {"a": [1], "b": [2.5]})
+    path.write_bytes(pickle.dumps(content, protocol))
+    read = read_plain_pickle(path)
+    assert type(read) is dict and read == content

@@ -94,7 +94,7 @@ def _format_of_json(path: Path, start: str) -> Format:
     document = coco.read_json(path)
     if isinstance(document, list) or {"images", "annotations"} & document.keys():
         return "coco"
-    if {"metadata", "file", "_via_img_metadata"} & document.keys() or via2.regions_of(document) is not None:
+    if {"metadata", "file", "_via_img_metadata"} & document.keys() or via2.project_of(document) is not None:
         return "via"
     raise AvadetError(
         f"{path}: JSON of neither COCO ('images' and 'annotations') nor VIA ('metadata' and 'file'); got {start[:60]!r}"

@@ -238,7 +238,7 @@ def _check_row(cells: list[str], line: int, form: RowForm) -> Problem | None:
         expected = _expected_cell(cell, index, form)
         if expected is not None:
             header = line == 1 and index == 1
-            hint = f"; a header must name {form.expected()} in this order, or use `avadet data convert`"
+            hint = f"; is this a header? it must name {','.join(names)} in order; `avadet data convert` reads others"
             return Problem(line, f"column {index + 1} ({names[index]})", f"'{cell}'", expected + hint * header)
     return _check_box(cells, line, form)
 

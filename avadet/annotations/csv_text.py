@@ -129,6 +129,10 @@ def cells_of(file: Iterable[str], dialect: Dialect) -> Iterator[tuple[int, list[
         is_comment = bool(cells) and cells[0].startswith("#") and not is_row(cells)
         if reader.line_num <= dialect.skipped or is_comment or not any(cell.strip() for cell in cells):
             continue
+        if len(cells) > 2 and not any(cell.strip() for cell in cells[2:]):
+            cells = cells[:2]  # spreadsheets fill short rows up
+        while len(cells) > len(_IN_ORDER) and not cells[-1].strip():
+            cells.pop()
         if dialect.decimal_comma:
             cells[1:] = [cell.replace(",", ".") if _COMMA_NUMBER.fullmatch(cell) else cell for cell in cells[1:]]
         yield reader.line_num, cells

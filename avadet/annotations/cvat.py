@@ -30,11 +30,11 @@ from avadet.annotations.ava_rows import AvaRows
 from avadet.annotations.coco_entries import PERSON, PERSON_NAMES
 from avadet.annotations.cvat_tracks import (
     MOST_FRAMES,
-    Station,
+    KeyframeBox,
     Task,
     attributes_of,
     corners_of,
-    station_of,
+    keyframe_box_of,
     tasks_of,
     visible,
 )
@@ -224,18 +224,18 @@ class _Reader:
             raise Unsaid("the file does not name its video; add --video NAME")
         size_hw = task.size_hw or self._footage.known_size_hw(video_id)
         grid = self._grid(task, video_id)
-        moments: dict[int, list[tuple[Element, Station]]] = {frame: [] for frame in grid or ()}
+        moments: dict[int, list[tuple[Element, KeyframeBox]]] = {frame: [] for frame in grid or ()}
         for track in task.tracks:
             with self.document.at(_place(track)):
-                for station in self._stations(track, task, grid):
-                    moments.setdefault(station.frame, []).append((track, station))
+                for found in self._keyframe_boxes(track, task, grid):
+                    moments.setdefault(found.frame, []).append((track, found))
             self.document.left_out.update(f"shapes ({child.tag})" for child in track if child.tag in _SHAPES)
         for frame in sorted(moments):
             image_id = self.document.add_image(video_id, self._footage.time_s(video_id, frame), size_hw)
-            for track, station in moments[frame]:
+            for track, found in moments[frame]:
                 with self.document.at(_place(track)):
-                    own = {PERSON_ID: track.get("id", ""), **attributes_of(track), **station.attributes}
-                    self._add_person(image_id, str(track.get("label")), station.corners, own, size_hw)
+                    own = {PERSON_ID: track.get("id", ""), **attributes_of(track), **found.attributes}
+                    self._add_person(image_id, str(track.get("label")), found.corners, own, size_hw)
 
     def _grid(self, task: Task, video_id: str) -> set[int] | None:
         """The frames at which keyframes are wanted, people or not; None = wherever people are."""
@@ -244,19 +244,19 @@ class _Reader:
             return None
         first, last = self._footage.first_frame, task.stop
         if last is None:
-            last = max((station_of(box).frame for track in task.tracks for box in track.iter("box")), default=0)
+            last = max((keyframe_box_of(box).frame for track in task.tracks for box in track.iter("box")), default=0)
         if last - first > MOST_FRAMES:
             raise Misfit(f"the video has {last - first} frames; expected at most {MOST_FRAMES}")
         step = max(every_s / (self._footage.time_s(video_id, first + 1)), 1.0)
         count = max(int((last - first) / step + 1e-6) + 1, 0)
         return {frame for k in range(count) if (frame := first + round(k * step)) >= task.start}
 
-    def _stations(self, track: Element, task: Task, grid: set[int] | None) -> Iterator[Station]:
+    def _keyframe_boxes(self, track: Element, task: Task, grid: set[int] | None) -> Iterator[KeyframeBox]:
         """Where a track is at the frames that are wanted."""
         given = []
         for box in track.iter("box"):
             with self.document.at(_place(box)):
-                given.append(station_of(box))
+                given.append(keyframe_box_of(box))
         return visible(given, task, grid)
 
     def _add_person(

@@ -51,7 +51,7 @@ class Task(NamedTuple):
     counts_shown: bool = False
 
 
-class Station(NamedTuple):
+class KeyframeBox(NamedTuple):
     """A box that a track gives: at which frame, xyxy px, whether nobody is there from here on, its attributes."""
 
     frame: int
@@ -131,7 +131,7 @@ def corners_of(box: Element) -> tuple[float, ...]:
     return tuple(finite_number(box.get(name), name) for name in _CORNERS)
 
 
-def station_of(box: Element) -> Station:
+def keyframe_box_of(box: Element) -> KeyframeBox:
     """A box of a track.
 
     Raises:
@@ -140,14 +140,14 @@ def station_of(box: Element) -> Station:
     frame = box.get("frame", "")
     if not frame.isdecimal() or len(frame) > _MOST_DIGITS:
         raise Misfit(f"frame is '{frame}', expected a whole number")
-    return Station(int(frame), corners_of(box), box.get("outside", "0") in ("1", "true"), attributes_of(box))
+    return KeyframeBox(int(frame), corners_of(box), box.get("outside", "0") in ("1", "true"), attributes_of(box))
 
 
-def visible(stations: list[Station], task: Task, wanted: set[int] | None) -> Iterator[Station]:
+def visible(boxes: list[KeyframeBox], task: Task, wanted: set[int] | None) -> Iterator[KeyframeBox]:
     """Where a track is at every frame that is wanted and at which somebody is there.
 
     Args:
-        stations: the boxes that the track gives.
+        boxes: the boxes that the track gives.
         task: its video.
         wanted: the frames; None = every one that was shown to those who annotated.
 
@@ -155,8 +155,8 @@ def visible(stations: list[Station], task: Task, wanted: set[int] | None) -> Ite
         Misfit: if a frame is given twice.
     """
     if task.counts_shown:
-        stations = [one._replace(frame=task.start + one.frame * task.step) for one in stations]
-    given = sorted(stations, key=lambda one: one.frame)
+        boxes = [one._replace(frame=task.start + one.frame * task.step) for one in boxes]
+    given = sorted(boxes, key=lambda one: one.frame)
     frames = [one.frame for one in given]
     twice = next((a for a, b in pairwise(frames) if a == b), None)
     if twice is not None:
@@ -182,7 +182,7 @@ def _aligned(task: Task, first: int, last: int) -> range:
     return range(first + (task.start - first) % task.step, last + 1, task.step)
 
 
-def _between(before: Station, after: Station, frame: int) -> tuple[float, ...]:
+def _between(before: KeyframeBox, after: KeyframeBox, frame: int) -> tuple[float, ...]:
     """Corners at a frame, on the straight line from one box to the next."""
     if frame == before.frame or after.frame == before.frame:
         return before.corners

@@ -16,6 +16,7 @@ Numbers = Literal["frames", "seconds"]
 
 _MOST_DIGITS = 9  # of a frame's number
 _NUMBERED = re.compile(r"(.*?)[_\-. ]*(\d+(?:\.\d+)?)")
+_WORD = re.compile(r"(?<=.)[_\-. ]+(?:frame|img|image)$", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:/|/|.*://")
 _ANY_PICTURE = ("img", "im", "image", "frame", "pic", "picture", "photo", "thumb", "still", "keyframe", "f")
 _ANY_FOLDER = (
@@ -108,6 +109,7 @@ class Footage:
 
 def _video_of_picture(folder: str, own: str) -> str:
     """The video that a picture's folder and the part of its name before the number mean, "" if they tell nothing."""
+    own = _WORD.sub("", own)
     if own and own.lower() not in _ANY_PICTURE and own != folder:
         return video_name(own if folder.lower() in ("", *_ANY_FOLDER) else f"{folder}/{own}")
     return video_name(folder) if folder and folder.lower() not in _ANY_FOLDER else ""

@@ -107,7 +107,7 @@ Look = Callable[[Sequence[DataVideo], Mapping[str, float]], Mapping[str, VideoMe
 """Looks at videos, each up to its last keyframe in seconds of the data set's clock; `data.video_facts.metadata_of`."""
 
 
-def read_split(data: DataSet, name: str, look: Look | None = None) -> DataSplit:
+def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bool = True) -> DataSplit:
     """Read one split by the rule book: what it refuses is raised, what it drops for want of a picture is left out.
 
     Boxes stay as they stand in the file, of no use or repeated, since scores count them; `data.keyframes` clips them
@@ -118,6 +118,7 @@ def read_split(data: DataSet, name: str, look: Look | None = None) -> DataSplit:
         name: its split.
         look: looks at its videos, so that keyframes are compared with them and missing videos are errors; None = videos
             are not opened, and `DataVideo.path` is None where there is none.
+        strict: False = only boxes that make no sense are errors: for commands that show what is there, or copy it.
 
     Raises:
         AvadetError: if there is no such split, a file of it is missing or malformed, a rule refuses it, or splits
@@ -125,13 +126,16 @@ def read_split(data: DataSet, name: str, look: Look | None = None) -> DataSplit:
     """
     split = data.split(name)
     if split.join is not None:
-        read = {label: read_split(*source, look) for label, source in zip(split.join, data.sources(name))}
+        read = {
+            label: read_split(*source, look, strict=strict) for label, source in zip(split.join, data.sources(name))
+        }
         return join_splits(name, read)
     rows = read_files(data, name)
     assert rows is not None  # it is raised
     videos = find_videos(data, rows.video_ids)
     ledger = judge(rows, None if look is None else look(videos, last_keyframes(rows)), examples=1)
-    refuse([issue for issue in ledger.issues if look is not None or issue.check not in NOTHING])
+    heeded = [issue for issue in ledger.issues if strict or issue.check.startswith("boxes-")]
+    refuse([issue for issue in heeded if look is not None or issue.check not in NOTHING])
     keep = ~_without_picture(ledger, rows.annotated)
     proposals = None
     if rows.proposals is not None and rows.proposed is not None:

@@ -98,18 +98,8 @@ def read_tube_ground_truth(
         AvadetError: if the file is missing or malformed, or names classes or a split that are not there.
     """
     file = Path(path)
-    if file.suffix in _PICKLES:
-        facts = read_tube_pickle(file, labels)
-        video_ids = None if split is None else _split_of(facts, split, "test", file)
-        return tubes_of_pickle(file, facts, labels, _needed(spec, file), video_ids)
-    if not _has_header(file):
-        if split is not None:
-            raise AvadetError(f"{file} has no splits: an AVA CSV holds the videos that count; leave the split away")
-        return tubes_of_table(read_ground_truth(file), labels, str(file), max_gap_s)
-    table = _read_header_csv(file, labels, _needed(spec, file))
-    if split is not None:
-        table = _of_videos(table, _split_of(_read_splits(file), split, "test", file))[0]
-    return tubes_of_table(table, labels, str(file), max_gap_s)
+    rows = read_tube_rows(file, labels, spec, None if split is None else "test", split or 1)
+    return tubes_of_table(rows.table, labels, str(file), None if file.suffix in _PICKLES else max_gap_s)
 
 
 class TubeRows(NamedTuple):
@@ -127,19 +117,19 @@ class TubeRows(NamedTuple):
 
     def of_videos(self, video_ids: Sequence[str]) -> TubeRows:
         """Only those of some videos; tubes of all splits often are one file."""
-        table, rows = _of_videos(self.table, video_ids)
-        return TubeRows(table, self.lines[rows], sorted(video_ids))
+        rows = np.isin(self.table.video_ids.astype(str), np.array(video_ids, str))
+        return TubeRows(self.table.rows(rows), self.lines[rows], sorted(video_ids))
 
 
 def read_tube_rows(
-    path: str | Path, labels: LabelMap, spec: TubeSpec, part: Part | None = None, number: int = 1
+    path: str | Path, labels: LabelMap, spec: TubeSpec | None, part: Part | None = None, number: int = 1
 ) -> TubeRows:
     """Read ground-truth tubes of any form as rows, in file order where the file has lines.
 
     Args:
         path: see `read_tube_ground_truth`.
         labels: the classes.
-        spec: what frame numbers and pixels mean.
+        spec: what frame numbers and pixels mean; only an AVA CSV needs none.
         part: only the videos of this list of a split. None = every video.
         number: which split, from 1.
 
@@ -150,18 +140,16 @@ def read_tube_rows(
     if file.suffix in _PICKLES:
         facts = read_tube_pickle(file, labels)
         video_ids = None if part is None else sorted(_split_of(facts, number, part, file))
-        table = tube_table(tubes_of_pickle(file, facts, labels, spec, video_ids), labels)
+        table = tube_table(tubes_of_pickle(file, facts, labels, _needed(spec, file), video_ids), labels)
         return TubeRows(table, np.zeros(len(table), np.int64), video_ids)
     header = _has_header(file)
     if not header and part is not None:
-        raise AvadetError(f"{file} has no splits: an AVA CSV holds the videos that count; leave 'part' away")
-    table = _read_header_csv(file, labels, spec) if header else read_ground_truth(file)
-    lines = np.asarray(table.lines, np.int64)
-    if part is None:
-        return TubeRows(table, lines, None)
-    video_ids = sorted(_split_of(_read_splits(file), number, part, file))
-    table, rows = _of_videos(table, video_ids)
-    return TubeRows(table, lines[rows], video_ids)
+        raise AvadetError(
+            f"{file} has no splits: an AVA CSV holds the videos that count; leave 'part' away (or --split)"
+        )
+    table = _read_header_csv(file, labels, _needed(spec, file)) if header else read_ground_truth(file)
+    rows = TubeRows(table, np.asarray(table.lines, np.int64), None)
+    return rows if part is None else rows.of_videos(_split_of(_read_splits(file), number, part, file))
 
 
 def tubes_of_table(
@@ -339,10 +327,3 @@ def _split_of(facts: Mapping[str, Any], split: int, part: Part, path: Path) -> l
             "those that 'videos' of the split lists"
         )
     return [str(video_id) for video_id in splits[split - 1]]
-
-
-def _of_videos(table: AvaTable, video_ids: Sequence[str]) -> tuple[AvaTable, IntArray]:
-    """The rows of some videos, and their numbers."""
-    wanted = set(video_ids)
-    rows = np.flatnonzero(np.array([video_id in wanted for video_id in table.video_ids], np.bool_))
-    return table.rows(rows), rows

@@ -28,8 +28,7 @@ from avadet.annotations.csv_text import open_text
 from avadet.annotations.footage import Footage, Misfit, short, video_name
 from avadet.annotations.foreign import NOTE, SCORES, Document, Seen, read_note, wrong_file
 from avadet.annotations.json_fields import finite
-from avadet.annotations.via2 import Picture, options_of, regions_of, regions_of_csv
-from avadet.errors import AvadetError
+from avadet.annotations.via2 import project_of, regions_of_csv
 
 ACTION = "action"
 TEXT, TICKED = 1, 2  # kinds of attributes
@@ -56,35 +55,20 @@ def read_via(path: str | Path, names: ActionNames, footage: Footage | None = Non
     """
     file = Path(path)
     document = read_json(path) if _is_json(file) else regions_of_csv(file)
-    known = isinstance(document, dict) and all(isinstance(document.get(key), dict) for key in ("metadata", "file"))
-    reader = _Reader(file, names, footage)
-    if known:
-        reader.project(document)
-    else:
-        pictures = _pictures(file, document)
-        if pictures is None:
+    if not (isinstance(document, dict) and all(isinstance(document.get(key), dict) for key in ("metadata", "file"))):
+        found = project_of(document)
+        if found is None:
             expected = "a project of VIA, an object with 'metadata' and 'file', or with '_via_img_metadata'"
             raise wrong_file(file, expected, short(document))
-        options = options_of(document)
-        given = {name for picture in pictures for _, texts in picture.boxes for name, _ in texts}
-        reader.choose(given, {name: options.get(name, []) for name in given & options.keys()})
-        for picture in pictures:
-            with reader.document.at(f": {picture.name}"):
-                reader.picture(picture)
+        document = found
+    reader = _Reader(file, names, footage)
+    reader.project(document)
     return reader.document.rows(names)
 
 
 def _is_json(path: Path) -> bool:
     with open_text(path) as file:
         return file.read(4096).lstrip()[:1] in ("{", "[", "")
-
-
-def _pictures(path: Path, document: Any) -> list[Picture] | None:
-    """The pictures of VIA 2; None if there are none."""
-    try:
-        return regions_of(document)
-    except Misfit as misfit:
-        raise AvadetError(f"{path}: {misfit}") from misfit
 
 
 class _Attribute(NamedTuple):
@@ -96,11 +80,20 @@ class _Attribute(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """A stretch of a video in which something is done: seconds, its attributes, and who does it, "" = everybody."""
+    """A stretch of a video in which something is done.
+
+    Attributes:
+        start_s: seconds.
+        end_s: seconds.
+        actions: what is done.
+        others: further attributes; boxes that have them as well must have the same values.
+        person: who does it, "" = everybody.
+    """
 
     start_s: float
     end_s: float
-    texts: list[tuple[str, str]]
+    actions: list[str]
+    others: dict[str, str]
     person: str
 
 
@@ -182,22 +175,36 @@ class _Reader:
         start_s, end_s = ends[0], ends[-1]
         if file is None or start_s is None or end_s is None or end_s < start_s:
             raise Misfit(f"a temporal segment is z {short(z)} of vid {short(entry.get('vid'))}, expected two moments")
-        texts = _texts(entry, attributes)
+        texts, wanted = _texts(entry, attributes), self.document.footage.attributes
         said = [(name, text) for name, text in texts if plain_name(name) not in PERSON_ID_ATTRIBUTES]
-        segment = _Segment(start_s, end_s, said, person_id_text(dict(texts)))
+        choices = {one.name for one in attributes.values() if one.options}
+        meant = {
+            name for name, _ in said if (name in wanted if wanted else name in choices or named_as_actions([name]))
+        }
+        meant = meant or ({name for name, _ in said} if not wanted and len({name for name, _ in said}) == 1 else set())
+        others = {name: text for name, text in said if name not in meant}
+        actions = [text for name, text in said if name in meant]
+        segment = _Segment(start_s, end_s, actions, others, person_id_text(dict(texts)))
         self._segments.setdefault(str(file.get("fid", file.get("fname"))), []).append(segment)
 
-    def _segment_texts(self, file: dict[str, Any], time_s: float, person: str) -> list[tuple[str, str]]:
-        """What the segments around a box say of it; all of it is meant as actions."""
+    def _segment_texts(
+        self, file: dict[str, Any], time_s: float, texts: list[tuple[str, str]]
+    ) -> list[tuple[str, str]]:
+        """The actions that the segments around a box of such attributes give it."""
+        own_texts = dict(texts)
+        person = person_id_text(own_texts)
         own = self._segments.get(str(file.get("fid", file.get("fname"))), [])
         last_s = max((one.end_s for one in own), default=0.0)
         around = [
             one
             for one in own
-            if one.person in ("", person) and (one.start_s <= time_s < one.end_s or time_s == one.end_s == last_s)
+            if one.person in ("", person)
+            and (one.start_s <= time_s < one.end_s or time_s == one.end_s == last_s)
+            and all(own_texts.get(name, text) in ("", text) for name, text in one.others.items())
         ]
         self._used |= {id(one) for one in around}
-        return [(ACTION, text) for one in around for _, text in one.texts]
+        name = next(iter(self.document.footage.attributes), ACTION)
+        return [(name, text) for one in around for text in one.actions]
 
     def _add_region(
         self, entry: dict[str, Any], file: dict[str, Any] | None, attributes: dict[str, _Attribute]
@@ -215,7 +222,7 @@ class _Reader:
         if box is None:
             self.document.left_out["shapes that are no rectangle"] += 1
             return
-        more = self._segment_texts(file, time_s, person_id_text(dict(texts)))
+        more = self._segment_texts(file, time_s, texts)
         self._add_person(image_id, video_id, box, [*texts, *more], _said(entry, attributes))
 
     def _moment(self, entry: dict[str, Any], file: dict[str, Any], note: dict[str, Any]) -> tuple[str, float]:
@@ -227,15 +234,6 @@ class _Reader:
         if time_s is None:
             raise Misfit(f"z is {short(z)}, expected one moment of the video in seconds")
         return self.document.footage.video_id or _video_id(file, note), time_s
-
-    def picture(self, picture: Picture) -> None:
-        """A picture of VIA 2."""
-        video_id, time_s = self.document.keyframe_of_picture(picture.name)
-        image_id = self._add_image(video_id, time_s)
-        for box, texts in picture.boxes:
-            with self.document.at(f": {picture.name}"):
-                self._add_person(image_id, video_id, box, texts, "")
-        self.document.left_out["shapes that are no rectangle"] += picture.others
 
     def _add_image(self, video_id: str, time_s: float) -> int:
         """The id of a keyframe, added if it is new."""
@@ -295,7 +293,8 @@ def _texts(entry: dict[str, Any], attributes: dict[str, _Attribute]) -> list[tup
     found = []
     for key, value in values.items() if isinstance(values, dict) else ():
         one = attributes.get(str(key), _Attribute(str(key), {}, False))
-        parts = str(value).split(",") if one.is_ticked else [str(value)]
+        listed = value if isinstance(value, list) else str(value).split(",") if one.is_ticked else [value]
+        parts = ["" if part is None else str(part) for part in listed]
         found += [(one.name, text) for part in parts if (text := one.options.get(part, part))]
     return found
 

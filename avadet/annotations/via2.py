@@ -1,54 +1,65 @@
-"""Regions of VIA 2: pictures, their rectangles and what these are said to be; from its JSON or its CSV."""
+"""Regions of VIA 2, of its JSON or its CSV, in the form of VIA 3."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from avadet.annotations.csv_text import open_text
-from avadet.annotations.footage import Misfit, short
-from avadet.annotations.json_fields import finite
+from avadet.annotations.footage import short
 from avadet.errors import AvadetError
 
+_IMAGE, _RECTANGLE = 2, 2  # a kind of file, and a shape, of VIA 3
 CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 """Columns by which a CSV of VIA 2 is known."""
 
 
-class Picture(NamedTuple):
-    """A picture: its file's name, its rectangles (xyxy px) with (attribute, text), how many other shapes it has."""
+def project_of(document: Any) -> dict[str, Any] | None:
+    """A project of VIA 2, or its exported regions, in the form of VIA 3; None if it is neither.
 
-    name: str
-    boxes: list[tuple[tuple[float, ...], list[tuple[str, str]]]]
-    others: int
-
-
-def regions_of(document: Any) -> list[Picture] | None:
-    """The pictures of a project or of exported regions; None if it is neither.
-
-    Raises:
-        Misfit: if a rectangle's numbers are none.
+    Values of tick boxes become lists; an option that is called by a number goes by its description.
     """
-    if isinstance(document, dict) and isinstance(document.get("_via_img_metadata"), dict):
-        document = document["_via_img_metadata"]
-    entries = list(document.values()) if isinstance(document, dict) else []
-    if not entries or not all(isinstance(one, dict) and {"filename", "regions"} <= one.keys() for one in entries):
+    own = document.get("_via_img_metadata") if isinstance(document, dict) else None
+    pictures = list((own if isinstance(own, dict) else document).values()) if isinstance(document, dict) else []
+    if not pictures or not all(isinstance(one, dict) and {"filename", "regions"} <= one.keys() for one in pictures):
         return None
-    return [_picture(str(one["filename"]), _listed(one["regions"])) for one in entries]
-
-
-def options_of(document: Any) -> dict[str, list[str]]:
-    """The options of a project's attributes of regions that are a choice, by name."""
-    attributes = document.get("_via_attributes") if isinstance(document, dict) else None
-    own = attributes.get("region") if isinstance(attributes, dict) else None
-    chosen = own.items() if isinstance(own, dict) else ()
-    return {
-        name: list(one["options"])
-        for name, one in chosen
-        if isinstance(one, dict) and isinstance(one.get("options"), dict) and one.get("type") != "text"
+    attributes = document.get("_via_attributes")
+    known = attributes.get("region") if isinstance(attributes, dict) else None
+    chosen = {
+        name: one
+        for name, one in (known if isinstance(known, dict) else {}).items()
+        if isinstance(one, dict) and one.get("type") != "text"
     }
+    options = {name: one["options"] for name, one in chosen.items() if isinstance(one.get("options"), dict)}
+    texts = {
+        name: {key: str(text) if key.isdecimal() and text else key for key, text in own.items()}
+        for name, own in options.items()
+    }
+    project: dict[str, Any] = {"metadata": {}, "file": {}, "view": {}, "attribute": {}}
+    for number, picture in enumerate(pictures):
+        key = str(number)
+        project["file"][key] = {"fid": key, "fname": str(picture["filename"]), "type": _IMAGE}
+        project["view"][key] = {"fid_list": [key]}
+        regions = picture["regions"]
+        listed = list(regions.values()) if isinstance(regions, dict) else regions  # VIA 1 kept them by number
+        for count, region in enumerate(listed if isinstance(listed, list) else ()):
+            entry = region if isinstance(region, dict) else {}
+            shape, values = entry.get("shape_attributes"), entry.get("region_attributes")
+            av = {name: _ticked(value) for name, value in (values if isinstance(values, dict) else {}).items()}
+            xy: list[Any] = [0]
+            if isinstance(shape, dict) and shape.get("name") == "rect":
+                xy = [_RECTANGLE, *(shape.get(side) for side in ("x", "y", "width", "height"))]
+            project["metadata"][f"{count} of {picture['filename']}"] = {"vid": key, "z": [], "xy": xy, "av": av}
+            for name in av:
+                project["attribute"][name] = {"aname": name, "options": texts.get(name, {})}
+    return project
+
+
+def _ticked(value: Any) -> Any:
+    """Of tick boxes those that are ticked."""
+    return [option for option, ticked in value.items() if ticked] if isinstance(value, dict) else value
 
 
 def regions_of_csv(path: Path) -> dict[str, Any]:
@@ -79,35 +90,3 @@ def _object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {"name": short(text)}
     return value if isinstance(value, dict) else {}
-
-
-def _listed(regions: Any) -> Iterable[Any]:
-    """The regions, which VIA 1 kept by number."""
-    return regions.values() if isinstance(regions, dict) else regions if isinstance(regions, list) else ()
-
-
-def _picture(name: str, regions: Iterable[Any]) -> Picture:
-    boxes: list[tuple[tuple[float, ...], list[tuple[str, str]]]] = []
-    others = 0
-    for region in regions:
-        shape = region.get("shape_attributes") if isinstance(region, dict) else None
-        if not isinstance(shape, dict) or shape.get("name") != "rect":
-            others += 1
-            continue
-        numbers = [finite(shape.get(key)) for key in ("x", "y", "width", "height")]
-        if None in numbers:
-            raise Misfit(f"{name}: a rectangle is {short(shape)}, expected x, y, width and height")
-        x, y, width, height = [float(value) for value in numbers if value is not None]
-        boxes.append(((x, y, x + width, y + height), _texts(region.get("region_attributes"))))
-    return Picture(name, boxes, others)
-
-
-def _texts(values: Any) -> list[tuple[str, str]]:
-    """(attribute, text) each; of tick boxes every one that is ticked."""
-    found: list[tuple[str, str]] = []
-    for name, value in values.items() if isinstance(values, dict) else ():
-        if isinstance(value, dict):
-            found += [(name, str(option)) for option, ticked in value.items() if ticked]
-        elif value not in (None, ""):
-            found.append((name, str(value)))
-    return found

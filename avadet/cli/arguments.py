@@ -17,8 +17,9 @@ _OPTIONAL_VALUES = {"--resume": ("latest", "auto")}
 """Options that work without a value: what that stands for, and what else they may have."""
 
 LABELS_HELP = (
-    "a name (ava_v2.1, ava_v2.2, jhmdb21, ucf24, multisports, a data set, a model), a .pbtxt, .csv or .yaml file, the "
-    "spec of a data set, the .json or .safetensors of a model, or the folder of a training run or of results"
+    "a name (ava_v2.1, ava_v2.2, jhmdb21, ucf24, multisports, a data set, a model), a .pbtxt, .txt, .csv, .yaml or "
+    ".json file of classes, the spec of a data set, the .json or .safetensors of a model, or the folder of a training "
+    "run or of results"
 )
 
 BACKENDS = ("torch", "onnx", "openvino")

@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{data.spec.title or data.name}, in {data.root}")
     for name in [*(args.split or data.spec.splits), ""]:
         _print_split(name, counts.get(name, {}), [issue for issue in issues if issue.split == name])
+    for file, note in dict.fromkeys((one.file, note) for one in checked.splits for note in one.table.notes):
+        print(f"\n{file}: {note}")
     verdict = _verdict(issues)
     if not args.deep:
         print("\npictures were not decoded; --deep does, and names damaged ones")

@@ -143,7 +143,7 @@ def _say_changes(source: Path, rows: AvaRows, names: ActionNames) -> None:
     """Say what of a file was not understood, left out or changed, and how often."""
     for reason, count in sorted(rows.left_out.items()):
         if count:
-            print(f"left out or changed: {count} {reason}")
+            print(f"left out or changed: {reason}: {count}")
     if names.unused:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(names.unused.items()))
         note(f"{source}: values of these attributes are no actions: {listed}; --attribute NAME takes one for actions")

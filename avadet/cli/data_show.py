@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from avadet.video.sheet import contact_sheet, write_png
 
     data = opened(args)
-    split = read_split(data, args.split or next(iter(data.spec.splits)))
+    split = read_split(data, args.split or next(iter(data.spec.splits)), strict=False)
     videos = {video.video_id: video for video in split.videos}
     keys = _chosen(args, split, videos)
     files = OpenVideos()

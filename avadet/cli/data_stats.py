@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from avadet.annotations.statistics import split_statistics
 
     data = opened(args)
-    splits = [read_split(data, name) for name in args.split or data.spec.splits]
+    splits = [read_split(data, name, strict=False) for name in args.split or data.spec.splits]
     facts = {} if args.no_videos else looked_at([video for split in splits for video in split.videos])
     found = [split_statistics(split, data.labels, _hours(split.videos, facts)) for split in splits]
     print(f"{data.spec.title or data.name}, in {data.root}")

@@ -62,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--boxes",
         type=Path,
         metavar="CSV",
-        help="person boxes instead of a detector: video stem, seconds from the first frame, x1, y1, x2, y2 in 0-1",
+        help="person boxes instead of a detector: video stem, seconds from the first frame, x1, y1, x2, y2 in 0-1; or "
+        "a .pkl of mmaction2's proposals",
     )
     _add_tuning(parser)
 

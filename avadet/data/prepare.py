@@ -71,7 +71,7 @@ def read_sources(data: DataSet, splits: Sequence[str]) -> list[Source]:
     videos: dict[str, DataVideo] = {}
     times: dict[str, list[Float64Array]] = {}
     for name in splits:
-        split = read_split(data, name)
+        split = read_split(data, name, strict=False)
         videos |= {video.video_id: video for video in split.videos}
         for table in (split.table, split.proposals):
             if table is None or not len(table):

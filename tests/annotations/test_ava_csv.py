@@ -139,9 +139,7 @@ def test_short_rows_among_rows_of_seven(tmp_path: Path, row: str) -> None:
 def test_a_header_in_avas_order_is_read_and_another_called_one(tmp_path: Path) -> None:
     table = read_detections(write(tmp_path, "video_id,frame_timestamp,x1,y1,x2,y2,action_id,score\n" + GOOD))
     assert table.lines is not None and table.lines.tolist() == [2]
-    with pytest.raises(
-        AvadetError, match=r":1: column 2 \(seconds\) is 'x1'.*header must name .*`avadet data convert`"
-    ):
+    with pytest.raises(AvadetError, match=r":1: column 2 \(seconds\) is 'x1'.*is this a header.*`avadet data convert`"):
         read_detections(write(tmp_path, "video_id,x1,y1,x2,y2,seconds,action_id,score\n" + GOOD))
 
 
@@ -171,6 +169,12 @@ def test_forms_of_csv(tmp_path: Path, form: str) -> None:
         assert table.person_ids is not None and table.person_ids.tolist() == [7, 8]
         lines = path.read_text(encoding).splitlines()
         assert table.lines is not None and ["903" in lines[line - 1] for line in table.lines] == [False, True]
+
+
+def test_rows_that_a_spreadsheet_filled_up(tmp_path: Path) -> None:
+    table = read_ground_truth(write(tmp_path, "v,902,0.1,0.2,0.5,0.9,12,,,\nv,903,,,,,,,,\nv,904,0,0,1,1,79,3,,\n"))
+    assert table.class_ids.tolist() == [12, 0, 79] and not table.boxes_norm[1].any()
+    assert table.person_ids is not None and table.person_ids.tolist() == [-1, -1, 3]
 
 
 def test_a_mistake_has_its_line_in_any_form(tmp_path: Path) -> None:

@@ -241,6 +241,8 @@ RATE = Footage(fps=lambda video_id: 25.0)
         ("frames\\v_000050.jpg", RATE, ("v", 2.0)),
         ("frames/clip07-50.jpg", RATE, ("clip07", 2.0)),
         ("frames/v/img_00050.jpg", RATE, ("v", 2.0)),
+        ("frames/clip07_frame_50.jpg", RATE, ("clip07", 2.0)),
+        ("clip07.mp4_000050.png", RATE, ("clip07", 2.0)),
         ("Walk/v_Walk_g01_000050.jpg", RATE, ("Walk/v_Walk_g01", 2.0)),
         ("/data/v/50.jpg", RATE, ("v", 2.0)),
         ("v_903.5.jpg", Footage(), ("v", 903.5)),

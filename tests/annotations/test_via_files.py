@@ -111,7 +111,7 @@ def test_regions_of_via_2(tmp_path: Path) -> None:
     assert lines(dump(tmp_path, pictures)) == expected
     assert lines(dump(tmp_path, {"_via_settings": {}, "_via_img_metadata": pictures})) == expected
     del rectangle["x"]
-    with pytest.raises(AvadetError, match=r"in.json: v_902.jpg: a rectangle is .*expected x, y, width and height"):
+    with pytest.raises(AvadetError, match=r"in.json: metadata 0 of v_902.jpg: xy is \[2, null, 0, 150, 50\]"):
         lines(dump(tmp_path, pictures))
 
 
@@ -242,6 +242,20 @@ def test_boxes_have_the_actions_of_the_segments_around_them(tmp_path: Path) -> N
     assert not +table.left_out  # type: ignore[operator]  # a Counter
 
 
+def test_boxes_and_segments_that_share_an_attribute_must_agree(tmp_path: Path) -> None:
+    """An attribute that is no choice, such as a name, tells whose segment it is."""
+    document = segments()
+    document["attribute"]["2"]["aname"] = "who"
+    rows = read_via(dump(tmp_path, document), ActionNames(numbering=True), SIZE).rows
+    assert [(row.time_s, row.action_id, row.last) for row in rows] == [
+        (0.5, 1, None), (0.5, 2, None), (1.0, 3, None), (1.0, 2, None), (1.0, 2, None),
+    ]  # fmt: skip
+    only = Footage(size_hw=SIZE.size_hw, attributes=("TEMPORAL-SEGMENTS",))
+    names = ActionNames(numbering=True)
+    assert read_via(dump(tmp_path, document), names, only).rows == rows
+    assert names.options() == {1: "walk", 2: "wave", 3: "sit"}
+
+
 def test_segments_that_hold_no_box_are_counted_and_bad_ones_named(tmp_path: Path) -> None:
     lonely = {"vid": "1", "z": [5.0, 6.0], "xy": [], "av": {"1": "sit"}}
     table = read_via(dump(tmp_path, segments(g=lonely)), ActionNames(numbering=True), SIZE)
@@ -251,14 +265,16 @@ def test_segments_that_hold_no_box_are_counted_and_bad_ones_named(tmp_path: Path
 
 
 def test_choices_of_via_2_are_numbered(tmp_path: Path) -> None:
-    own = {"posture": "sit", "colour": "red", "hand": {"write": True, "phone": False}}
+    own = {"posture": "0", "colour": "red", "hand": {"write": True, "phone": False}}
     rectangle = {"name": "rect", "x": 0, "y": 0, "width": 20, "height": 10}
     regions = [{"shape_attributes": rectangle, "region_attributes": own}]
-    kinds = {"posture": ("dropdown", "sit"), "colour": ("text", ""), "hand": ("checkbox", "write")}
+    kinds: dict[str, tuple[str, dict[str, str]]] = {
+        "posture": ("dropdown", {"0": "sit", "1": "stand"}),
+        "colour": ("text", {}),
+        "hand": ("checkbox", {"write": ""}),
+    }
     content = {
-        "_via_attributes": {
-            "region": {name: {"type": kind, "options": {one: ""}} for name, (kind, one) in kinds.items()}
-        },
+        "_via_attributes": {"region": {name: {"type": kind, "options": own} for name, (kind, own) in kinds.items()}},
         "_via_img_metadata": {"k": {"filename": "v_902.jpg", "regions": regions}},
     }
     names = ActionNames(numbering=True)

@@ -76,7 +76,7 @@ def test_what_is_left_out_and_idle_is_said(tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr().out.splitlines()
     assert printed[1:] == [
         f"{target}: 1 row, 1 box, 1 keyframe, 1 video, 0 classes, 0 tracks; 1 is a person without an action",
-        "left out or changed: 1 boxes of 'dog'",
+        "left out or changed: boxes of 'dog': 1",
     ]
     assert target.read_text() == "v,7.5,0,0,0.5,0.25,\n"
 

@@ -93,11 +93,14 @@ def config(spec: Path, run_dir: Path, **changes: dict[str, object]) -> Config:
 
 def test_what_is_said_of_it(spec: Path, tmp_path: Path) -> None:
     data = read_run_data(config(spec, tmp_path))
-    assert data.describe() == [
+    described = data.describe()
+    assert described[:3] == [
         "training on 12 keyframes with 36 boxes, 12 of them without a label; scoring 18 boxes on 6 keyframes",
         "4 classes, 0 to 12 boxes each",
         "1 of 4 classes have no training box: never",
     ]
+    excluded = "rows have an excluded keyframe; it is neither trained on nor scored; left out"
+    assert [line.partition(" (")[0] for line in described[3:]] == [f"train: 12 {excluded}", f"val: 6 {excluded}"]
     assert data.class_counts() == [12, 12, 12, 0]
     assert data.names(np.array([0, 11])) == ["film0@901", "film3@904"]
     annotated = config(spec, tmp_path, data={"proposals": None}, evaluate={"person_score": None})
@@ -172,11 +175,14 @@ def test_a_run_learns_and_is_resumed_bit_equal(spec: Path, tmp_path: Path, monke
 
 def test_a_missing_video_is_told_before_training(spec: Path, tmp_path: Path) -> None:
     wanted = config(spec, tmp_path, data={"overrides": ("videos.folder=elsewhere",)})
-    with pytest.raises(
-        AvadetError, match=r"4 videos to train on are missing from .*elsewhere \(film0, film1, film2, \.\.\.\)"
-    ):
+    with pytest.raises(AvadetError, match=r"4 of 4 videos have no file in .*elsewhere, which does not exist"):
         train(wanted)
     assert not RunFolder(tmp_path).checkpoint.exists()
+
+
+def test_cross_entropy_wants_one_action_a_person(spec: Path, tmp_path: Path) -> None:
+    with pytest.raises(AvadetError, match="cross_entropy is for one action a person, but 12 of 36 persons to train on"):
+        read_run_data(config(spec, tmp_path, loss={"kind": "cross_entropy"}))
 
 
 def test_keys_without_effect_are_refused(spec: Path, tmp_path: Path) -> None:
@@ -197,10 +203,13 @@ def test_inference_scores_as_the_loss_means_it(kind: str, rule: str, spec: Path,
     (tmp_path / "labels.csv").write_text(
         "id,name,group\n" + "".join(f"{n},{name},{'pose' if n < 3 else 'object'}\n" for n, name in enumerate(NAMES, 1))
     )
+    rows = [row for row in (spec.parent / "train.csv").read_text().splitlines() if row.split(",")[6] != "3"]
+    (tmp_path / "poses.csv").write_text("".join(f"{row}\n" for row in rows))
+    one_each = [f"splits.train.annotations={tmp_path / 'poses.csv'}"] if kind == "cross_entropy" else []
     wanted = config(
         spec,
         tmp_path / "run",
-        data={"overrides": (f"labels={tmp_path / 'labels.csv'}",)},
+        data={"overrides": (f"labels={tmp_path / 'labels.csv'}", *one_each)},
         loss={"kind": kind},
         schedule={"epochs": 1},
         evaluate={"every_epochs": 1},
