@@ -171,6 +171,6 @@ def test_workers_end_where_no_thread_can_be_started(tmp_path: Path, monkeypatch:
         raise MemoryError("Unable to allocate 127. MiB for an array")
 
     monkeypatch.setattr(Trainer, "step", fail)
-    with pytest.raises(AvadetError, match="^out of memory"):
+    with pytest.raises(AvadetError, match=r"^out of memory"):
         train(two_workers(tmp_path))
     assert multiprocessing.active_children() == []
