@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_an_error_in_a_step_ends_the_workers(
     [
         (
             AvadetError("video 3 is damaged: fetch it again"),
-            r"^video \w+/\d+: video 3 is damaged: fetch it again \(data\.on_error=skip .*\)$",
+            r"^video \w+/\d+: video 3 is damaged: fetch it again \(data\.on_error=skip.*\)$",
         ),
         (ValueError("not\nthis"), r"^a worker process that makes batches failed: ValueError: not this; --debug shows "),
         (MemoryError("Unable to allocate 127. MiB for an array"), r"^out of memory \(127 MiB more were asked for\); "),
@@ -156,3 +157,20 @@ def test_the_command_ends_at_once_and_so_do_its_workers(
         assert time.monotonic() - began_s < 20
     assert not said or (err.startswith(said) and err.count("\n") == 1)
     assert not list((tmp_path / "run").glob(".*"))
+
+
+@pytest.mark.usefixtures("squares")
+def test_workers_end_where_no_thread_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where memory ran out: there is no timer then that gives them grace."""
+
+    def refused(self: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def fail(self: Trainer, parts: list) -> torch.Tensor:
+        monkeypatch.setattr(threading.Timer, "start", refused)
+        raise MemoryError("Unable to allocate 127. MiB for an array")
+
+    monkeypatch.setattr(Trainer, "step", fail)
+    with pytest.raises(AvadetError, match=r"^out of memory"):
+        train(two_workers(tmp_path))
+    assert multiprocessing.active_children() == []

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import torch
+from tool_checkpoint import load_checkpoint, save_checkpoint
 from torch import Tensor
 
 from avadet.failures import WaysOut, explained
@@ -22,7 +23,6 @@ from avadet.persons.person_net import PersonNet
 from avadet.persons.person_weights import fill, load_person_net
 from avadet.persons.tiny import TinyPersons
 from avadet.schema import dump_config
-from avadet.training.checkpoint import load_checkpoint, save_checkpoint
 from avadet.training.logs import RunFolder, describe_machine
 from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, param_groups, set_lr
 from person_training.config import PersonsConfig

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from tool_checkpoint import load_checkpoint, save_checkpoint
 from torch import Tensor, nn
 
 from avadet.models.checkpoints.torch_file import read_safetensors
 from avadet.models.checkpoints.weights import save_model
-from avadet.training.checkpoint import load_checkpoint, save_checkpoint
 from avadet.training.logs import RunFolder
 from avadet.training.optim import WeightAverage, build_optimizer, lr_factor, set_lr
 from tiny_actions.persons import Report
