@@ -9,7 +9,8 @@ import numpy as np
 from avadet import boxes as box_math
 from avadet.data.dataset import ClipSample
 from avadet.errors import unknown_name
-from avadet.figures.scene import random_scene
+from avadet.synthetic.actions import ACTIONS
+from avadet.synthetic.scene import random_scene
 from avadet.types import ClipSpec, LabelMap
 
 
@@ -30,7 +31,7 @@ class SceneClips:
         for name in actions:
             if name not in labels.names:
                 raise unknown_name("action in data.figure_actions", name, labels.names)
-        self._actions = tuple(actions) or labels.names
+        self._actions = tuple(actions) or tuple(name for name in ACTIONS if name in labels.names)
         self._row = {name: row for row, name in enumerate(labels.names)}
         self._most_people = most_people
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tube_files import write_tube_ground_truth
 
 from avadet.annotations.jhmdb import read_jhmdb21
 from avadet.annotations.tubes import (
@@ -16,7 +17,6 @@ from avadet.annotations.tubes import (
     read_tube_ground_truth,
     read_tube_spec,
     tube_spec_names,
-    write_tube_ground_truth,
 )
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map

@@ -16,10 +16,10 @@ from avadet.annotations.box_files import read_boxes
 from avadet.annotations.jhmdb import read_jhmdb21, write_ground_truth
 from avadet.cli.main import main
 from avadet.config import read_config
-from avadet.figures.clips import write_video
-from avadet.figures.scene import random_scene
 from avadet.files import resource_folder
 from avadet.labels import read_label_map
+from avadet.synthetic.dataset import write_video
+from avadet.synthetic.scene import random_scene
 from avadet.training.fingerprint import portable_values
 
 CONFIG = str(resource_folder("configs") / "jhmdb21" / "tiny.yaml")
@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows, ids = [], []
     for seed in range(TRAINING + TESTED):
         name = names[seed % 3]
-        clip = random_scene(np.random.default_rng((99, seed)), SIZE_HW, LENGTH, 30.0, num_people=1)
+        clip = random_scene(np.random.default_rng((99, seed)), SIZE_HW, LENGTH, 30.0, num_persons=1)
         ids.append(f"{name}/clip{seed}_{name}_f_cm_np1_ba_med_0")
         path = folder / "videos" / f"{ids[-1]}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)

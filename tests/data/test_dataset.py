@@ -112,7 +112,7 @@ def test_share_of_figures() -> None:
 
 def test_rendered_figures_are_samples_of_the_wanted_classes() -> None:
     labels = read_label_map("jhmdb21")
-    sample = SceneClips(labels)(np.random.default_rng(0), SPEC, (48, 64))
+    sample = SceneClips(labels, ("walk", "jump"))(np.random.default_rng(0), SPEC, (48, 64))
     assert sample.frames.shape == (4, 48, 64, 3) and sample.frames.std() > 5
     assert sample.labels.shape == (len(sample.boxes_px), 21) and (sample.labels.sum(1) == 1).all()
     assert (sample.boxes_px[:, 2:] <= [64, 48]).all()
