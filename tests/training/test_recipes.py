@@ -163,9 +163,9 @@ def test_its_start_is_in_the_zoo(recipe: tuple[str, Config]) -> None:
     _, config = recipe
     start, clip = config.model.init, config.clip
     if start is not None and not start.suffix:
-        card = zoo.entry_of(str(start)).card
+        card = zoo.card_of(zoo.entry_of(str(start)))
         assert card["architecture"] == config.model.family or card["classifies"] == "pictures"
-        assert (card["clip"]["mean"], card["clip"]["std"]) == (clip.mean, clip.std)
+        assert (tuple(card["clip"]["mean"]), tuple(card["clip"]["std"])) == (clip.mean, clip.std)
 
 
 def test_a_data_set_by_name_has_its_splits(recipe: tuple[str, Config]) -> None:
