@@ -33,13 +33,15 @@ from avadet.annotations.ava import csv_line, format_time
 from avadet.errors import AvadetError
 from avadet.inference.schedule import Gap
 from avadet.inference.sinks import LastPicture, TextSink, track_id_of
-from avadet.types import ActionDetections, Float32Array, Frame, LabelMap
+from avadet.types import ActionDetections, BoolArray, Float32Array, Float64Array, Frame, LabelMap
 
 COLUMNS = (
     *("video", "track_id", "action", "action_id", "group"),
     *("start_s", "end_s", "mean_score", "peak_score", "peak_s"),
 )
 TOLERANCE_S = 1e-6
+LEVEL_TOLERANCE = 1e-7
+"""Scores are float32: one that was meant to be at a threshold may lie so far below."""
 
 
 @dataclass(frozen=True)
@@ -89,82 +91,106 @@ class ActionEvent(NamedTuple):
     peak_s: float
 
 
-class _Cell(NamedTuple):
-    """The stretch of time, seconds, that belongs to a keyframe."""
+class Evidence(NamedTuple):
+    """What a keyframe says of events, for every threshold at once.
 
+    Attributes:
+        detections: the keyframe.
+        start_s: where the time begins that belongs to it, seconds.
+        end_s: where that time ends.
+        rows: the row of each track in `detections`.
+        lost: tracks whose events end before this keyframe, missed for too long or by a gap.
+        fresh: bool (N,), whether a track begins here, or anew after it was lost.
+        levels: float64 (N, K), the highest threshold at which each person is in an event of each class here; 0 on no
+            track, -1 where another class excludes it.
+    """
+
+    detections: ActionDetections
     start_s: float
     end_s: float
+    rows: dict[int, int]
+    lost: frozenset[int]
+    fresh: BoolArray
+    levels: Float64Array
 
 
 @dataclass
-class _Open:
-    """An event that may go on; `sum` of scores over `count` keyframes; whether the last keyframe missed the person."""
+class _Track:
+    """Levels float64 (K,) of a track on the last keyframe that saw it, and whether it was missed since."""
 
-    start_s: float
-    end_s: float
-    sum: float = 0.0
-    count: int = 0
-    peak_score: float = -1.0
-    peak_s: float = 0.0
+    levels: Float64Array
     missed: bool = False
 
-    def add(self, end_s: float, score: float, time_s: float) -> None:
-        """Go on to the end of a keyframe's cell."""
-        self.end_s, self.missed = end_s, False
-        self.sum, self.count = self.sum + score, self.count + 1
-        if score > self.peak_score:
-            self.peak_score, self.peak_s = score, time_s
 
+class EvidenceTracker:
+    """Turns keyframes into evidence as they come; what it remembers is bounded by the persons in sight.
 
-class EventFinder:
-    """Turns keyframes into events as they come; what it remembers is bounded by the people in sight."""
+    At threshold m a class is on where it scores m, or was on before and scores `leave_share` m. So the highest m at
+    which it is on is max(score, min(the one before, score / leave_share)).
+    """
 
-    def __init__(self, labels: LabelMap, threshold: float, rules: EventRules | None = None) -> None:
-        """Find events of `labels` that begin at scores of at least `threshold`, 0-1."""
+    def __init__(self, labels: LabelMap, rules: EventRules | None = None) -> None:
+        """Weigh scores of `labels` by `rules`."""
         self._exclusive = labels.exclusive
-        self._threshold = threshold
         self._rules = rules or EventRules()
-        self._leave_score = self._rules.leave_share * threshold
-        self._open: dict[tuple[int, int], _Open] = {}
+        self._tracks: dict[int, _Track] = {}
         self._waiting: ActionDetections | None = None
         self._step_s: float | None = None
         self._covered_s = 0.0
         self._gaps: deque[Gap] = deque()
 
-    def add(self, detections: ActionDetections) -> list[ActionEvent]:
-        """Take the next keyframe in time.
-
-        Returns:
-            the events that are now known to be over, in the order of their ends. Later calls give no earlier ends.
-        """
-        over: list[ActionEvent] = []
+    def add(self, detections: ActionDetections) -> list[Evidence]:
+        """Take the next keyframe in time; returns the evidence of the one before it."""
+        known = []
         if self._waiting is not None:
             step_s = detections.key.time_s - self._waiting.key.time_s
-            over = self._take(self._waiting, self._cell(self._waiting.key.time_s, step_s, np.inf))
+            known = [self._evidence(self._waiting, step_s, np.inf)]
             self._step_s = step_s
         self._waiting = detections
-        return over
+        return known
 
     def gap(self, gap: Gap) -> None:
         """Take a gap before the keyframe after it is added; those before it may still be added as well."""
         self._gaps.append(gap)
 
-    def finish(self, end_s: float) -> list[ActionEvent]:
-        """Take the end of the video, seconds.
-
-        Returns:
-            all events that are left, in the order of their ends.
-        """
-        if self._waiting is None:
-            return []
+    def finish(self, end_s: float) -> list[Evidence]:
+        """Take the end of the video, seconds; returns the evidence of the last keyframe, if there is one."""
         last, self._waiting = self._waiting, None
-        end_s = max(end_s, last.key.time_s)
-        over = self._take(last, self._cell(last.key.time_s, None, end_s))
-        left = [self._close(last.key.video_id, who) for who in list(self._open)]
-        return over + self._long_enough(left, end_s)
+        return [] if last is None else [self._evidence(last, None, max(end_s, last.key.time_s))]
 
-    def _cell(self, time_s: float, after_s: float | None, video_end_s: float) -> _Cell:
-        """The time that belongs to a keyframe `after_s` before the next one; None = it is the last."""
+    def _evidence(self, detections: ActionDetections, after_s: float | None, video_end_s: float) -> Evidence:
+        """The evidence of a keyframe `after_s` before the next one; None = it is the last."""
+        start_s, end_s = self._cell(detections.key.time_s, after_s, video_end_s)
+        rows: dict[int, int] = {}
+        for row in range(len(detections)):
+            track = track_id_of(detections, row)
+            if track is not None:
+                rows.setdefault(track, row)
+        is_gap = start_s > self._covered_s + TOLERANCE_S
+        self._covered_s = end_s
+        lost = {track for track, one in self._tracks.items() if is_gap or (one.missed and track not in rows)}
+        self._tracks = {track: one for track, one in self._tracks.items() if track not in lost}
+        for one in self._tracks.values():
+            one.missed = True
+        levels, fresh = np.zeros(detections.scores.shape), np.zeros(len(detections), np.bool_)
+        for track, row in rows.items():
+            fresh[row] = track not in self._tracks
+            before = None if fresh[row] else self._tracks[track].levels
+            levels[row] = self._levels(detections.scores[row], before)
+            self._tracks[track] = _Track(levels[row])
+        return Evidence(detections, start_s, end_s, rows, frozenset(lost), fresh, levels)
+
+    def _levels(self, scores: Float32Array, before: Float64Array | None) -> Float64Array:
+        """Levels (K,) of a person's scores (K,) after those of the keyframe before."""
+        own = scores.astype(np.float64)
+        if self._exclusive and len(own):
+            own[np.arange(len(own)) != own.argmax()] = -1
+        share = self._rules.leave_share
+        limit = own / share if share else np.where(own < 0, own, np.inf)
+        return own if before is None else np.maximum(own, np.minimum(before, limit))
+
+    def _cell(self, time_s: float, after_s: float | None, video_end_s: float) -> tuple[float, float]:
+        """Start and end of the time that belongs to a keyframe, seconds."""
         before_s = self._step_s
         back_s = _open_side(time_s, after_s) if before_s is None else before_s / 2
         ahead_s = _open_side(video_end_s - time_s, before_s) if after_s is None else after_s / 2
@@ -172,44 +198,78 @@ class EventFinder:
         start_s, end_s = max(time_s - min(back_s, reach_s), 0.0), min(time_s + min(ahead_s, reach_s), video_end_s)
         while self._gaps and self._gaps[0].is_before(time_s):
             start_s = max(start_s, self._gaps.popleft().end_s)
-        return _Cell(start_s, min(end_s, self._gaps[0].start_s) if self._gaps else end_s)
+        return start_s, min(end_s, self._gaps[0].start_s) if self._gaps else end_s
 
-    def _take(self, detections: ActionDetections, cell: _Cell) -> list[ActionEvent]:
+
+@dataclass
+class _Open:
+    """An event that may go on; `sum` of scores over `count` keyframes."""
+
+    start_s: float
+    end_s: float
+    sum: float = 0.0
+    count: int = 0
+    peak_score: float = -1.0
+    peak_s: float = 0.0
+
+    def add(self, end_s: float, score: float, time_s: float) -> None:
+        """Go on to the end of a keyframe's time."""
+        self.end_s = end_s
+        self.sum, self.count = self.sum + score, self.count + 1
+        if score > self.peak_score:
+            self.peak_score, self.peak_s = score, time_s
+
+
+class EventFinder:
+    """Turns keyframes into events as they come; what it remembers is bounded by the persons in sight."""
+
+    def __init__(self, labels: LabelMap, threshold: float, rules: EventRules | None = None) -> None:
+        """Find events of `labels` that begin at scores of at least `threshold`, 0-1."""
+        self._threshold = threshold
+        self._rules = rules or EventRules()
+        self._tracker = EvidenceTracker(labels, self._rules)
+        self._open: dict[tuple[int, int], _Open] = {}
+
+    def add(self, detections: ActionDetections) -> list[ActionEvent]:
+        """Take the next keyframe in time.
+
+        Returns:
+            the events that are now known to be over, in the order of their ends. Later calls give no earlier ends.
+        """
+        return [event for evidence in self._tracker.add(detections) for event in self._take(evidence)]
+
+    def gap(self, gap: Gap) -> None:
+        """Take a gap before the keyframe after it is added; those before it may still be added as well."""
+        self._tracker.gap(gap)
+
+    def finish(self, end_s: float) -> list[ActionEvent]:
+        """Take the end of the video, seconds.
+
+        Returns:
+            all events that are left, in the order of their ends.
+        """
+        over = []
+        for evidence in self._tracker.finish(end_s):
+            key, over = evidence.detections.key, self._take(evidence)
+            left = [self._close(key.video_id, who) for who in list(self._open)]
+            over += self._long_enough(left, max(end_s, key.time_s))
+        return over
+
+    def _take(self, evidence: Evidence) -> list[ActionEvent]:
         """Go on with, begin and end events by what a keyframe says."""
-        key, scores = detections.key, self._scores(detections)
-        gap = cell.start_s > self._covered_s + TOLERANCE_S
-        self._covered_s = cell.end_s
-        ended = list(self._open) if gap else self._ended(scores)
+        key, scores, rows = evidence.detections.key, evidence.detections.scores, evidence.rows
+        on = evidence.levels >= self._threshold - LEVEL_TOLERANCE
+        ended = [
+            (track, class_index)
+            for track, class_index in self._open
+            if track in evidence.lost or (track in rows and not on[rows[track], class_index])
+        ]
         over = [self._close(key.video_id, who) for who in ended]
-        for track, of_track in scores.items():
-            for class_index in np.flatnonzero(of_track >= self._leave_score).tolist():
-                who, score = (track, class_index), float(of_track[class_index])
-                if who not in self._open and of_track[class_index] >= self._threshold:
-                    self._open[who] = _Open(cell.start_s, cell.end_s)
-                if who in self._open:
-                    self._open[who].add(cell.end_s, score, key.time_s)
+        for track, row in rows.items():
+            for class_index in np.flatnonzero(on[row]).tolist():
+                event = self._open.setdefault((track, class_index), _Open(evidence.start_s, evidence.end_s))
+                event.add(evidence.end_s, float(scores[row, class_index]), key.time_s)
         return self._long_enough(over)
-
-    def _ended(self, scores: dict[int, Float32Array]) -> list[tuple[int, int]]:
-        """Which open events a keyframe with these scores per track ends; notes who is missed."""
-        ended = []
-        for who, event in self._open.items():
-            track, class_index = who
-            missed = track not in scores
-            if (event.missed and missed) or (not missed and scores[track][class_index] < self._leave_score):
-                ended.append(who)
-            event.missed = missed
-        return ended
-
-    def _scores(self, detections: ActionDetections) -> dict[int, Float32Array]:
-        """Scores (K,) per track; where classes exclude each other, -1 for all but the best."""
-        of_tracks: dict[int, Float32Array] = {}
-        for person, row in enumerate(detections.scores):
-            track = track_id_of(detections, person)
-            if track is not None:
-                best_only = np.where(np.arange(len(row)) == row.argmax(), row, np.float32(-1)) if len(row) else row
-                of_tracks.setdefault(track, best_only if self._exclusive else row)
-        return of_tracks
 
     def _close(self, video_id: str, who: tuple[int, int]) -> ActionEvent:
         event = self._open.pop(who)

@@ -8,7 +8,6 @@ far at little cost.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,6 @@ from avadet.models.backbones.shufflenet import ShuffleNetV2
 
 STRIDES = (8, 16, 32)
 SIZE_MULTIPLE = 32
-PRIOR = 0.01  # what every cell's score begins with, so that the many empty cells do not swamp the first steps
 LOG_REACH = 6.0  # a side lies at most exp(6) strides from its cell; keeps exp() finite
 
 
@@ -115,23 +113,16 @@ class Head(nn.Module):
     """Score and four log distances for every cell of one map."""
 
     def __init__(self, width: int) -> None:
-        """Build the head; every score begins at `PRIOR`, every side a few strides away."""
+        """Build the head."""
         super().__init__()
         self.shared = Separable(width)
-        self.score = nn.Sequential(Separable(width), _last(width, 1, math.log(PRIOR / (1 - PRIOR))))
-        self.sides = nn.Sequential(Separable(width), _last(width, 4, 1.0))
+        self.score = nn.Sequential(Separable(width), nn.Conv2d(width, 1, 1))
+        self.sides = nn.Sequential(Separable(width), nn.Conv2d(width, 4, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, width, H, W) -> logits (N, H * W), log distances in strides (N, H * W, 4): left, top, right, bottom."""
         x = self.shared(x)
         return self.score(x).flatten(1), self.sides(x).flatten(2).transpose(1, 2)
-
-
-def _last(width: int, channels: int, begin: float) -> nn.Conv2d:
-    """1 x 1 convolution whose every output begins around `begin`."""
-    conv = nn.Conv2d(width, channels, 1)
-    nn.init.constant_(conv.bias, begin)  # type: ignore[arg-type]  # it has one
-    return conv
 
 
 class NeckAndHeads(nn.Module):

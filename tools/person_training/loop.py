@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import torch
 from tool_checkpoint import load_checkpoint, save_checkpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 from avadet.failures import WaysOut, explained
 from avadet.files import check_target
@@ -33,6 +34,7 @@ from person_training.picture_scores import score_pictures
 from person_training.samples import FrameDraw, PersonSamples, Recipe, person_loader
 
 TRUNK = "efficientnet_lite0"
+PRIOR = 0.01  # what every cell's score begins with, so that the many empty cells do not swamp the first steps
 Report = Callable[[str], None]
 LOG_EVERY = 50
 UNCHOSEN_THRESHOLD = 0.4
@@ -208,6 +210,9 @@ def person_card(config: PersonsConfig, step: int, threshold: float) -> dict[str,
 def start_net(config: PersonsConfig) -> PersonNet:
     """A net with random weights, an ImageNet trunk (.pth), or everything from an earlier run (.safetensors)."""
     net = PersonNet(config.width, TRUNK)
+    for head in net.head.heads:
+        nn.init.constant_(head.score[-1].bias, math.log(PRIOR / (1 - PRIOR)))
+        nn.init.constant_(head.sides[-1].bias, 1.0)
     if config.init is not None and config.init.suffix == ".safetensors":
         fill(net, config.init)
     elif config.init is not None:
