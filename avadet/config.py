@@ -5,13 +5,13 @@ Only `training/` and `cli/` know these classes; data sets, models and losses tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from avadet.schema import Section, read_schema
+from avadet.schema import Section, read_recipe_as
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -72,7 +72,7 @@ class ClipConfig(Section):
 
 
 class BankConfig(Section):
-    """The long-term feature bank of a model whose head has `bank`, see `avadet.data.feature_banks`; needs data.spec.
+    """The long-term feature bank of a model whose head has `bank`, see `avadet.data.feature_banks`.
 
     Attributes:
         model: whose features of people the banks hold: a model trained without a bank, by name or path.
@@ -95,58 +95,44 @@ class ProposalConfig(Section):
 
 
 class DataConfig(Section):
-    """What it is trained and scored on: any data set by `spec`, or JHMDB-21 from decoded frames.
+    """What it is trained and scored on.
 
     Attributes:
-        spec: a data set by name or the YAML that describes it, see data_specs/README.md; null = `name`.
+        spec: a data set by name or the YAML that describes it, see data_specs/README.md.
+        root: its folder; null = that of its YAML.
         overrides: `section.key=value` for the spec, e.g. "videos.starts_at_s=900".
-        train: with `spec`, the split to learn from.
-        scored: with `spec`, the split to score on during training.
-        proposals: with `spec`, which boxes of the training split's proposals join the annotated ones; null = none.
-        name: without `spec`, the data set.
-        root: its folder; null = that of the spec's own YAML.
-        split: without `spec`, which official split.
-        cache: without `spec`, folder of decoded frames.
-        cache_short_side: px, short side of the decoded frames that are kept.
-        validation: without `spec`, share of the training videos held out, source video by source video.
-        split_eval: without `spec`, what is scored during training: the held-out part, or the test split.
-        figures: without `spec`, share of training samples that are rendered figures.
-        figure_actions: what those figures do, by class name; empty = every class.
-        samples_per_video: without `spec`, samples drawn from each video in an epoch.
+        train: the split to learn from.
+        scored: the split to score on during training.
+        proposals: which boxes of the training split's proposals join the annotated ones; null = none.
+        samples_per_video: keyframes drawn from each video in an epoch; 0 = every keyframe.
+        cache: folder of decoded frames, which the processes of a machine fill once and share; null = decode each clip
+            from its video.
+        cache_short_side: px, short side that larger frames are kept with; null = as they are.
+        on_error: what a clip that cannot be read means: `stop` the run, or `skip` it: it is left out of its batch and
+            listed in the run folder, and nothing is found on its keyframe in scoring.
+        max_skipped: share of a split's keyframes that may be skipped; more stop the run.
         batch_size: clips that make one step of the optimizer, of all processes and accumulated parts together.
         workers: processes that prepare batches; 0 = the main process.
     """
 
-    spec: str | None = None
+    spec: str
+    root: Path | None = None
     overrides: tuple[str, ...] = ()
     train: str = "train"
     scored: str = "val"
     proposals: ProposalConfig | None = None
-    name: Literal["jhmdb21"] = "jhmdb21"
-    root: Path | None = None
-    split: Literal[1, 2, 3] = 1
-    cache: Path = Path("runs/cache")
-    cache_short_side: PositiveInt = 240
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    split_eval: Literal["validation", "test"] = "test"
-    figures: Share = 0.0
-    figure_actions: tuple[str, ...] = ()
-    samples_per_video: PositiveInt = 1
+    samples_per_video: Annotated[int, Field(ge=0)] = 0
+    cache: Path | None = None
+    cache_short_side: PositiveInt | None = None
+    on_error: Literal["stop", "skip"] = "stop"
+    max_skipped: Share = 0.05
     batch_size: Annotated[int, Field(ge=2)] = 16
     workers: Annotated[int, Field(ge=0)] = 0
 
-    @model_validator(mode="after")
-    def _check_every_key_counts(self) -> DataConfig:
-        only_spec = ("overrides", "train", "scored", "proposals")
-        only_name = ("split", "validation", "split_eval", "figures", "figure_actions", "samples_per_video")
-        without = only_spec if self.spec is None else only_name
-        wrong = [name for name in without if getattr(self, name) != type(self).model_fields[name].default]
-        if wrong:
-            where = "without data.spec" if self.spec is None else "with data.spec"
-            raise ValueError(f"{wrong[0]} has no effect {where}; leave it out")
-        if self.spec is None and self.root is None:
-            raise ValueError("root is missing: the folder of the data set")
-        return self
+    def problems(self) -> Iterator[str]:
+        """Keys that have no effect."""
+        if self.cache is None and self.cache_short_side is not None:
+            yield "data.cache_short_side has no effect without data.cache; leave it out"
 
 
 class AugmentConfig(Section):
@@ -167,6 +153,13 @@ class AugmentConfig(Section):
     grayscale: Share = 0.1
     cutout: Share = 0.0
     cutout_size: Share = 0.4
+
+    def problems(self) -> Iterator[str]:
+        """Ranges the wrong way round."""
+        for name in ("zoom", "speed", "short_side"):
+            low, high = getattr(self, name) or (1, 1)
+            if low > high:
+                yield f"augment.{name} must be [low, high], got [{low}, {high}]"
 
 
 class OptimConfig(Section):
@@ -289,15 +282,14 @@ class TrainConfig(Section):
     log_every: Annotated[int, Field(ge=0)] = 0
     tensorboard: bool = False
 
-    @model_validator(mode="after")
-    def _check_parts_agree(self) -> TrainConfig:
+    def problems(self) -> Iterator[str]:
+        """Options that do not go together."""
         if self.shard and self.precision == "fp16":
-            raise ValueError("shard and precision=fp16 do not go together; use bf16 or fp32")
+            yield "train.shard and train.precision=fp16 do not go together; use bf16 or fp32"
         if self.shard and self.batch_norm == "sync":
-            raise ValueError("shard and batch_norm=sync do not go together; use frozen or plain")
+            yield "train.shard and train.batch_norm=sync do not go together; use frozen or plain"
         if self.precise_bn and self.batch_norm == "frozen":
-            raise ValueError("precise_bn would replace what batch_norm=frozen keeps; set it to 0")
-        return self
+            yield "train.precise_bn would replace what train.batch_norm=frozen keeps; set it to 0"
 
 
 class EvaluateConfig(Section):
@@ -310,11 +302,9 @@ class EvaluateConfig(Section):
         flip: average the scores with those of the mirrored clip.
         short_sides: px, sizes of the clip whose scores are averaged; empty = the one of `clip`.
         keep: which weights become the model: the `last`, or the `best` by frame-mAP of those that were scored.
-        boxes: without data.spec, an AVA-style file of people to score, as `avadet detect-persons` writes; null = the
-            annotated boxes.
-        person_score: with data.spec, score the split's proposals of this score or more; null = the annotated boxes.
+        person_score: score the split's proposals of this score or more; null = the annotated boxes.
         keep_best_person: with `person_score`, also a keyframe's best proposal if it scores less.
-        protocol: with data.spec, whose rules count, see `avadet eval`.
+        protocol: whose rules count, see `avadet eval`.
     """
 
     every_epochs: PositiveInt = 1
@@ -323,10 +313,14 @@ class EvaluateConfig(Section):
     flip: bool = False
     short_sides: tuple[PositiveInt, ...] = ()
     keep: Literal["last", "best"] = "last"
-    boxes: Path | None = None
     person_score: Share | None = None
     keep_best_person: bool = False
     protocol: Literal["activitynet", "slowfast", "mmaction2"] = "activitynet"
+
+    def problems(self) -> Iterator[str]:
+        """Keys that have no effect."""
+        if self.keep_best_person and self.person_score is None:
+            yield "evaluate.keep_best_person has no effect without evaluate.person_score"
 
 
 class Config(Section):
@@ -353,74 +347,19 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
-    @model_validator(mode="after")
-    def _check_parts_agree(self) -> Config:
-        if self.data.split_eval == "validation" and self.data.validation == 0:
-            raise ValueError("data.split_eval is 'validation' but data.validation is 0; hold out a share, e.g. 0.2")
-        self._check_evaluation()
-        self._check_bank()
-        for name in ("zoom", "speed", "short_side"):
-            low, high = getattr(self.augment, name) or (1, 1)
-            if low > high:
-                raise ValueError(f"augment.{name} must be [low, high], got [{low}, {high}]")
-        return self
-
-    def _check_bank(self) -> None:
+    def problems(self) -> Iterator[str]:
+        """What the sections disagree on."""
+        side, clip_side = self.data.cache_short_side, self.clip.short_side
+        if side is not None and side < clip_side:
+            yield f"data.cache_short_side {side} is less than clip.short_side {clip_side}; clips would be blurred"
         head = self.model.arguments.get("head")
         reads = isinstance(head, dict) and head.get("bank") is not None
         if reads and self.bank is None:
-            raise ValueError("model.arguments.head.bank needs bank.model, whose features it is to read")
+            yield "model.arguments.head.bank needs bank.model, whose features it is to read"
         if self.bank is not None and not reads:
-            raise ValueError("bank has no effect without model.arguments.head.bank, e.g. {width: 512}")
-        if self.bank is not None and self.data.spec is None:
-            raise ValueError("bank needs data.spec, e.g. data.spec=jhmdb21")
-
-    def _check_evaluation(self) -> None:
-        cfg, by_spec = self.evaluate, self.data.spec is not None
-        if by_spec and cfg.boxes is not None:
-            raise ValueError("evaluate.boxes has no effect with data.spec; see evaluate.person_score")
-        if not by_spec and (cfg.person_score is not None or cfg.protocol != "activitynet"):
-            raise ValueError("evaluate.person_score and evaluate.protocol have no effect without data.spec")
-        if cfg.keep_best_person and cfg.person_score is None:
-            raise ValueError("evaluate.keep_best_person has no effect without evaluate.person_score")
+            yield "bank has no effect without model.arguments.head.bank, e.g. {width: 512}"
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the config of an action model; see `read_schema`."""
-    return read_schema(path, overrides, Config)
-
-
-_NO_MATTER = {"threads", "shard", "save_every", "log_every", "tensorboard"}
-
-
-def portable_values(config: Config) -> dict[str, Any]:
-    """The config as plain values without what holds on one machine only: folders, device, processes, threads, logs.
-
-    Initial weights and boxes are named by their file's name.
-    """
-    machine: Any = {"device": True, "run_dir": True, "data": {"root", "cache", "workers"}, "train": _NO_MATTER}
-    machine |= {"bank": {"folder"}}
-    values = config.model_dump(mode="json", exclude=machine)
-    if config.data.spec is not None:
-        values["data"]["spec"] = Path(config.data.spec).name
-    if config.model.init is not None:
-        values["model"]["init"] = config.model.init.name
-    if config.bank is None:
-        del values["bank"]
-    else:
-        values["bank"]["model"] = config.bank.model.name
-    if config.evaluate.boxes is not None:
-        values["evaluate"]["boxes"] = config.evaluate.boxes.name
-    return values
-
-
-def decisive_values(config: Config) -> str:
-    """Every value that decides what weights come out, one `section.key=value` a line.
-
-    A run may be resumed on another machine, and scored otherwise, but with these values only.
-    """
-    lines = []
-    for name, section in portable_values(config).items():
-        leaves = section.items() if isinstance(section, dict) else [("", section)]
-        lines += [f"{name}.{key}={value}".replace(".=", "=", 1) for key, value in leaves if key != "split_eval"]
-    return "\n".join(line for line in lines if not line.startswith("evaluate."))
+def read_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the config of an action model, a file or a recipe by name; see `avadet.schema.read_recipe_as`."""
+    return read_recipe_as(Config, name_or_path, overrides)[0]

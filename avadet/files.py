@@ -19,6 +19,9 @@ VIDEO_SUFFIXES = (
 )
 """Endings of files that a folder of videos stands for, in lower case."""
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""Endings of images that a folder of them, kept as a video, stands for, in lower case."""
+
 _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _REFUSAL_WORDS = tuple(os.strerror(number) for number in _DISK_REFUSES)
 

@@ -99,7 +99,9 @@ class VideoInfo:
         start_s: timestamp of the first frame in the container, seconds.
         duration_s: the header's duration, seconds, 0.0 if it gives none.
         has_audio: whether the file has a sound stream.
-        display_notes: what is done to show its pictures that users may want to know, in words.
+        display_notes: what is done to show its pictures that users may want to know, in words; of a folder of images
+            also what was assumed of their names.
+        name: what the video is called in results, where that is not the file's name without its suffix.
     """
 
     path: Path
@@ -110,6 +112,12 @@ class VideoInfo:
     duration_s: float
     has_audio: bool = False
     display_notes: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def video_id(self) -> str:
+        """What the video is called in results."""
+        return self.name or self.path.stem
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def describe(path: Path) -> str:
 
 def measure(paths: dict[str, Path], clips: int, seed: int) -> dict[str, np.ndarray]:
     """Seconds (clips, 2) a clip, wall and CPU, by name of the file; checks that both give the same frames."""
+    from avadet.annotations.splits import DataVideo
     from avadet.data.clip_reader import OpenVideos, read_frames
     from avadet.data.transforms import FIELD_RECIPE, draw_change
     from avadet.data.workers import use_one_thread
@@ -91,7 +92,7 @@ def measure(paths: dict[str, Path], clips: int, seed: int) -> dict[str, np.ndarr
     spec = ClipSpec(32, 2, FPS, 256, (0.45,) * 3, (0.225,) * 3)
     use_one_thread()  # as worker processes do
     videos = OpenVideos(4)
-    length_s = videos.reader(paths["as it is"]).info.duration_s
+    length_s = videos.reader(DataVideo("film", paths["as it is"])).info.duration_s
     times = {name: np.zeros((clips, 2)) for name in paths}
     rng = np.random.default_rng(seed)
     worst = 0.0
@@ -99,7 +100,7 @@ def measure(paths: dict[str, Path], clips: int, seed: int) -> dict[str, np.ndarr
         found = {}
         for name in list(paths)[:: 1 if clip % 2 else -1]:
             began = time.perf_counter(), time.process_time()
-            reader = videos.reader(paths[name])
+            reader = videos.reader(DataVideo("film", paths[name]))
             change = draw_change(
                 np.random.default_rng((seed, clip)), reader.info.size_hw, np.zeros((0, 4), np.float32), FIELD_RECIPE
             )

@@ -14,8 +14,8 @@ from pathlib import Path
 import av
 import numpy as np
 import yaml
+from jhmdb_clips import JhmdbClip, read_clips
 
-from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
 from avadet.figures.scene import random_scene
 from avadet.labels import read_label_map
 from avadet.video.read import VideoReader
@@ -128,7 +128,7 @@ def figures_set(folder: Path, count: int = 3, size_hw: tuple[int, int] = (96, 12
 def jhmdb_set(folder: Path, root: Path, count: int = 3, clips: int = 4) -> Path:
     """JHMDB's clips, two side by side and `clips` one after the other, 30 fps; keyframes near a join are excluded."""
     classes = read_label_map("jhmdb21").names
-    videos = [video for video in read_jhmdb21(root, 1).train if len(video.times_s) >= 30]
+    videos = [video for video in read_clips(root, "train1") if len(video.boxes_norm) >= 30]
     chosen = [videos[index] for index in np.linspace(0, len(videos) - 1, 2 * clips * count).astype(int)]
     films = {}
     for number in range(count):
@@ -137,7 +137,7 @@ def jhmdb_set(folder: Path, root: Path, count: int = 3, clips: int = 4) -> Path:
     return write_set(folder, films, [*classes, BESIDE], [f"pair_{count - 1}"])
 
 
-def _side_by_side(left: Sequence[JhmdbVideo], right: Sequence[JhmdbVideo], classes: Sequence[str]) -> Film:
+def _side_by_side(left: Sequence[JhmdbClip], right: Sequence[JhmdbClip], classes: Sequence[str]) -> Film:
     sides = [[_decoded(video) for video in videos] for videos in (left, right)]
     length = min(sum(len(frames) for frames in side) for side in sides)
     rows = [np.concatenate(side)[:length] for side in sides]
@@ -151,7 +151,7 @@ def _side_by_side(left: Sequence[JhmdbVideo], right: Sequence[JhmdbVideo], class
             ]
             halved = video.boxes_norm[: len(rows_here)] * [0.5, 1, 0.5, 1] + [0.5 * column, 0, 0.5 * column, 0]
             boxes[rows_here + first] = halved
-            actors.append(Actor((classes[video.class_index], BESIDE), boxes))
+            actors.append(Actor((video.video_id.partition("/")[0], BESIDE), boxes))
             first += len(frames)
             joins.append(first)
     seconds = range(length // 30 + 1)
@@ -159,6 +159,6 @@ def _side_by_side(left: Sequence[JhmdbVideo], right: Sequence[JhmdbVideo], class
     return Film(np.concatenate(rows, axis=2), 30.0, tuple(actors), excluded)
 
 
-def _decoded(video: JhmdbVideo) -> np.ndarray:
+def _decoded(video: JhmdbClip) -> np.ndarray:
     with VideoReader(video.path) as reader:
         return np.stack([frame.image for frame in reader.frames()])

@@ -16,7 +16,7 @@ from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.zoo import LoadedModel
 from avadet.types import ClipSpec, Frame, LabelMap, PersonBoxes, UInt8Array, VideoInfo
-from avadet.video.read import Picture
+from avadet.video.reader import Picture
 from avadet.video.timestamps import Gaps
 from avadet.video.write import VideoWriter
 

@@ -15,7 +15,7 @@ HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "tracker
 LAYER = {
     **dict.fromkeys(("errors", "failures", "files", "memory", "partials", "plain_pickle", "progress", "urls"), 0),
     **dict.fromkeys(("types", "boxes", "keyframes", "labels"), 0),
-    **dict.fromkeys(["schema", "config", "video", "annotations", "evaluation", "figures"], 1),
+    **dict.fromkeys(["recipes", "schema", "config", "video", "annotations", "evaluation", "figures"], 1),
     **dict.fromkeys(["persons", "models", "data"], 2),
     **dict.fromkeys(["training", "inference"], 3),
     "cli": 4,

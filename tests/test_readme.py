@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avadet.cli.main import COMMANDS, _asked_for, _build_parser
+from avadet.cli.main import COMMANDS, _asked_for, _build_parser, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,7 +29,7 @@ def test_command_is_understood(line: str) -> None:
     words = shlex.split(line.replace("$D", "/data"))[1:]
     parser, subcommand = _build_parser(_asked_for(words))
     assert subcommand is not None
-    parser.parse_args(words)
+    parse_arguments(parser, words)
 
 
 def test_there_are_commands() -> None:

@@ -11,6 +11,7 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,28 @@ def write_detections(
     with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for keyframe in detections:
             file.writelines(f"{row}\n" for row in detection_rows(keyframe, labels, threshold))
+
+
+def write_table(path: str | Path, table: AvaTable) -> None:
+    """Write rows as an AVA file that reads back as the same numbers, whole or not at all.
+
+    Column 8 is the score, else the person's id, else left away; a row of class 0 keeps its box. Times have 6 decimals.
+
+    Args:
+        path: the file to write.
+        table: boxes finite.
+    """
+    boxes, count = np.asarray(table.boxes_norm, np.float64), len(table)
+    new = np.ones(count, np.bool_)  # whether a row is of another box than the row before
+    new[1:] = (table.video_ids[1:] != table.video_ids[:-1]) | (np.diff(table.times_s) != 0)
+    new[1:] |= (np.diff(boxes, axis=0) != 0).any(axis=1)
+    starts = np.append(np.flatnonzero(new), count)
+    last = np.asarray(table.scores, np.float64) if table.scores is not None else table.person_ids
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for start, end in pairwise(starts.tolist()):
+            box = [repr(value) for value in boxes[start].tolist()]
+            head = csv_line([table.video_ids[start], format_time(float(table.times_s[start])), *box])
+            rows = [f"{head},{class_id}" for class_id in table.class_ids[start:end].tolist()]
+            if last is not None:
+                rows = [f"{row},{value!r}" for row, value in zip(rows, last[start:end].tolist())]
+            file.write("\n".join(rows) + "\n")

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from avadet.annotations.csv_rows import open_text
-from avadet.annotations.jhmdb import source_of
 from avadet.errors import AvadetError
 from avadet.types import BoolArray, Float64Array, IntArray
 
+_HMDB = r"(.+?)_{}_[a-z]+_[a-z]+_np\d+_[a-z]+_[a-z]+_\d+"  # SOURCE_CLASS_visible_camera_npPEOPLE_view_quality_NUMBER
 _CUTS = (
     re.compile(r"((?:.*/)?v_[^/]+?)_c\d+"),  # UCF101 and MultiSports: v_Biking_g01_c02 is of group 1
     re.compile(r"(.+)_\d{6}_\d{6}"),  # Kinetics: ID_000012_000022 is seconds 12 to 22 of a video
@@ -31,11 +31,21 @@ def source_group(video_id: str) -> str:
     "brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0" -> "April_09", "v_Biking_g01_c02" -> "v_Biking_g01". Other videos
     are their own source.
     """
-    source = source_of(video_id)
-    if source != video_id.rpartition("/")[2]:
-        return source
+    hmdb = hmdb_source(video_id)
+    if hmdb is not None:
+        return hmdb
     found = (cut.fullmatch(video_id) for cut in _CUTS)
     return next((match[1] for match in found if match), video_id)
+
+
+def hmdb_source(video_id: str) -> str | None:
+    """The source of a clip that is named as in HMDB-51; None = it is not.
+
+    The class does not belong to the source, since several actions are cut from one film.
+    """
+    class_name, _, name = video_id.rpartition("/")
+    match = re.fullmatch(_HMDB.format(re.escape(class_name)), name)
+    return None if match is None else match[1]
 
 
 def read_groups(path: str | Path) -> dict[str, str]:

@@ -158,6 +158,8 @@ def write_moved_spec(path: Path, data: DataSet, splits: dict[str, Any]) -> None:
     videos = values.get("videos", {}) | {"folder": path_from(data, data.spec.videos.folder, path.parent)}
     if data.spec.videos.starts is not None:
         videos["starts"] = path_from(data, data.spec.videos.starts, path.parent)
+    if data.spec.videos.frames.lists:
+        videos["frames"] = {"lists": [path_from(data, one, path.parent) for one in data.spec.videos.frames.lists]}
     if isinstance(data.spec.labels, str) and data.spec.labels not in label_map_names():
         values["labels"] = path_from(data, Path(data.spec.labels), path.parent)
     values |= {"videos": videos, "splits": splits}

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.files import resource_folder
@@ -26,11 +26,41 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
+class FramesSpec(Section):
+    """How videos are kept that are folders of images; nothing needs to be said of FOLDER/VIDEO/*NUMBER*.jpg.
+
+    Attributes:
+        pattern: path of an image in videos.folder, with {video} and {number}, as in "{video}/{video}_{number:06d}.jpg";
+            without a slash a name in FOLDER/VIDEO. "{:05}", "%05d" and "*" are understood too. null = every image.
+        first_number: of the image at the file's start; null = 0 or 1, as the images have it.
+        lists: frame lists of PySlowFast in the data set's folder, which name the images of each video.
+    """
+
+    pattern: str | None = None
+    first_number: Count | None = None
+    lists: tuple[Path, ...] = ()
+
+    @field_validator("lists", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_one_thing_names_them(self) -> FramesSpec:
+        if self.lists and (self.pattern is not None or self.first_number is not None):
+            raise ValueError("lists name every image and its number, so pattern and first_number must not be given")
+        if self.pattern is not None and ".." in PurePosixPath(self.pattern).parts:
+            raise ValueError("a pattern must stay inside videos.folder")
+        return self
+
+
 class VideosSpec(Section):
     """Where the videos are, and what their files are like.
 
     Attributes:
-        folder: in the data set's folder; the file of video "a/b" is FOLDER/a/b with any suffix of a video.
+        folder: in the data set's folder; the file of video "a/b" is FOLDER/a/b with any suffix of a video. Where there
+            is none, it is the folder FOLDER/a/b of images, one a frame, at `fps` frames per second.
+        frames: how such folders of images are laid out.
         keyframes_name: what a keyframe's time means: the `time` of a frame, or, where files' own timestamps are not to
             be trusted, the `number` of a frame: round(seconds * fps), counted from 0.
         starts_at_s: which second of the data set's clock a file's first frame is: 0 for whole films, 900 for AVA's
@@ -44,6 +74,7 @@ class VideosSpec(Section):
     """
 
     folder: Path = Path("videos")
+    frames: FramesSpec = FramesSpec()
     keyframes_name: Literal["time", "number"] = "time"
     starts_at_s: float = 0.0
     starts: Path | None = None

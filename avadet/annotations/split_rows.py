@@ -184,8 +184,9 @@ def read_video_list(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise AvadetError(f"cannot read the list of videos {path}: {error}") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return sorted({line.removesuffix(PurePosixPath(line).suffix) if _is_video(line) else line for line in lines})
+    return sorted({line.removesuffix(PurePosixPath(line).suffix) if is_video_name(line) else line for line in lines})
 
 
-def _is_video(name: str) -> bool:
+def is_video_name(name: str) -> bool:
+    """Whether a name ends as those of video files do."""
     return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES

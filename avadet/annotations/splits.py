@@ -10,16 +10,19 @@ import numpy as np
 
 from avadet.annotations.ava import AvaTable, Keyframes, read_excluded
 from avadet.annotations.box_files import usable_boxes
-from avadet.annotations.rules.book import NOTHING, judge
+from avadet.annotations.frame_lists import ImageFolders
+from avadet.annotations.rules.book import NOTHING, UNREADABLE, judge
 from avadet.annotations.rules.issues import Ledger, LinedTable, refuse
 from avadet.annotations.rules.video_meta import VideoMeta
 from avadet.annotations.rules.videos import NO_PICTURE, last_keyframes
 from avadet.annotations.specs import DataSet, SplitSpec
-from avadet.annotations.split_rows import SplitRows, read_files
+from avadet.annotations.split_rows import SplitRows, is_video_name, read_files
 from avadet.errors import AvadetError
 from avadet.files import VIDEO_SUFFIXES
 from avadet.keyframes import same_times
 from avadet.types import BoolArray, Float64Array, IntArray
+from avadet.video.image_names import ImageSequence, holds_images
+from avadet.video.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,35 @@ class DataVideo:
 
     Attributes:
         video_id: its name in the annotations.
-        path: its file, None = there is none.
+        path: its file, or its folder of images, None = there is neither.
         starts_at_s: time of the file's first frame on the data set's clock, seconds.
         numbered_fps: where times only name frames: frames that make a second; None = times are times.
+        images: how its folder is read as a video; None = it is a file.
     """
 
     video_id: str
     path: Path | None
     starts_at_s: float = 0.0
     numbered_fps: float | None = None
+    images: ImageSequence | None = None
+
+    def open(self, threads: int = 0) -> Reader:
+        """Open it for reading; `threads` that decode a file, 0 = as many as the decoder likes.
+
+        Raises:
+            AvadetError: if it is missing, or nothing of it can be read.
+        """
+        from avadet.video.images import ImageReader
+        from avadet.video.read import VideoReader
+
+        if self.path is None:
+            raise AvadetError(f"video {self.video_id} has no file; check videos.folder of the spec")
+        return VideoReader(self.path, threads) if self.images is None else ImageReader(self.images)
+
+    @property
+    def source(self) -> Path | ImageSequence | None:
+        """What tells it from other videos, of which several may lie in one folder of images; None = it is missing."""
+        return self.images or self.path
 
     def file_times_s(self, times_s: Float64Array) -> Float64Array:
         """Keyframes in seconds after the file's first frame, (n,); only where times are times."""
@@ -84,7 +107,9 @@ Look = Callable[[Sequence[DataVideo], Mapping[str, float]], Mapping[str, VideoMe
 """Looks at videos, each up to its last keyframe in seconds of the data set's clock; `data.video_facts.metadata_of`."""
 
 
-def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bool = True) -> DataSplit:
+def read_split(
+    data: DataSet, name: str, look: Look | None = None, *, strict: bool = True, skip_unreadable: bool = False
+) -> DataSplit:
     """Read one split by the rule book: what it refuses is raised, what it drops for want of a picture is left out.
 
     Boxes stay as they stand in the file, of no use or repeated, since scores count them; `data.keyframes` clips them
@@ -96,6 +121,7 @@ def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bo
         look: looks at its videos, so that keyframes are compared with them and missing videos are errors; None = videos
             are not opened, and `DataVideo.path` is None where there is none.
         strict: False = only boxes that make no sense are errors: for commands that show what is there, or copy it.
+        skip_unreadable: videos that cannot be read are no errors: their clips are skipped one by one, and counted.
 
     Raises:
         AvadetError: if there is no such split, a file of it is missing or malformed, a rule refuses it, or splits
@@ -104,7 +130,8 @@ def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bo
     split = data.split(name)
     if split.join is not None:
         read = {
-            label: read_split(*source, look, strict=strict) for label, source in zip(split.join, data.sources(name))
+            label: read_split(*source, look, strict=strict, skip_unreadable=skip_unreadable)
+            for label, source in zip(split.join, data.sources(name))
         }
         return join_splits(name, read)
     rows = read_files(data, name)
@@ -112,14 +139,15 @@ def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bo
     videos = find_videos(data, rows.video_ids)
     ledger = judge(rows, None if look is None else look(videos, last_keyframes(rows)), examples=1)
     heeded = [issue for issue in ledger.issues if strict or issue.check.startswith("boxes-")]
-    refuse([issue for issue in heeded if look is not None or issue.check not in NOTHING])
+    spared = (*(NOTHING if look is None else ()), *(UNREADABLE if skip_unreadable else ()))
+    refuse([issue for issue in heeded if issue.check not in spared])
     keep = ~_without_picture(ledger, rows.annotated)
     proposals = None
     if rows.proposals is not None and rows.proposed is not None:
         kept = ~_without_picture(ledger, rows.proposed)
         proposals = usable_boxes(str(rows.proposals_file), rows.proposals).rows(kept)
     read_now = DataSplit(name, videos, rows.table.rows(keep), rows.excluded, proposals, rows.lines[keep])
-    return _on_one_clock(data, split, read_now, (*ledger.notes(), *_column_notes(rows)))
+    return _on_one_clock(data, split, read_now, (*ledger.notes(), *_column_notes(rows), *_twin_notes(data, videos)))
 
 
 def looked_at(rows: SplitRows, look: Look) -> Mapping[str, VideoMeta]:
@@ -205,16 +233,18 @@ def _joined_tables(tables: Sequence[AvaTable]) -> AvaTable:
 
 
 def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...]:
-    """Look for the files of videos, one listing a folder.
+    """Look for the files of videos, one listing a folder, and where there is none for a folder of images.
 
     Raises:
-        AvadetError: if a name would lead out of the data set's folder, or the list of starts cannot be read.
+        AvadetError: if a name would lead out of the data set's folder, a list of starts or frames cannot be read, or
+            there are images without a frame rate (videos.fps).
     """
     spec = data.spec.videos
     folder = data.path(spec.folder)
     found: dict[Path, dict[str, Path]] = {}
     fps = spec.fps if spec.keyframes_name == "number" else None
     starts = {} if spec.starts is None else _read_starts(data.path(spec.starts))
+    folders = ImageFolders(data)
     videos = []
     for video_id in video_ids:
         name = PurePosixPath(video_id)
@@ -223,9 +253,26 @@ def find_videos(data: DataSet, video_ids: Sequence[str]) -> tuple[DataVideo, ...
         parent = folder / name.parent
         if parent not in found:
             found[parent] = _videos_in(parent)
-        path = found[parent].get(name.name) or found[parent].get(name.stem if name.suffix else "")
-        videos.append(DataVideo(video_id, path, starts.get(video_id, spec.starts_at_s), fps))
+        own_names = [video_id, *([str(name.with_suffix(""))] if is_video_name(video_id) else [])]
+        path = None if folders.are_described else found[parent].get(name.name) or found[parent].get(name.stem)
+        images = next((one for own in own_names if path is None and (one := folders.find(own)) is not None), None)
+        path = path if images is None else images.folder
+        videos.append(DataVideo(video_id, path, starts.get(video_id, spec.starts_at_s), fps, images))
     return tuple(videos)
+
+
+def _twin_notes(data: DataSet, videos: Sequence[DataVideo]) -> list[str]:
+    """What is said where a video has a file and a folder of images."""
+    folder = data.path(data.spec.videos.folder)
+    files = [one for one in videos if one.path is not None and one.images is None]
+    twins = [one.video_id for one in files if holds_images(folder / one.video_id)]
+    if not twins:
+        return []
+    shown = ", ".join(twins[:3]) + (", ..." if len(twins) > 3 else "")
+    return [
+        f"{len(twins)} videos have a file and a folder of images ({shown}); the files are read: say "
+        "videos.frames.pattern='{video}/*' for the images"
+    ]
 
 
 def _read_starts(path: Path) -> dict[str, float]:

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse(args, source)
     if args.target.exists() and args.target.samefile(args.source):
         raise AvadetError(f"{args.target} is the file to read; write to another")
-    infos = _look_up(args.videos)
+    infos = _look_up(args.videos, args.fps)
     reading = _reading(args, infos)
     read = conversion.read_annotations(args.source, source, reading)
     labels = reading.labels
@@ -185,19 +185,22 @@ def _pair(text: str) -> tuple[str, str]:
     return role.strip(), column.strip()
 
 
-def _look_up(folder: Path | None) -> Callable[[str], VideoInfo | None]:
-    """What is known of a video by its name: the file of that name in the folder, opened once."""
+def _look_up(folder: Path | None, fps: float | None) -> Callable[[str], VideoInfo | None]:
+    """What is known of a video by its name: the file or the folder of images in a folder, opened once."""
     if folder is not None and not folder.is_dir():
         raise AvadetError(f"--videos {folder}: no such folder")
 
     @cache
     def info(video_id: str) -> VideoInfo | None:
         from avadet.files import VIDEO_SUFFIXES
+        from avadet.video.image_names import holds_images
         from avadet.video.read import probe
 
         if folder is None or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
             return None
         file = next((path for end in VIDEO_SUFFIXES if (path := folder / f"{video_id}{end}").is_file()), None)
+        if file is None and holds_images(folder / video_id):
+            return probe(folder / video_id, fps)
         return None if file is None else probe(file)
 
     return info

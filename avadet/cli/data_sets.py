@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avadet.cli.arguments import add_overrides
 from avadet.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -22,12 +23,7 @@ def add_data_set(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="a YAML file, or a name: ava_v2.1, ava_v2.2, ava_kinetics, ava_with_kinetics, jhmdb21, ucf24, multisports",
     )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key=value",
-        help="right after SPEC: change the spec, e.g. videos.starts_at_s=900",
-    )
+    add_overrides(parser, "change the spec, e.g. videos.starts_at_s=900")
     parser.add_argument(
         "--root",
         type=Path,

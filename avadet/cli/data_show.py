@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from avadet.annotations.splits import DataSplit, DataVideo
     from avadet.data.clip_reader import OpenVideos
     from avadet.types import Float64Array, IntArray, LabelMap, UInt8Array
-    from avadet.video.read import Picture
+    from avadet.video.reader import Picture
 
 _SAME_S = 1e-6
 _SHEET = "sheet.png"
@@ -143,13 +143,12 @@ def _frame(files: OpenVideos, video: DataVideo, key: _Key) -> UInt8Array:
     """
     import numpy as np
 
-    from avadet.data.clip_reader import existing
     from avadet.video.sample import SNAP_S, nearest_indices
     from avadet.video.timestamps import near_s
 
     time_s = files.keyframe_s(video, key.time_s)
     near: list[Picture] = []
-    reader = files.reader(existing(video))
+    reader = files.reader(video)
     for picture in reader.pictures(max(time_s - SNAP_S, 0.0)):
         near = [*near[-1:], picture]
         if picture.time_s >= time_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from avadet.inference.pipeline import PeopleAt
     from avadet.inference.schedule import GapCount
     from avadet.types import PersonDetector
-    from avadet.video.read import VideoReader
+    from avadet.video.reader import Reader
 
 EVERY_S = 1.0
 SCORE_DECIMALS = 6
@@ -28,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "videos",
         nargs="+",
         metavar="VIDEO",
-        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem. Or one "
-        "recording on a web server: http(s)://...",
+        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem. A folder "
+        "of numbered images without videos (or a pattern of images, 'clip/left_*.jpg') is one video, with --fps. Or "
+        "one recording on a web server: http(s)://...",
     )
+    arguments.add_fps(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -77,17 +80,19 @@ def run(args: argparse.Namespace) -> int:
     passed_over: list[str] = []
     lossy: list[Path] = []
     args.videos = video_files.expand(args.videos, passed_over)
+    video_files.check_rate(args.videos, args.fps)
     check_output(args)
     keep_freed_memory()
     failed: dict[Path, Exception] = {}
-    good = [video for video in args.videos if videos.try_video(video, videos.check_video, failed, args.debug)]
+    check_one = partial(videos.check_video, fps=args.fps)
+    good = [video for video in args.videos if videos.try_video(video, check_one, failed, args.debug)]
     _raise_if_all_failed(failed, args.videos)
     with new_csv(args.out) as file:
         detector = load(args)
         with videos.held_signals() as check:
 
             def work(video: Path) -> None:
-                if process(video, detector, args.every, file, check):
+                if process(video, detector, args.every, file, check, args.fps):
                     lossy.append(video)
 
             for video in good:
@@ -116,6 +121,8 @@ def run_on_web(url: str, args: argparse.Namespace) -> int:
         raise AvadetError(
             f"{shown_name(url)} is live; detect-persons reads recordings, avadet infer reads live sources"
         )
+    if args.fps is not None:
+        raise AvadetError("--fps is the rate of folders of images; a recording has its own")
     check_csv(args)
     keep_freed_memory()
     detector = load(args)
@@ -124,7 +131,7 @@ def run_on_web(url: str, args: argparse.Namespace) -> int:
         LiveReader(url, web_stem_of(url), tell=videos.note, timeout_s=timeout_s, is_recording=True) as reader,
         new_csv(args.out) as file,
     ):
-        write_rows(cast("VideoReader", reader), shown_name(url), detector, args.every, file)
+        write_rows(cast("Reader", reader), shown_name(url), detector, args.every, file)
     print(f"boxes: {args.out}, of {reader.info.path}")
     if reader.damaged:
         videos.note(f"warning: {shown_name(url)}: {videos.count(reader.damaged, 'damaged spot')}")
@@ -147,11 +154,8 @@ def new_csv(path: Path) -> Iterator[TextIO]:
 
 def check_output(args: argparse.Namespace) -> None:
     """Raise if two videos share a stem, or the CSV is there already or would replace a video."""
-    by_stem: dict[str, Path] = {}
-    for video in args.videos:
-        twin = by_stem.setdefault(video.stem, video)
-        if twin is not video:
-            raise AvadetError(f"rows of {twin} and {video} would both begin with {video.stem}; write two files")
+    for video, twin, stem in video_files.twins(args.videos):
+        raise AvadetError(f"rows of {twin} and {video} would both begin with {stem}; write two files")
     if args.out.exists() and any(video.exists() and args.out.samefile(video) for video in args.videos):
         raise AvadetError(f"the boxes would replace the input {args.out}; choose another --out")
     check_csv(args)
@@ -178,9 +182,16 @@ def load(args: argparse.Namespace) -> PersonDetector:
 
 
 def process(
-    video: Path, detector: PersonDetector, every_s: float, file: TextIO, check: Callable[[], None] = lambda: None
+    video: Path,
+    detector: PersonDetector,
+    every_s: float,
+    file: TextIO,
+    check: Callable[[], None] = lambda: None,
+    fps: float | None = None,
 ) -> bool:
     """Write the rows of one video: all of them, or none if it fails; `check` may stop it after every event.
+
+    `fps` is that of a folder of images.
 
     Returns:
         whether the video was read with losses.
@@ -188,9 +199,9 @@ def process(
     Raises:
         AvadetError: if the video has no picture that decodes, or the detector fails.
     """
-    from avadet.video.read import VideoReader
+    from avadet.video.read import open_video
 
-    with VideoReader(video) as reader:
+    with open_video(video, fps) as reader:
         end_s, gaps = write_rows(reader, video.name, detector, every_s, file, check)
     videos.tell_of_display(reader.info)
     videos.warn_of_time(reader, gaps)
@@ -198,7 +209,7 @@ def process(
 
 
 def write_rows(
-    reader: VideoReader,
+    reader: Reader,
     name: str,
     detector: PersonDetector,
     every_s: float,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from avadet.evaluation.video_map import VideoMapResult
 
 DEFAULT_PROTOCOL = "activitynet"
-_PROTOCOLS = ("activitynet", "slowfast", "mmaction2")
+PROTOCOLS = ("activitynet", "slowfast", "mmaction2")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         default=DEFAULT_PROTOCOL,
         metavar="NAME",
-        help=f"whose rules to follow: {', '.join(_PROTOCOLS)} (default %(default)s)",
+        help=f"whose rules to follow: {', '.join(PROTOCOLS)} (default %(default)s)",
     )
 
 

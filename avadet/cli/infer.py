@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,9 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "videos",
         nargs="+",
         metavar="VIDEO",
-        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem. Or one "
-        "live source: rtsp://... and other URLs, /dev/video0, or the number of a camera",
+        help="video files, folders of them, or patterns such as 'clips/*.mkv'; each video needs its own stem. A folder "
+        "of numbered images without videos (or a pattern of images, 'clip/left_*.jpg') is one video, with --fps. Or "
+        "one live source: rtsp://... and other URLs, /dev/video0, or the number of a camera",
     )
+    arguments.add_fps(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -148,7 +151,10 @@ def run(args: argparse.Namespace) -> int:
         if args.seconds is not None:
             raise AvadetError("--seconds ends a live source; a video file is always read to its end")
         args.videos = video_files.expand(args.videos, passed_over)
+        video_files.check_rate(args.videos, args.fps)
         todo = check_outputs(args)
+    elif args.fps is not None:
+        raise AvadetError("--fps is the rate of folders of images; a live source has its own")
     keep_freed_memory()
     if isinstance(args.videos[0], str):
         return run_on_stream(args.videos[0], args)
@@ -156,7 +162,8 @@ def run(args: argparse.Namespace) -> int:
         if video not in todo:
             print(f"{video.name}: already done, skipped; --overwrite does it again")
     failed: dict[Path, Exception] = {}
-    good = [video for video in todo if videos.try_video(video, videos.check_video, failed, args.debug)]
+    check = partial(videos.check_video, fps=args.fps)
+    good = [video for video in todo if videos.try_video(video, check, failed, args.debug)]
     if good:
         with videos.new_folder(args.out):
             stopped = run_on_files(good, args, failed, lossy)
@@ -211,10 +218,13 @@ def run_on_files(
 
 def output_paths(video: Path, args: argparse.Namespace) -> list[Path]:
     """The files that a video's results go to."""
+    from avadet.video.image_names import video_id_of
+
+    stem = video_id_of(video)
     suffixes = [".ava.csv", ".jsonl", ".events.csv"]
     suffixes += [] if args.no_page else [".html"]
     suffixes += [] if args.no_video else [".mp4"]
-    return [args.out / f"{video.stem}{suffix}" for suffix in suffixes]
+    return [args.out / f"{stem}{suffix}" for suffix in suffixes]
 
 
 def check_outputs(args: argparse.Namespace) -> list[Path]:
@@ -224,13 +234,8 @@ def check_outputs(args: argparse.Namespace) -> list[Path]:
         AvadetError: if two videos would share their results, or these would replace an input, or something else that
             is there already.
     """
-    by_stem: dict[str, Path] = {}
-    for video in args.videos:
-        twin = by_stem.setdefault(video.stem, video)
-        if twin is not video:
-            raise AvadetError(
-                f"{twin} and {video} would both write {args.out / video.stem}.*; run them with different --out"
-            )
+    for video, twin, stem in video_files.twins(args.videos):
+        raise AvadetError(f"{twin} and {video} would both write {args.out / stem}.*; run them with different --out")
     outputs = {video: output_paths(video, args) for video in args.videos}
     everything = [path for video in args.videos for path in [*outputs[video], records.Record.of(video, args).path]]
     inputs = [path for path in [*args.videos, args.boxes] if path is not None and path.exists()]
@@ -280,14 +285,14 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     """
     from avadet.inference.sinks import feed
     from avadet.inference.summary import Summary
-    from avadet.video.read import VideoReader
+    from avadet.video.read import open_video
 
     began_s = time.monotonic()
     summary = Summary(setup.model.labels, args.threshold)
-    with VideoReader(video) as reader, ExitStack() as stack:
+    with open_video(video, args.fps) as reader, ExitStack() as stack:
         paths, too_large = fitting(output_paths(video, args), reader.info)
         stack.enter_context(records.Record.of(video, args).kept(paths, setup.model.labels, left_out=too_large))
-        bank = setup.first_pass(video, watch=lambda events: watched(events, reader.info, check))
+        bank = setup.first_pass(video, True, lambda events: watched(events, reader.info, check), args.fps)
         sinks = [stack.enter_context(sink) for sink in make_sinks(reader.info, setup, args, paths)]
         events = stack.enter_context(closing(setup.events(reader, bank=bank)))
         for _ in videos.with_progress(feed(events, [summary, *sinks]), reader.info):
@@ -298,7 +303,7 @@ def process(video: Path, setup: Setup, args: argparse.Namespace, check: Callable
     print(f"{video.name}: {headline(summary, time.monotonic() - began_s)}")
     for line in who_did_what(summary):
         print(f"  {line}")
-    print(f"  results: {videos.listed(paths, video.stem)}")
+    print(f"  results: {videos.listed(paths, reader.info.video_id)}")
     for path in too_large:
         videos.note(
             f"warning: {path} is left out: pictures of {video} are {wide_and_high(reader.info)}, too large for H.264"

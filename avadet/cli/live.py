@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from avadet.persons.tracking import PersonTracker
     from avadet.types import ActionDetections
     from avadet.video.live import LiveReader
-    from avadet.video.read import VideoReader
+    from avadet.video.reader import Reader
 
 STATUS_EVERY_S = 5.0
 GROWING = (".ava.csv", ".jsonl", ".events.csv")
@@ -117,7 +117,7 @@ def events_of(reader: LiveReader, setup: Setup, tracker: PersonTracker) -> Itera
     from avadet.inference.smoothing import smoothed
 
     events = stream(
-        cast("VideoReader", reader),  # of a reader, the pass asks for what both have
+        cast("Reader", reader),  # of a reader, the pass asks for what both have
         setup.model,
         setup.persons,
         every_s=every_s(setup),

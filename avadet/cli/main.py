@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 from avadet import __version__
+from avadet.cli.arguments import join_optional_values, split_overrides
 from avadet.errors import AvadetError
 from avadet.failures import WaysOut, explain
 from avadet.progress import set_quiet
@@ -51,8 +52,10 @@ COMMANDS = (
         "detect-persons", "avadet.cli.detect_persons", "detect the people in videos and write their boxes to a CSV"
     ),
     Command("train", "avadet.cli.train", "train an action model from a config"),
+    Command("configs", "avadet.cli.configs", "list the recipes of training, or show one in full"),
     Command("test", "avadet.cli.test", "run a trained action model over a test split and score it"),
     Command("eval", "avadet.cli.evaluate", "score a file of detections against a file of ground truth"),
+    Command("fuse", "avadet.cli.fuse", "join detections of several models or seeds into one file"),
     Command("compare", "avadet.cli.compare", "test whether one file of detections is better than another"),
     Command("eval-persons", "avadet.cli.eval_persons", "score a file of person boxes, whatever the people do"),
     Command("data", "avadet.cli.data", "check, summarise, show, convert, split and prepare data sets"),
@@ -85,9 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = _asked_for(arguments)
-    parser, subcommand = _build_parser(command)
-    args = parser.parse_args(arguments)
+    parser, subcommand = _build_parser(_asked_for(arguments))
+    args = parse_arguments(parser, arguments)
     if subcommand is None:
         parser.print_help()
         return 2
@@ -95,6 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     _unwind_when_terminated()
     _print_any_name()
     return _guarded(subcommand, args)
+
+
+def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; `key=value` may stand anywhere on it where the command takes overrides."""
+    words, overrides = split_overrides(parser, join_optional_values(arguments))
+    args = parser.parse_args(words)
+    if overrides:
+        args.overrides = overrides
+    return args
 
 
 def _asked_for(arguments: list[str]) -> Command | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,11 +46,12 @@ class Record(NamedTuple):
     def of(cls, video: Path, args: argparse.Namespace) -> Record:
         """The record that a run with these arguments writes for a video."""
         from avadet.models import zoo
+        from avadet.video.image_names import video_id_of
 
         settings = {name: _shown(value) for name, value in vars(args).items() if name not in NO_SETTINGS}
         settings["model"] = _model(args.model or zoo.default_model()[0])
-        made_of = _identity(video) if video.is_file() else video.name
-        return cls(args.out / f"{video.stem}.run.json", made_of, dict(sorted(settings.items())))
+        made_of = _identity(video) if video.is_file() else _identity_of_images(video)
+        return cls(args.out / f"{video_id_of(video)}.run.json", made_of, dict(sorted(settings.items())))
 
     def is_done(self, results: Sequence[Path]) -> bool:
         """Whether these results are all there, made of this video with these settings, and untouched since."""
@@ -197,6 +199,20 @@ def _identity(path: Path) -> str:
     """Name, size and time of change of a file."""
     stat = path.stat()
     return f"{path.name} ({stat.st_size} bytes, changed {stat.st_mtime_ns / 1e9:.6f})"
+
+
+def _identity_of_images(folder: Path) -> str:
+    """Name of a folder, number and size of its images, and when the last of them was changed; else the name."""
+    from avadet.video.image_names import is_image, is_image_pattern
+
+    inside = folder.parent if is_image_pattern(folder) else folder
+    if not inside.is_dir():
+        return folder.name
+    with os.scandir(inside) as entries:
+        stats = [entry.stat() for entry in entries if is_image(entry.name) and entry.is_file()]
+    changed = max((stat.st_mtime_ns for stat in stats), default=0)
+    size = sum(stat.st_size for stat in stats)
+    return f"{folder.name} ({len(stats)} images, {size} bytes, changed {changed / 1e9:.6f})"
 
 
 def _standing(path: Path) -> tuple[int, int] | None:

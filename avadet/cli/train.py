@@ -5,16 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
+
+from avadet.cli.arguments import add_overrides
+
+RESUME = ("latest", "auto")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    parser.add_argument("config", type=Path, help="YAML file, e.g. configs/jhmdb21/tiny.yaml")
     parser.add_argument(
-        "overrides", nargs="*", metavar="section.key=value", help="values to change, e.g. optim.lr=1e-3"
+        "config", metavar="CONFIG", help="a YAML file, or a recipe by name (see `avadet configs`), e.g. jhmdb21/tiny"
     )
-    parser.add_argument("--resume", action="store_true", help="resume from the latest checkpoint in run_dir")
+    add_overrides(parser, "values to change, e.g. optim.lr=1e-3")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="latest",
+        choices=RESUME,
+        metavar="auto",
+        help="resume from the latest checkpoint in run_dir; with auto also start where there is none, and do nothing "
+        "where the run is finished, so that a queue may run the same command again and again",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +41,12 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     try:
-        train(config, resume=args.resume, say=_say, progress=progress.is_shown())
+        train(
+            config,
+            resume=args.resume if args.resume == "auto" else args.resume is not None,
+            say=_say,
+            progress=progress.is_shown(),
+        )
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":
             print(f"avadet: {stopped}", file=sys.stderr)

@@ -20,7 +20,7 @@ from avadet.urls import without_secrets
 if TYPE_CHECKING:
     from avadet.inference.schedule import GapCount
     from avadet.types import VideoInfo
-    from avadet.video.read import VideoReader
+    from avadet.video.reader import Reader
 
 Item = TypeVar("Item")
 
@@ -75,11 +75,11 @@ def reason(video: Path, error: Exception) -> str:
     return f"{video}: {type(error).__name__}{': ' * bool(said)}{said}; --debug shows where"
 
 
-def check_video(video: Path) -> None:
-    """Raise if a video cannot be read at all, before a model is loaded."""
+def check_video(video: Path, fps: float | None = None) -> None:
+    """Raise if a video cannot be read at all, before a model is loaded; `fps` is that of folders of images."""
     from avadet.video.read import probe
 
-    probe(video)
+    probe(video, fps)
 
 
 @contextmanager
@@ -179,9 +179,15 @@ def tell_of_display(info: VideoInfo) -> None:
         note(f"{info.path}: {said}")
 
 
-def warn_of_damage(reader: VideoReader, end_s: float) -> bool:
+def warn_of_damage(reader: Reader, end_s: float) -> bool:
     """Say on stderr what is lost of a video that has been read to `end_s`, seconds; return whether anything is."""
-    if reader.damaged:
+    if reader.faulty:
+        note(
+            f"warning: {reader.info.path}: {count(reader.damaged, 'image')} damaged or missing: "
+            f"{', '.join(reader.faulty)}{', ...' if reader.damaged > len(reader.faulty) else ''}; "
+            "nothing is known of those frames"
+        )
+    elif reader.damaged:
         note(
             f"warning: {reader.info.path}: {count(reader.damaged, 'damaged spot')}; pictures around the damage may be "
             f"wrong; the last picture is at {end_s:.2f} s"
@@ -194,7 +200,7 @@ def warn_of_damage(reader: VideoReader, end_s: float) -> bool:
     return bool(reader.damaged or reader.dropped or reader.ended_early_s)
 
 
-def warn_of_time(reader: VideoReader, gaps: GapCount) -> None:
+def warn_of_time(reader: Reader, gaps: GapCount) -> None:
     """Say on stderr where a video's times are not what they seem, once it has been read to its end."""
     path = reader.info.path
     if gaps.longest is not None:

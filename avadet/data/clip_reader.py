@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from avadet.annotations.splits import DataVideo
+from avadet.data.frame_cache import CachedVideo, FrameCache
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, Float64Array, UInt8Array
-from avadet.video.read import Picture, VideoReader
+from avadet.video.image_names import ImageSequence
+from avadet.video.reader import Picture, Reader
 from avadet.video.sample import SNAP_S, nearest_indices
 from avadet.video.timestamps import near_s
 
 Shape = Callable[[UInt8Array], UInt8Array]
+Source = Reader | CachedVideo
 
 
 class OpenVideos:
@@ -30,47 +33,54 @@ class OpenVideos:
     Safe to take along into worker processes: each opens files of its own.
     """
 
-    def __init__(self, most: int = 4, threads: int = 1) -> None:
+    def __init__(self, most: int = 4, threads: int = 1, cache: FrameCache | None = None) -> None:
         """Open nothing yet.
 
         Args:
             most: files open at a time; the one unused for longest is closed first.
             threads: that decode each; 0 = as many as the decoder likes.
+            cache: of decoded frames, to read instead; None = decode.
         """
         self._most = most
         self._threads = threads
+        self._cache = cache
         self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"most": self._most, "threads": self._threads}
+        return {"most": self._most, "threads": self._threads, "cache": self._cache}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # open files stay where they are
 
     def _forget(self) -> None:
         self._process = os.getpid()
-        self._readers: OrderedDict[Path, VideoReader] = OrderedDict()
-        self._times_s: dict[Path, Float64Array] = {}
+        self._readers: OrderedDict[Path | ImageSequence | None, Source] = OrderedDict()
+        self._times_s: dict[Path | ImageSequence | None, Float64Array] = {}
 
     def __len__(self) -> int:
         """Number of files that are open."""
         return len(self._readers)
 
-    def reader(self, path: Path) -> VideoReader:
-        """The open file.
+    def reader(self, video: DataVideo) -> Source:
+        """The open video.
 
         Raises:
-            AvadetError: if it cannot be read.
+            AvadetError: if it is missing or cannot be read.
         """
+        source = video.source
         if self._process != os.getpid():  # after a fork both processes would move one position in one file
             self._forget()
-        if path in self._readers:
-            self._readers.move_to_end(path)
-            return self._readers[path]
+        if source in self._readers:
+            self._readers.move_to_end(source)
+            return self._readers[source]
         while len(self._readers) >= self._most:
             self._readers.popitem(last=False)[1].close()
-        self._readers[path] = VideoReader(path, self._threads)
-        return self._readers[path]
+        self._readers[source] = self._opened(video)
+        return self._readers[source]
+
+    def _opened(self, video: DataVideo) -> Source:
+        cached = None if self._cache is None else self._cache.open(video, self._threads)
+        return video.open(self._threads) if cached is None else cached
 
     def keyframe_s(self, video: DataVideo, time_s: float) -> float:
         """A keyframe in seconds after the file's first frame; a numbered one needs the whole file decoded once.
@@ -81,9 +91,9 @@ class OpenVideos:
         path = existing(video)
         if video.numbered_fps is None:
             return float(video.file_times_s(np.array([time_s]))[0])
-        if path not in self._times_s:
-            self._times_s[path] = np.array([picture.time_s for picture in self.reader(path).pictures()])
-        times_s, index = self._times_s[path], int(video.frame_indices(np.array([time_s]))[0])
+        if video.source not in self._times_s:
+            self._times_s[video.source] = np.array([picture.time_s for picture in self.reader(video).pictures()])
+        times_s, index = self._times_s[video.source], int(video.frame_indices(np.array([time_s]))[0])
         if not 0 <= index < len(times_s):
             raise AvadetError(f"{path} has {len(times_s)} frames, none of number {index} (keyframe at {time_s:g} s)")
         return float(times_s[index])
@@ -107,7 +117,7 @@ def existing(video: DataVideo) -> Path:
     return video.path
 
 
-def read_frames(reader: VideoReader, time_s: float, spec: ClipSpec, shape: Shape) -> tuple[UInt8Array, Float64Array]:
+def read_frames(reader: Source, time_s: float, spec: ClipSpec, shape: Shape) -> tuple[UInt8Array, Float64Array]:
     """The frames of the clip around a moment, the same that `video.sample.read_clip` takes, each shaped as it comes.
 
     Only frames of the clip become images; nothing before the keyframe that `time_s` needs is decoded, nor after its
@@ -143,7 +153,7 @@ def read_frames(reader: VideoReader, time_s: float, spec: ClipSpec, shape: Shape
     return np.stack(choice.images), np.array(choice.times_s)
 
 
-def _chosen(reader: VideoReader, start_s: float, choice: _Choice) -> _Choice:
+def _chosen(reader: Source, start_s: float, choice: _Choice) -> _Choice:
     """The choice, made among the pictures from a moment on."""
     for picture in reader.pictures(start_s):
         choice.add(picture)

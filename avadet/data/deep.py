@@ -12,7 +12,7 @@ from avadet.annotations.rules.issues import Issue, Ledger
 from avadet.annotations.rules.videos import last_keyframes
 from avadet.annotations.split_rows import SplitRows
 from avadet.annotations.splits import DataVideo, find_videos
-from avadet.data.clip_reader import OpenVideos, existing, read_frames
+from avadet.data.clip_reader import OpenVideos, read_frames
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, Float64Array, UInt8Array
 
@@ -61,7 +61,7 @@ def _damaged_s(video: DataVideo, times_s: Float64Array, span_s: float) -> Float6
     files, bad_s = OpenVideos(1), []
     try:
         for time_s in times_s.tolist():
-            reader = files.reader(existing(video))
+            reader = files.reader(video)
             damaged = reader.damaged
             try:
                 read_frames(reader, files.keyframe_s(video, time_s), spec, _nothing)

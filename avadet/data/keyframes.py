@@ -13,66 +13,11 @@ from avadet import boxes as box_math
 from avadet.annotations.ava import NO_CLASS, AvaTable
 from avadet.annotations.rules.boxes import JudgedBoxes, refuse_pixels
 from avadet.annotations.splits import DataSplit, DataVideo
+from avadet.data.index import AnnotationIndex, ranges, row_starts
 from avadet.errors import AvadetError
-from avadet.types import BoolArray, Float32Array, Float64Array, FrameKey, IntArray, LabelMap
+from avadet.types import BoolArray, Float32Array, IntArray, LabelMap
 
 _MICRO = 1e6
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Keyframes and their people; F keyframes, M people, K classes.
-
-    Attributes:
-        videos: of the split.
-        video_rows: int64 (F,), position in `videos` of each keyframe's video.
-        times_s: float64 (F,) seconds of the data set's clock.
-        starts: int64 (F + 1,); the people of keyframe i are rows `starts[i]` to `starts[i + 1]` of what follows.
-        boxes_norm: float32 (M, 4) xyxy, 0-1 of the frame.
-        labels: bool (M, K); nothing is true of somebody who does nothing that is known.
-        scores: float32 (M,) 0-1 of the person detector; 1 for true boxes.
-        person_ids: int64 (M,), -1 = unknown.
-    """
-
-    videos: tuple[DataVideo, ...]
-    video_rows: IntArray
-    times_s: Float64Array
-    starts: IntArray
-    boxes_norm: Float32Array
-    labels: BoolArray
-    scores: Float32Array
-    person_ids: IntArray
-
-    def __len__(self) -> int:
-        """Number of keyframes."""
-        return len(self.times_s)
-
-    def video(self, keyframe: int) -> DataVideo:
-        """The video of a keyframe."""
-        return self.videos[int(self.video_rows[keyframe])]
-
-    def key(self, keyframe: int) -> FrameKey:
-        """The name of a keyframe."""
-        return FrameKey(self.video(keyframe).video_id, float(self.times_s[keyframe]))
-
-    def people(self, keyframe: int) -> IntArray:
-        """Rows of a keyframe's people, int64 (N,)."""
-        return np.arange(self.starts[keyframe], self.starts[keyframe + 1])
-
-    def select(self, keyframes: IntArray) -> Targets:
-        """Only these keyframes, in this order, e.g. every fourth second for a quick look while training."""
-        counts = np.diff(self.starts)[keyframes]
-        rows = _ranges(self.starts[:-1][keyframes], counts)
-        return Targets(
-            self.videos,
-            self.video_rows[keyframes],
-            self.times_s[keyframes],
-            _starts(counts),
-            self.boxes_norm[rows],
-            self.labels[rows],
-            self.scores[rows],
-            self.person_ids[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -146,9 +91,9 @@ class _People:
         )
 
 
-def training_targets(
+def training_index(
     split: DataSplit, labels: LabelMap, rule: ProposalRule | None = None, *, keep_empty: bool = False
-) -> Targets:
+) -> AnnotationIndex:
     """The true boxes of a split and, by `rule`, its proposals.
 
     Rows of one box are one person with several labels. Excluded keyframes are dropped, and so are rows of videos that
@@ -166,12 +111,12 @@ def training_targets(
     people = _people(split, split.table, labels, "annotations")
     if rule is not None:
         people = _joined(people, _people(split, _proposals(split), labels, "proposals", rule.threshold), rule)
-    return _targets(split, people, keep_empty)
+    return _index(split, people, keep_empty)
 
 
-def scoring_targets(
+def scoring_index(
     split: DataSplit, labels: LabelMap, threshold: float, *, keep_best: bool = False, keep_empty: bool = False
-) -> Targets:
+) -> AnnotationIndex:
     """The proposals of a split, nothing said of what people do: what a model is to be scored on.
 
     Keyframes are those that annotations or proposals name, less the excluded.
@@ -195,7 +140,7 @@ def scoring_targets(
     if keep_best:
         keep |= _best_of(people)
     truth = _people(split, split.table, labels, "annotations")
-    return _targets(split, people.rows(keep).and_then(truth.rows(np.zeros(0, np.int64))), keep_empty)
+    return _index(split, people.rows(keep).and_then(truth.rows(np.zeros(0, np.int64))), keep_empty)
 
 
 def _proposals(split: DataSplit) -> AvaTable:
@@ -307,7 +252,7 @@ def _partners(truth: _People, found: _People, least_iou: float) -> IntArray:
     order = np.argsort(keyframe[:count], kind="stable")
     low = np.searchsorted(keyframe[:count][order], keyframe[count:])
     high = np.searchsorted(keyframe[:count][order], keyframe[count:], side="right")
-    mine, theirs = np.repeat(np.arange(len(low)), high - low), order[_ranges(low, high - low)]
+    mine, theirs = np.repeat(np.arange(len(low)), high - low), order[ranges(low, high - low)]
     overlap = box_math.iou_of_pairs(found.boxes[mine].astype(np.float64), truth.boxes[theirs].astype(np.float64))
     best = np.full(len(low), -1, np.int64)
     rising = np.argsort(overlap, kind="stable")  # the last written is the largest
@@ -327,7 +272,7 @@ def _best_of(people: _People) -> BoolArray:
     return best
 
 
-def _targets(split: DataSplit, people: _People, keep_empty: bool) -> Targets:
+def _index(split: DataSplit, people: _People, keep_empty: bool) -> AnnotationIndex:
     """Keyframes by video and time, each with its people in the order at hand."""
     count = len(people.videos)
     videos, micros = np.concatenate([people.videos, people.named[0]]), np.concatenate([people.micros, people.named[1]])
@@ -335,11 +280,11 @@ def _targets(split: DataSplit, people: _People, keep_empty: bool) -> Targets:
     order = np.argsort(keyframe[:count], kind="stable")
     counts = np.bincount(keyframe[:count], minlength=len(first))
     shown = np.flatnonzero((counts > 0) | keep_empty)
-    return Targets(
+    return AnnotationIndex(
         split.videos,
         videos[first][shown],
         micros[first][shown] / _MICRO,
-        _starts(counts[shown]),
+        row_starts(counts[shown]),
         people.boxes[order],
         people.labels[order],
         people.scores[order],
@@ -361,13 +306,3 @@ def _groups(*columns: NDArray[np.generic]) -> tuple[IntArray, IntArray]:
     group = np.empty(len(order), np.int64)
     group[order] = np.cumsum(new) - 1
     return order[new], group
-
-
-def _starts(counts: IntArray) -> IntArray:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(np.int64)
-
-
-def _ranges(starts: IntArray, counts: IntArray) -> IntArray:
-    """start, start + 1, ... of each (start, count), one after the other."""
-    before = np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(starts, counts) + np.arange(counts.sum()) - before

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from avadet.annotations.ava import csv_line
-from avadet.annotations.specs import DataSet, SplitSpec
+from avadet.annotations.specs import DataSet, FramesSpec, SplitSpec
 from avadet.annotations.splits import DataVideo, read_split
 from avadet.data.processes import ProcessDied, outcomes
 from avadet.data.reencode import Encoding, Job, Prepared, prepare_video
@@ -113,7 +113,8 @@ def plan_jobs(
         checked = np.unique(np.linspace(0, len(file_s) - 1, min(_CHECKED, len(file_s))).astype(int))
         moments = tuple(float(moment) for moment in file_s[checked])
         target = out / VIDEOS / f"{video.video_id}.mp4"
-        jobs.append(Job(video.video_id, video.path, target, encoding, span_s, moments, threads))
+        numbered = video.numbered_fps is not None
+        jobs.append(Job(video.video_id, video.path, target, encoding, span_s, moments, threads, video.images, numbered))
     return jobs
 
 
@@ -231,7 +232,7 @@ def write_spec(data: DataSet, out: Path, splits: Sequence[str], starts_s: dict[s
         AvadetError: if a file cannot be copied or written.
     """
     spec = data.spec
-    videos = spec.videos.model_copy(update={"folder": VIDEOS})
+    videos = spec.videos.model_copy(update={"folder": VIDEOS, "frames": FramesSpec()})
     if spec.tubes is None:
         videos = videos.model_copy(update={"size_hw": None})  # of tubes it is what boxes in pixels are counted in
     if starts_s is not None:

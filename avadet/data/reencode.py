@@ -25,9 +25,12 @@ from av.video.stream import VideoStream
 
 from avadet.errors import AvadetError
 from avadet.files import whole_file
-from avadet.types import IntArray, UInt8Array
+from avadet.types import Frame, IntArray, UInt8Array
+from avadet.video.image_names import ImageSequence
+from avadet.video.images import ImageReader
 from avadet.video.opening import open_container
-from avadet.video.read import Picture, VideoReader, probe
+from avadet.video.read import VideoReader
+from avadet.video.reader import Reader
 from avadet.video.sample import resized_hw
 
 TIME_TOLERANCE_S = 0.001
@@ -69,6 +72,8 @@ class Job:
         span_s: (first, last) second to keep, after the source's first frame; None = all of it.
         checked_s: moments at which pictures are compared with the source's, seconds after its first frame.
         threads: that decode, and that encode; 0 = as many as they like.
+        images: how the source is read where it is a folder of images.
+        is_numbered: whether keyframes are numbers of frames, so that none of a folder may be missing.
     """
 
     video_id: str
@@ -78,13 +83,34 @@ class Job:
     span_s: tuple[float, float] | None = None
     checked_s: tuple[float, ...] = ()
     threads: int = 0
+    images: ImageSequence | None = None
+    is_numbered: bool = False
+
+    def open(self) -> Reader:
+        """Open the source."""
+        return VideoReader(self.source, self.threads) if self.images is None else ImageReader(self.images)
+
+    def bytes_before(self) -> int:
+        """Size of the source."""
+        if self.images is None or not self.source.is_dir():
+            return _size(self.source)
+        return sum(_size(self.source / name) for name in self.images.names().all_names())
 
     def facts(self) -> dict[str, Any]:
         """What decides what comes out, as plain values; written into the file."""
         span = None if self.span_s is None else [round(moment, 6) for moment in self.span_s]
-        facts = {"by": "avadet data prepare", **asdict(self.encoding), "span_s": span, "bytes": _size(self.source)}
-        display = _display_notes(self.source)
+        facts = {"by": "avadet data prepare", **asdict(self.encoding), "span_s": span, "bytes": self.bytes_before()}
+        display = self._display_notes()
+        facts |= {} if self.images is None else {"fps": self.images.fps}
         return facts | ({"display": display} if display else {})
+
+    def _display_notes(self) -> list[str]:
+        """What is done to show the pictures of the source; nothing for ordinary ones."""
+        try:
+            with self.open() as reader:
+                return list(reader.info.display_notes)
+        except AvadetError:
+            return []  # whoever reads it says what is wrong
 
 
 @dataclass(frozen=True)
@@ -121,11 +147,16 @@ def prepare_video(job: Job) -> Prepared:
     done = finished(job)
     if done is not None:
         return done
-    with VideoReader(job.source, job.threads) as reader, whole_file(job.target) as partial:
+    with job.open() as reader, whole_file(job.target) as partial:
         try:
             ticks, skips_s = _encode(reader, partial, job)
         except (FFmpegError, OSError) as error:
             raise AvadetError(f"cannot write {job.target}: {error}; is the disk full?") from error
+        if job.images is not None and job.is_numbered and reader.damaged:
+            raise AvadetError(
+                f"{job.source}: {reader.damaged} images are damaged or missing ({', '.join(reader.faulty)}); keyframes "
+                "are numbers of frames, which would change: restore the images"
+            )
         time_error_s = _time_error_s(partial, ticks, _clock(reader))
         grey_error = _grey_error(reader, partial, job, skips_s)
         if time_error_s > TIME_TOLERANCE_S or grey_error > GREY_TOLERANCE:
@@ -134,7 +165,7 @@ def prepare_video(job: Job) -> Prepared:
                 f"grey levels, more than {1000 * TIME_TOLERANCE_S:g} ms or {GREY_TOLERANCE:g}, and is not kept; "
                 "the source is damaged, or crf too high"
             )
-        sizes = _size(job.source), _size(partial)
+        sizes = job.bytes_before(), _size(partial)
         return Prepared(job.video_id, skips_s, len(ticks), *sizes, time_error_s, grey_error, reader.damaged)
 
 
@@ -150,15 +181,15 @@ def finished(job: Job) -> Prepared | None:
     if not isinstance(facts, dict) or "skips_s" not in facts:
         return None
     skips_s = float(facts.pop("skips_s"))
-    sizes = _size(job.source), _size(job.target)
+    sizes = job.bytes_before(), _size(job.target)
     return Prepared(job.video_id, skips_s, 0, *sizes) if facts == job.facts() else None
 
 
-def _encode(reader: VideoReader, path: Path, job: Job) -> tuple[IntArray, float]:
+def _encode(reader: Reader, path: Path, job: Job) -> tuple[IntArray, float]:
     """Write the pictures of a job; returns their timestamps, int64 (n,), and the seconds left out before the first."""
     clock = _clock(reader)
-    pictures = _pictures(reader, job.span_s)
-    first = next(pictures, None)
+    frames = _frames(reader, job.span_s)
+    first = next(frames, None)
     if first is None:
         raise AvadetError(f"{job.source} has no frame between {_span_text(job)}; are the keyframes on another clock?")
     skips_s = first.time_s
@@ -169,28 +200,25 @@ def _encode(reader: VideoReader, path: Path, job: Job) -> tuple[IntArray, float]
         output.metadata["comment"] = facts
         size_hw = encoded_hw(reader.info.size_hw, job.encoding.short_side)
         stream = _add_stream(output, size_hw, reader.info.fps, clock, job)
-        picture: Picture | None = first
-        while picture is not None:
-            tick = round((picture.time_s + zero_s) / clock)
+        source: Frame | None = first
+        while source is not None:
+            tick = round((source.time_s + zero_s) / clock)
             ticks.append(max(tick, ticks[-1] + 1) if ticks else tick)
-            frame = av.VideoFrame.from_ndarray(shrunk(picture.image(), size_hw), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(shrunk(source.image, size_hw), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG")
             frame.pts, frame.time_base = ticks[-1], clock
             output.mux(stream.encode(frame))
-            picture = next(pictures, None)
+            source = next(frames, None)
         output.mux(stream.encode(None))
     return np.array(ticks, np.int64), skips_s
 
 
-def _pictures(reader: VideoReader, span_s: tuple[float, float] | None) -> Iterator[Picture]:
-    """All pictures, or those on show in a span."""
-    if span_s is None:
-        yield from reader.pictures()
-        return
-    for picture in reader.pictures(span_s[0]):
-        if picture.time_s > span_s[1]:
+def _frames(reader: Reader, span_s: tuple[float, float] | None) -> Iterator[Frame]:
+    """All frames, or those on show in a span."""
+    for frame in reader.frames(0.0 if span_s is None else span_s[0]):
+        if span_s is not None and frame.time_s > span_s[1]:
             return
-        yield picture
+        yield frame
 
 
 def _add_stream(
@@ -213,7 +241,7 @@ def _add_stream(
     return stream
 
 
-def _clock(reader: VideoReader) -> Fraction:
+def _clock(reader: Reader) -> Fraction:
     """What the encoded file counts time in: the source's tick, unless that is too fine for mp4 or a long pause."""
     tick_s = reader.tick_s if reader.tick_s.denominator <= _FINEST else Fraction(1, _FINEST)
     return tick_s if reader.info.duration_s / tick_s <= _LONGEST else max(tick_s, _COARSE_S)
@@ -244,17 +272,19 @@ def _time_error_s(path: Path, ticks: IntArray, clock: Fraction) -> float:
     return float(np.abs(got - ticks * float(clock)).max(initial=0.0))
 
 
-def _grey_error(reader: VideoReader, path: Path, job: Job, skips_s: float) -> float:
+def _grey_error(reader: Reader, path: Path, job: Job, skips_s: float) -> float:
     """Largest mean difference between pictures of the source and of the file on show at the same moments."""
     worst = 0.0
     with VideoReader(path, job.threads) as encoded:
         for moment_s in _inside(job.checked_s, job.span_s):
-            source = next(iter(reader.pictures(moment_s)))
+            source = next(iter(reader.frames(moment_s)))
             found = next(iter(encoded.pictures(source.time_s - skips_s + TIME_TOLERANCE_S / 2)))
             if abs(found.time_s + skips_s - source.time_s) > TIME_TOLERANCE_S:
                 return float("inf")
-            wanted = shrunk(source.image(), encoded.info.size_hw)
-            worst = max(worst, float(np.abs(found.image().astype(np.int16) - wanted).mean()))
+            height, width = encoded.info.size_hw
+            half_hw = height // 2, width // 2  # leaves out the noise that no encoder keeps
+            wanted = shrunk(source.image, half_hw).astype(np.int16)
+            worst = max(worst, float(np.abs(shrunk(found.image(), half_hw) - wanted).mean()))
     return worst
 
 
@@ -265,14 +295,6 @@ def _inside(moments_s: Sequence[float], span_s: tuple[float, float] | None) -> l
 def _span_text(job: Job) -> str:
     first_s, last_s = job.span_s or (0.0, float("inf"))
     return f"{first_s:.3f} and {last_s:.3f} s"
-
-
-def _display_notes(path: Path) -> list[str]:
-    """What is done to show the pictures of a source; nothing for ordinary ones."""
-    try:
-        return list(probe(path).display_notes)
-    except AvadetError:
-        return []  # whoever reads it says what is wrong
 
 
 def _size(path: Path) -> int:

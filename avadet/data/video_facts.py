@@ -15,8 +15,9 @@ from avadet.annotations.rules.video_meta import VideoMeta
 from avadet.annotations.splits import DataVideo
 from avadet.errors import AvadetError
 from avadet.types import Float64Array, VideoInfo
+from avadet.video.images import ImageReader
 from avadet.video.opening import open_container, opened
-from avadet.video.read import VideoReader
+from avadet.video.reader import Reader
 from avadet.video.seeking import readable
 from avadet.video.timestamps import gaps_between
 
@@ -44,14 +45,14 @@ def metadata_of(videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> dic
 
 
 def _look(video: DataVideo, last_s: float | None) -> VideoMeta:
-    known = VideoMeta(video.video_id, video.path, video.starts_at_s, video.numbered_fps)
+    known = VideoMeta(video.video_id, video.path, video.starts_at_s, video.numbered_fps, video.images is not None)
     if video.path is None:
         return known
     try:
-        with VideoReader(video.path) as reader:
+        with video.open() as reader:
             info = reader.info
             named = video.numbered_fps is not None
-            count = _count_pictures(video.path) if named or info.duration_s <= 0 else 0
+            count = _frames_in(video.path, reader) if named or info.duration_s <= 0 else 0
             wanted_s = 0.0 if named or last_s is None else max(last_s - video.starts_at_s, 0.0)
             reached_s = 0.0 if named or last_s is None else _reach(reader, wanted_s)
     except AvadetError as error:
@@ -61,6 +62,8 @@ def _look(video: DataVideo, last_s: float | None) -> VideoMeta:
     duration_s = reached_s + 1 / float(info.fps) if ends else max(promised_s, reached_s)
     sparse = 0 < info.num_frames < _WHOLE * info.duration_s * float(info.fps)
     gaps_s = _gaps(video.path, info) if sparse and not named else np.zeros((0, 2))
+    if isinstance(reader, ImageReader):
+        gaps_s = gaps_between(reader.times_s)
     return replace(known, info=info, last_s=reached_s, duration_s=duration_s, num_frames=count, gaps_s=gaps_s)
 
 
@@ -75,11 +78,16 @@ def _gaps(path: Path, info: VideoInfo) -> Float64Array:
     return gaps_between(np.unique(np.array(stamps, np.float64)) * tick_s - info.start_s)
 
 
-def _reach(reader: VideoReader, time_s: float) -> float:
+def _reach(reader: Reader, time_s: float) -> float:
     """`time_s` where pictures go on after it, else the time of the last picture; headers promise too much."""
     walk = iter(reader.frames(time_s))
     on_show, following = next(walk), next(walk, None)
     return on_show.time_s if following is None else max(on_show.time_s, time_s)
+
+
+def _frames_in(path: Path, reader: Reader) -> int:
+    """How many frames a video has, missing images among them."""
+    return reader.info.num_frames if isinstance(reader, ImageReader) else _count_pictures(path)
 
 
 def _count_pictures(path: Path) -> int:

@@ -114,7 +114,11 @@ class BatchLoader(Generic[Batch]):
             return
         workers: list[Any] = iterator._workers
         timer = threading.Timer(_GRACE_S, lambda: [worker.terminate() for worker in workers])
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:  # no memory or process table left for a thread: no grace
+            for worker in workers:
+                worker.terminate()
         try:
             with suppress(RuntimeError):  # torch's, of a worker that was killed meanwhile
                 iterator._shutdown_workers()

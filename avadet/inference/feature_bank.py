@@ -19,7 +19,7 @@ from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.loaded import LoadedModel
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.types import ActionDetections, Float32Array, PersonDetector
-from avadet.video.read import VideoReader
+from avadet.video.reader import Reader
 
 Watch = Callable[[Iterator[Event]], Iterator[Event]]
 """Hands on the events of a pass as they come, and may show how far it is, or end it by an exception."""
@@ -41,7 +41,7 @@ class _Recorder(ActionModel):
 
 
 def bank_of_video(
-    video: VideoReader,
+    video: Reader,
     model: LoadedModel,
     persons: PersonDetector | PrecomputedBoxes,
     *,
@@ -75,4 +75,4 @@ def bank_of_video(
         for event in watch(events):
             if isinstance(event, ActionDetections):
                 times_s += [event.key.time_s] * len(event.boxes_norm)
-    return FeatureBank(video.info.path.stem, np.array(times_s, np.float64), np.concatenate(recorder.found))
+    return FeatureBank(video.info.video_id, np.array(times_s, np.float64), np.concatenate(recorder.found))

@@ -44,7 +44,7 @@ from avadet.types import (
     UInt8Array,
 )
 from avadet.video.ahead import ahead
-from avadet.video.read import VideoReader
+from avadet.video.reader import Reader
 from avadet.video.sample import ClipBuffer
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ _Item = TypeVar("_Item")
 
 
 def stream(
-    video: VideoReader,
+    video: Reader,
     model: LoadedModel,
     persons: PersonDetector | PrecomputedBoxes,
     *,
@@ -164,7 +164,7 @@ def _use_cores(count: int) -> None:
 
 
 def _find_all(
-    video: VideoReader,
+    video: Reader,
     persons: PersonDetector | PrecomputedBoxes,
     tracker: PersonTracker | None,
     keyframes: Schedule,
@@ -173,7 +173,7 @@ def _find_all(
     overlap: bool,
 ) -> Generator[Frame | TrackedPersons | Gap | _Batch, None, None]:
     """All of the pass but the action model: its batches come where its results belong."""
-    video_id = video.info.path.stem
+    video_id = video.info.video_id
     with closing(_maybe_ahead(video.frames(), overlap)) as frames:
         for seen, times_s in _walk(frames, video, keyframes, persons):
             frame = seen.frame
@@ -215,7 +215,7 @@ class PeopleAt(NamedTuple):
 
 
 def find_people(
-    video: VideoReader, detector: PersonDetector, every_s: float = 1.0
+    video: Reader, detector: PersonDetector, every_s: float = 1.0
 ) -> Generator[Frame | PeopleAt | Gap, None, None]:
     """Run people detection alone over a video: the keyframes of `stream`, and the people that it finds there.
 
@@ -236,13 +236,13 @@ def find_people(
             yield seen.frame
             if times_s:
                 persons = detector(seen.frame.image)
-                yield from (PeopleAt(FrameKey(video.info.path.stem, time_s), persons) for time_s in times_s)
+                yield from (PeopleAt(FrameKey(video.info.video_id, time_s), persons) for time_s in times_s)
             if seen.gap_after:
                 yield seen.gap
 
 
 def _walk(
-    frames: Iterator[Frame], video: VideoReader, keyframes: Schedule, persons: PersonDetector | PrecomputedBoxes
+    frames: Iterator[Frame], video: Reader, keyframes: Schedule, persons: PersonDetector | PrecomputedBoxes
 ) -> Iterator[tuple[Seen, list[float]]]:
     """Give every frame with the keyframes, seconds, that it serves."""
     seen = None
@@ -250,7 +250,7 @@ def _walk(
         times_s = keyframes.take(seen)
         if isinstance(persons, PrecomputedBoxes):
             if seen.is_last and not keyframes.any_taken:
-                raise _none_fits(persons, video.info.path.stem, seen.frame)
+                raise _none_fits(persons, video.info.video_id, seen.frame)
         elif seen.ends and not keyframes.taken_here:
             times_s = [seen.frame.time_s]
         yield seen, times_s

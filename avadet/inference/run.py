@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,10 @@ from avadet.persons.load import TINY, default_interval_s, load_detector
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tracking import PersonTracker
 from avadet.types import ActionDetections, Float64Array, LabelMap, PersonDetector, VideoInfo
-from avadet.video.read import VideoReader
+from avadet.video.image_names import holds_images, is_image_pattern, video_id_of
+from avadet.video.read import open_video
+from avadet.video.reader import Reader
+from avadet.video.refusals import no_rate
 
 EVERY_S = 1.0
 BATCH = 1
@@ -51,7 +55,7 @@ class Setup:
     batch: int = BATCH
 
     def events(
-        self, video: VideoReader, overlap: bool = True, bank: FeatureBank | None = None
+        self, video: Reader, overlap: bool = True, bank: FeatureBank | None = None
     ) -> Generator[Event, None, None]:
         """Run over an open video; see `pipeline.stream`. Close this before the video.
 
@@ -63,7 +67,7 @@ class Setup:
         """
         known_s = self.known_keyframes_s(video.info)
         if bank is None:
-            bank = self.first_pass(video.info.path, overlap)
+            bank = self.first_pass(video.info.path, overlap, fps=video.info.fps)
         events = stream(
             video,
             self.model,
@@ -80,20 +84,23 @@ class Setup:
         with closing(events):
             yield from events if self.smoothing is None else smoothed(events, self.smoothing, step_s)
 
-    def first_pass(self, video: Path, overlap: bool = True, watch: Watch = iter) -> FeatureBank | None:
+    def first_pass(
+        self, video: Path, overlap: bool = True, watch: Watch = iter, fps: float | Fraction | None = None
+    ) -> FeatureBank | None:
         """Go over a video for its feature bank, on the keyframes that `events` has; None if the model reads none.
 
         Args:
-            video: the file, which is opened for this.
+            video: the file or folder, which is opened for this.
             overlap: whether stages work at the same time.
             watch: what the events of this pass go through.
+            fps: frames per second of a folder of images.
 
         Raises:
             AvadetError: if no frame can be decoded, or the known boxes do not fit the video.
         """
         if self.model.bank is None:
             return None
-        with VideoReader(video) as reader:
+        with open_video(video, fps) as reader:
             return bank_of_video(
                 reader,
                 self.model.bank,
@@ -115,11 +122,11 @@ class Setup:
         """
         if not isinstance(self.persons, PrecomputedBoxes):
             return None
-        times_s, fps = self.persons.times_s(info.path.stem), float(info.fps)
+        times_s, fps = self.persons.times_s(info.video_id), float(info.fps)
         inside = times_s[self.early_keyframes(info) :]
         if not len(inside):
             raise AvadetError(
-                f"the boxes of video '{info.path.stem}' end at {times_s[-1]:g} s, before its first frame at 0 s; "
+                f"the boxes of video '{info.video_id}' end at {times_s[-1]:g} s, before its first frame at 0 s; "
                 "times must count from the first frame of the file"
             )
         keyframes_s: list[float] = thinned(inside, self.every_s, fps).tolist()
@@ -129,7 +136,7 @@ class Setup:
         """How many keyframes of known boxes lie before the video's first frame, by half a frame or more."""
         if not isinstance(self.persons, PrecomputedBoxes):
             return 0
-        times_s = self.persons.times_s(info.path.stem)
+        times_s = self.persons.times_s(info.video_id)
         return int(np.searchsorted(times_s, -tolerance_s(float(info.fps)), side="right"))
 
 
@@ -143,7 +150,7 @@ class Inference:
         ended_early_s: seconds missing on the last walk against what the file's header promised.
     """
 
-    def __init__(self, video: Path, setup: Setup) -> None:
+    def __init__(self, video: Path, setup: Setup, fps: float | None = None) -> None:
         """Prepare; nothing is read yet."""
         self.model = setup.model
         self.labels: LabelMap = setup.model.labels
@@ -151,10 +158,11 @@ class Inference:
         self.ended_early_s = 0.0
         self._video = video
         self._setup = setup
+        self._fps = fps
 
     def __iter__(self) -> Iterator[ActionDetections]:
         """Yield what was found on each keyframe, in order of time."""
-        with VideoReader(self._video) as reader, closing(self._setup.events(reader)) as events:
+        with open_video(self._video, self._fps) as reader, closing(self._setup.events(reader)) as events:
             for event in events:
                 if isinstance(event, ActionDetections):
                     yield event
@@ -186,6 +194,7 @@ def infer(
     smooth: str | None = None,
     smooth_window: float = WINDOW_S,
     batch: int = BATCH,
+    fps: float | None = None,
 ) -> Inference:
     """Find every person in a video and say what each one is doing.
 
@@ -195,7 +204,7 @@ def infer(
                 print(detections.key.time_s, detections.track_ids[person], actions)
 
     Args:
-        video: path of a video file.
+        video: path of a video file, or of a folder of images that are its frames: `video.image_names` has the rules.
         model: a name of the zoo, a path, or a loaded model (so that many videos share one); None = an official
             AVA model if its weights are at hand, else the one that is bundled.
         detector: a name or path as `persons.load.load_detector` takes it, or any callable from an RGB frame, uint8
@@ -214,6 +223,7 @@ def infer(
         smooth_window: the window of that average, seconds.
         batch: keyframes that go through the action model at once; more may be faster on a GPU, and change scores by
             rounding at most.
+        fps: frames per second of a folder of images; files have their own.
 
     Returns:
         an iterable of ActionDetections, one per keyframe in order of time: `key.time_s` seconds, `boxes_norm` (N, 4)
@@ -228,8 +238,11 @@ def infer(
     if boxes is not None and detector is not None:
         raise AvadetError("boxes replace the detector; give one of the two")
     path = Path(video)
-    if not path.is_file():
+    images = holds_images(path) or is_image_pattern(path)
+    if not (path.is_file() or images):
         raise AvadetError(f"no such video: {path}; check the path")
+    if images and fps is None:
+        raise no_rate(path)
     check_every(every)
     if batch < 1:
         raise AvadetError(f"batch must be at least 1 keyframe, got {batch}")
@@ -237,9 +250,9 @@ def infer(
     where = str(choose_device(device))
     persons, detect_every_s = (detector, None) if callable(detector) else load_people(detector or TINY, boxes, where)
     if isinstance(persons, PrecomputedBoxes):
-        persons.times_s(path.stem)
+        persons.times_s(video_id_of(path))
     loaded = _loaded(model, where, backend, precision)
-    return Inference(path, Setup(loaded, persons, every, detect_every_s, smoothing, batch))
+    return Inference(path, Setup(loaded, persons, every, detect_every_s, smoothing, batch), fps)
 
 
 def _loaded(model: str | Path | LoadedModel | None, device: str, backend: str | None, precision: str) -> LoadedModel:

@@ -25,7 +25,7 @@ from avadet.video.sample import nearest_indices
 from avadet.video.timestamps import GAP_S, typical
 
 if TYPE_CHECKING:
-    from avadet.video.read import VideoReader
+    from avadet.video.reader import Reader
 
 _ROUNDING_S = 0.00075  # files may store times in whole milliseconds, so the end of one may seem this much later
 _SAME_S = 1e-6
@@ -214,7 +214,7 @@ class Steps(Schedule):
         return []
 
 
-def keyframe_steps(video: VideoReader, every_s: float) -> Schedule:
+def keyframe_steps(video: Reader, every_s: float) -> Schedule:
     """The keyframes of a video at every step, or its middle if its pictures end before the first one.
 
     A source that can be read only once has no `pictures` to count beforehand, and gets its steps.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from avadet.data.batching import ClipLoader, KeyframeBatch
+from avadet.data.batching import ClipBatch, ClipLoader, OnError
 from avadet.data.clips import ClipDataset
 from avadet.data.feature_banks import BankFile, FeatureBank, bank_window
-from avadet.data.keyframes import Targets
+from avadet.data.index import AnnotationIndex
 from avadet.errors import AvadetError
 from avadet.models.detectors.two_stage import ActionDetector
 from avadet.models.heads.lfb import BankWindow
@@ -37,6 +37,7 @@ class BankMaker:
         device: where the model runs.
         batch_size: clips at a time.
         workers: processes that make clips.
+        on_error: a clip that cannot be read is an error ("stop"), or its persons are in no bank ("skip").
     """
 
     model: LoadedModel
@@ -44,6 +45,7 @@ class BankMaker:
     device: torch.device
     batch_size: int = 16
     workers: int = 0
+    on_error: OnError = "stop"
 
     def __post_init__(self) -> None:
         if not isinstance(self.model.model, ActionDetector):
@@ -59,11 +61,11 @@ class BankMaker:
         assert isinstance(self.model.model, ActionDetector)
         return self.model.model.head.own_features
 
-    def banks(self, targets: Targets, processes: Processes, progress: bool = False) -> dict[str, BankFile]:
+    def banks(self, index: AnnotationIndex, processes: Processes, progress: bool = False) -> dict[str, BankFile]:
         """The bank of each video: the people of all its keyframes; made now where there is no file of it yet.
 
         Args:
-            targets: keyframes, in order of video and time, and their people.
+            index: keyframes, in order of video and time, and their people.
             processes: who takes part; each makes the banks of its share of the videos, and all must ask.
             progress: whether to show a bar on stderr.
 
@@ -71,37 +73,40 @@ class BankMaker:
             AvadetError: if a video cannot be read.
         """
         model = fingerprint(self.model)
-        paths = {row: self._path(targets, row, model) for row in np.unique(targets.video_rows).tolist()}
+        paths = {row: self._path(index, row, model) for row in np.unique(index.video_rows).tolist()}
         missing = [row for row, path in paths.items() if not path.exists()]
         # Everybody has looked before anybody writes: else the shares would not fit together.
         missing = processes.gather(missing)[0][processes.rank :: processes.count]
         bar = tqdm(missing, desc="feature banks", unit="video", disable=not progress or not missing, leave=False)
-        with bar, closing(self._made(targets, missing)) as made:
+        with bar, closing(self._made(index, missing)) as made:
             for row, bank in made:
                 bank.save(paths[row])
                 bar.update()
         processes.gather(None)
-        return {targets.videos[row].video_id: BankFile(path) for row, path in paths.items()}
+        return {index.videos[row].video_id: BankFile(path) for row, path in paths.items()}
 
-    def _path(self, targets: Targets, row: int, model: str) -> Path:
+    def _path(self, index: AnnotationIndex, row: int, model: str) -> Path:
         """Where the bank of a video lies."""
-        rows = np.flatnonzero(targets.video_rows == row)
-        one = targets.select(rows)
-        name = targets.videos[row].video_id
+        rows = np.flatnonzero(index.video_rows == row)
+        one = index.select(rows)
+        name = index.videos[row].video_id
         arrays = (one.times_s, np.diff(one.starts), one.boxes_norm)
         key = _digest(model.encode(), name.encode(), *(np.ascontiguousarray(array).tobytes() for array in arrays))
         return self.folder / f"{quote(name, safe='')}.{key}.safetensors"
 
-    def _made(self, targets: Targets, rows: Sequence[int]) -> Generator[tuple[int, FeatureBank], None, None]:
+    def _made(self, index: AnnotationIndex, rows: Sequence[int]) -> Generator[tuple[int, FeatureBank], None, None]:
         """The banks of some videos."""
-        peopled = np.flatnonzero(np.isin(targets.video_rows, rows) & (np.diff(targets.starts) > 0))
-        chosen = targets.select(peopled)
+        peopled = np.flatnonzero(np.isin(index.video_rows, rows) & (np.diff(index.starts) > 0))
+        chosen = index.select(peopled)
         spec = self.model.spec
         plan = [part for row in rows for part in _parts(np.flatnonzero(chosen.video_rows == row), self.batch_size)]
         assert isinstance(self.model.model, ActionDetector)
         maker = self.model.model.to(self.device).eval()
-        with closing(ClipLoader(ClipDataset(chosen, spec), lambda epoch: plan, workers=self.workers)) as loader:
-            filled = groupby(loader.batches(), lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
+        clips = ClipDataset(chosen, spec)
+        loader = ClipLoader(clips, lambda epoch: plan, workers=self.workers, on_error=self.on_error)
+        with closing(loader):
+            batches = (batch for batch in loader.batches() if len(batch.clips))
+            filled = groupby(batches, lambda batch: int(chosen.video_rows[batch.keyframes[0]]))
             ready = next(filled, None)
             for row in rows:
                 times, features = [np.zeros(0)], [np.zeros((0, self.features), np.float32)]
@@ -110,7 +115,7 @@ class BankMaker:
                         times.append(chosen.times_s[batch.keyframes.numpy()[batch.rois[:, 0].long().numpy()]])
                         features.append(_features(maker, batch, self.device))
                     ready = next(filled, None)
-                yield row, FeatureBank(targets.videos[row].video_id, np.concatenate(times), np.concatenate(features))
+                yield row, FeatureBank(index.videos[row].video_id, np.concatenate(times), np.concatenate(features))
         self.model.model.to("cpu")
 
 
@@ -119,7 +124,7 @@ def _parts(keyframes: IntArray, size: int) -> list[IntArray]:
 
 
 @torch.inference_mode()
-def _features(maker: ActionDetector, batch: KeyframeBatch, device: torch.device) -> Float32Array:
+def _features(maker: ActionDetector, batch: ClipBatch, device: torch.device) -> Float32Array:
     """(R, F) of the people of a batch."""
     moved = batch.to(device)
     features: Float32Array = maker.box_features(moved.clips, moved.rois).float().cpu().numpy()
@@ -158,3 +163,10 @@ class Banks:
     def window(self, keys: Sequence[FrameKey]) -> BankWindow:
         """What clips of these keyframes may look up."""
         return bank_window([(self.by_video[key.video_id], key.time_s) for key in keys], self.window_s)
+
+
+def with_window(batch: ClipBatch, index: AnnotationIndex, banks: Banks | None) -> ClipBatch:
+    """A batch of these keyframes with what its clips may look up, if there are banks."""
+    if banks is None:
+        return batch
+    return replace(batch, window=banks.window([index.key(keyframe) for keyframe in batch.keyframes.tolist()]))

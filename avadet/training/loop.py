@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import torch
 from tqdm import tqdm
 
-from avadet.config import Config, decisive_values, portable_values
+from avadet.config import Config, read_config
+from avadet.data.batching import check_skipped
+from avadet.data.clips import BrokenSample
 from avadet.errors import AvadetError
 from avadet.failures import WaysOut, explained
-from avadet.files import check_target
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.weights import save_model
 from avadet.models.devices import choose_device
@@ -25,11 +26,15 @@ from avadet.training import setup
 from avadet.training.banks import BankMaker
 from avadet.training.checkpoint import read_state, write_state
 from avadet.training.curves import write_curves
+from avadet.training.data import RunData, read_run_data
 from avadet.training.distributed import Processes, joined_processes
-from avadet.training.logs import RunFolder, StepLog, describe_machine, tensorboard_writer
+from avadet.training.fingerprint import portable_values, resume_fingerprint
+from avadet.training.logs import RunFolder, StepLog, describe_machine
 from avadet.training.norms import measure_norms
+from avadet.training.preflight import check_run
 from avadet.training.scoring import Outcome, Score
 from avadet.training.sharding import whole_net
+from avadet.training.skipped import SkippedList
 from avadet.training.stopping import Stopped, StopRequests
 from avadet.training.trainer import Position, Trainer
 
@@ -45,12 +50,19 @@ WAYS_OUT = WaysOut(
 )
 
 
-def train(config: Config, *, resume: bool = False, say: Say = lambda line: None, progress: bool = False) -> RunFolder:
+def train(
+    config: Config,
+    *,
+    resume: bool | Literal["auto"] = False,
+    say: Say = lambda line: None,
+    progress: bool = False,
+) -> RunFolder:
     """Train as the config says, into `config.run_dir`; of several processes the first one writes and speaks.
 
     Args:
         config: the run.
-        resume: go on from the latest checkpoint in `run_dir` instead of starting anew.
+        resume: go on from the latest checkpoint in `run_dir` instead of starting anew; "auto" = go on if there is one,
+            start if there is none, and do nothing if the run is finished.
         say: takes lines for the user.
         progress: whether to show bars on stderr.
 
@@ -65,7 +77,15 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
     """
     with joined_processes(config.device) as processes, StopRequests() as requests, explained(WAYS_OUT):
         heard = say if processes.is_first else lambda line: None
-        with closing(_set_up(config, processes, requests, resume, heard, progress and processes.is_first)) as run:
+        folder = RunFolder(config.run_dir)
+        if resume == "auto":
+            found = _find_run(folder, processes)
+            if found.is_finished and _check_finished(folder, config):
+                heard(f"finished already: {folder.model}")
+                return folder
+            resume = found.has_checkpoint
+        shown = progress and processes.is_first
+        with closing(_set_up(config, processes, requests, resume, heard, shown)) as run:
             metrics = run.begin(resume)
             while run.trainer.position.epoch < config.schedule.epochs:
                 run.train_epoch()
@@ -74,29 +94,52 @@ def train(config: Config, *, resume: bool = False, say: Say = lambda line: None,
             return run.folder
 
 
+class _Found(NamedTuple):
+    """What a run folder holds."""
+
+    has_checkpoint: bool
+    is_finished: bool
+
+
+def _find_run(folder: RunFolder, processes: Processes) -> _Found:
+    """What the first process finds in the run folder; all processes go by it, whatever they see themselves."""
+    return processes.gather(_Found(folder.checkpoint.is_file(), folder.model.is_file()))[0]
+
+
+def _check_finished(folder: RunFolder, config: Config) -> bool:
+    """Whether a folder with a model holds the end of this very run.
+
+    Raises:
+        AvadetError: if its run had another config, or that is not known.
+    """
+    if folder.checkpoint.is_file():
+        state = read_state(folder.checkpoint, resume_fingerprint(config))
+        return int(state["position"]["epoch"]) >= config.schedule.epochs
+    written = folder.path / "config.yaml"
+    if not written.is_file() or resume_fingerprint(read_config(written)) != resume_fingerprint(config):
+        raise AvadetError(f"{folder.model} is the model of a run with another config; use another run_dir")
+    return True
+
+
 def _set_up(
     config: Config, processes: Processes, requests: StopRequests, resume: bool, say: Say, progress: bool
 ) -> Run:
     """Read and build everything; nothing is written yet but feature banks."""
-    device = _prepare_torch(config, processes)
     folder = RunFolder(config.run_dir)
-    check_target(folder.checkpoint)
-    if not resume and folder.checkpoint.exists():
-        raise AvadetError(f"{folder.path} already holds a run; add --resume to continue it, or choose another run_dir")
-    if config.train.tensorboard:
-        tensorboard_writer()  # all processes had better know now that it is missing
-    data = setup.read_run_data(config)
-    described = data.describe()
+    start = check_run(config, processes, resume)
+    device = _prepare_torch(config, processes)
     maker = setup.bank_maker(config, device)
-    data = setup.add_banks(config, data, maker, processes, progress)
+    data = read_run_data(config)
+    described = data.describe()
+    if maker is not None and config.bank is not None:
+        data = data.with_banks(maker, config.bank.window_s, processes, progress)
     score = setup.build_score(config, data, processes)
-    trainer, origin = setup.build_trainer(config, data, device, processes)
+    trainer, origin = setup.build_trainer(config, data, device, processes, start)
     torch.empty((), dtype=torch.int64).random_()  # as loaders drew here before they had a generator of their own
     if processes.rank:
         torch.manual_seed(config.seed + processes.rank)
     among = f" and {processes.count - 1} more like it" if processes.count > 1 else ""
-    boxes_notes = [f"{config.evaluate.boxes}: {note}" for note in getattr(score, "notes", ())]
-    for line in [*described, *boxes_notes, origin, f"device: {device}{among}; run folder: {folder.path}"]:
+    for line in [*described, origin, f"device: {device}{among}; run folder: {folder.path}"]:
         say(line)
     return Run(config, processes, requests, folder, data, score, trainer, say, maker, progress)
 
@@ -108,10 +151,7 @@ def _prepare_torch(config: Config, processes: Processes) -> torch.device:
         cv2.setNumThreads(config.train.threads)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
-    device = choose_device(processes.device(config.device))
-    if config.train.precision == "fp16" and device.type != "cuda":
-        raise AvadetError(f"train.precision=fp16 needs CUDA, this run is on {device.type}; use bf16 or fp32")
-    return device
+    return choose_device(processes.device(config.device))
 
 
 @dataclass
@@ -135,25 +175,31 @@ class Run:
     processes: Processes
     requests: StopRequests
     folder: RunFolder
-    data: setup.RunData
+    data: RunData
     score: Score
     trainer: Trainer
     say: Say
     maker: BankMaker | None = None
     progress: bool = False
     log: StepLog = field(init=False)
+    skipped: SkippedList = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.skipped = SkippedList(self.folder.path / "skipped.csv", self.processes)
 
     def begin(self, resume: bool) -> dict[str, float]:
         """Start or resume the run folder; returns the metrics of the last epoch that is done."""
         config, trainer, metrics = self.config, self.trainer, {}
         if resume:
-            trainer.restore(read_state(self.folder.checkpoint, decisive_values(config)))
+            trainer.restore(read_state(self.folder.checkpoint, resume_fingerprint(config)))
             place = trainer.position
             if self.processes.is_first:
                 metrics = self.folder.resume(place.epoch, place.epoch * trainer.steps + place.step)
+            self.skipped.resume()
             self.say(f"resuming after step {place.step} of {trainer.steps} of epoch {place.epoch + 1}")
         elif self.processes.is_first:
             self.folder.start(dump_config(config))
+            self.skipped.start()
         cfg, total, is_first = config.train, config.schedule.epochs * trainer.steps, self.processes.is_first
         every, done = cfg.log_every if is_first else 0, trainer.position.epoch * trainer.steps + trainer.position.step
         self.log = StepLog(self.folder, self.say, every, total, cfg.tensorboard and is_first, done)
@@ -201,6 +247,7 @@ class Run:
         if done % config.evaluate.every_epochs == 0 or done == config.schedule.epochs:
             self.save()  # scoring may take long, and be cut short
             outcome = self._evaluate()
+            self._note_skipped(config.data.scored, outcome.skipped, len(self.data.index))
             metrics |= outcome.metrics
             is_better = metrics[JUDGED_BY] > trainer.best.get(JUDGED_BY, -1.0)
             if self.processes.is_first and (is_better or config.evaluate.keep == "last"):
@@ -220,11 +267,26 @@ class Run:
         """Write the latest state, and the best one if this is it; every process must come here."""
         labels = dataclasses.asdict(self.data.labels)
         facts = {"settings": dump_config(self.config), "labels": labels, "card": self._bare_card()}
-        state = self.trainer.state(decisive_values(self.config), facts)
+        state = self.trainer.state(resume_fingerprint(self.config), facts)
         if self.processes.is_first:
             if is_best:
                 write_state(self.folder.best, state)
             write_state(self.folder.checkpoint, state)
+        self._note_skipped(self.config.data.train, list(self.trainer.feed.skipped.values()), len(self.data.train))
+
+    def _note_skipped(self, split: str, samples: Sequence[BrokenSample], keyframes: int) -> None:
+        """List and say how many keyframes are skipped, if they may be; every process must come here.
+
+        Raises:
+            AvadetError: if they are too many.
+        """
+        if self.config.data.on_error == "stop":
+            return
+        before = len(self.skipped.samples)
+        skipped = self.skipped.add(split, samples)
+        if len(self.skipped.samples) > before:
+            self.say(f"{len(skipped)} of {keyframes} keyframes of {split} are skipped so far, see {self.skipped.path}")
+        check_skipped(skipped, keyframes, self.config.data.max_skipped)
 
     def _evaluate(self) -> Outcome:
         """Score the averaged weights; every process does its share."""
@@ -243,7 +305,7 @@ class Run:
         if not self.processes.is_first:  # the others may be here before the best state is written
             return
         if self.config.evaluate.keep == "best" and trainer.best:
-            state = read_state(self.folder.best, decisive_values(self.config))
+            state = read_state(self.folder.best, resume_fingerprint(self.config))
             model.load_state_dict(state["average"]["model"])
             metrics = next((one for one in self.folder.metrics() if one["epoch"] == trainer.best["epoch"]), metrics)
         if self.maker is not None:  # whoever has the model can then make banks of new videos
@@ -259,7 +321,7 @@ class Run:
 
     def card(self, metrics: dict[str, float]) -> dict[str, Any]:
         """What is to be known of the model."""
-        numbers = {"scored_on": self.data.scored_on, **self.data.scored_how(self.config), **metrics}
+        numbers = {**self.data.scored_how(self.config), **metrics}
         training = {"config": portable_values(self.config), "processes": self.processes.count, **describe_machine()}
         return self._bare_card(numbers=numbers, training=training)
 

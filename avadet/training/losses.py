@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from avadet.data.loader import ClipBatch
+from avadet.data.batching import ClipBatch
 
 
 def smooth(targets: Tensor, amount: float, exclusive: bool) -> Tensor:

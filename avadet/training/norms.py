@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from avadet.data.loader import ClipBatch
+from avadet.data.batching import ClipBatch
 from avadet.errors import AvadetError
 from avadet.training.distributed import Processes
 

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from avadet.config import Config
-from avadet.data.loader import ClipBatch
+from avadet.data.batching import ClipBatch
 from avadet.errors import AvadetError
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training.distributed import Processes
@@ -76,7 +76,7 @@ class Trainer:
         feed: this process's batches, part by part.
         share: how a batch is divided.
         steps: of an epoch.
-        names: names of samples by their indices, for errors.
+        names: names of keyframes by their numbers, for errors.
         position: where the run is.
         best: the best evaluation so far, {} = there was none.
     """
@@ -186,12 +186,12 @@ class Trainer:
     def _suspects(self, parts: Sequence[ClipBatch], logits: Sequence[Tensor]) -> list[str]:
         """Names of the clips of this process whose logits are no numbers; of all if there are none such."""
         found, everything = [], []
-        for number, (part, values) in enumerate(zip(parts, logits)):
-            indices = self.feed.indices(self.position.epoch, self.position.step * self.share.parts + number)
+        for part, values in zip(parts, logits):
+            keyframes = part.keyframes.numpy()
             wrong = (~torch.isfinite(values).all(dim=1)).cpu()
             owners = np.unique(part.rois[:, 0].cpu().long().numpy()[wrong.numpy()])
-            found += self.names(indices[owners])
-            everything += self.names(indices)
+            found += self.names(keyframes[owners])
+            everything += self.names(keyframes)
         return found or everything
 
     def state(self, config: str, facts: dict[str, Any]) -> dict[str, Any]:

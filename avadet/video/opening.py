@@ -37,7 +37,9 @@ def open_container(path: Path) -> InputContainer:
     if not path.exists():
         raise refusals.missing(path)
     if path.is_dir():
-        raise AvadetError(f"{path} is a folder; give the video file itself")
+        raise AvadetError(
+            f"{path} is a folder without images; give a video file, or a folder of the images of one video"
+        )
     if path.is_file() and path.stat().st_size == 0:
         raise AvadetError(f"{path} is empty (0 bytes); fetch or copy the video again")
     try:

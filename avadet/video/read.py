@@ -2,62 +2,64 @@
 
 Two facts of real files shape this module. Timestamps, not frame counts, say when a picture is shown: rates vary, and
 headers lie about rates, counts and durations; `timestamps` has the rules by which they make one clock. And a file may
-break anywhere: every packet is decoded on its own, so that one bad packet costs a few pictures and not the rest.
+break anywhere: every packet is decoded on its own (`passes`). Folders of images are read by `images`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakSet
 
-import av
-from av.error import FFmpegError
-from av.packet import Packet
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
-
-from avadet.types import Frame, UInt8Array, VideoInfo
+from avadet.types import Frame, VideoInfo
 from avadet.video import refusals
-from avadet.video.display import Display
+from avadet.video.image_names import ImageSequence, holds_images, is_image_pattern
+from avadet.video.images import ImageReader
 from avadet.video.opening import header_duration_s, opened
-from avadet.video.seeking import Place, bytes_behind, clock_of, places_of
-from avadet.video.timestamps import DEFAULT_FPS, Gaps, Shown, in_order, is_raw, own_rate, seen_rate, stamp_of, typical
+from avadet.video.passes import Pass, intervals_of
+from avadet.video.reader import Picture, Reader
+from avadet.video.seeking import bytes_behind, places_of
+from avadet.video.timestamps import Gaps, own_rate, seen_rate
 
 SEEK_BACK_S = (0.0, 2.0, 8.0, 32.0)
 """How far before the wanted moment to seek, tried in turn: a backward seek may land after its target."""
 
 _SAME_S = 1e-6  # moments closer than this are one
-_GIVE_UP = 8  # read errors in a row; after one or two some containers find their way back
 
 
-class Picture(NamedTuple):
-    """A decoded picture that becomes RGB only when it is asked for.
+def open_video(path: str | Path, fps: float | Fraction | None = None, threads: int = 0) -> Reader:
+    """Open a video: a file, or a folder of images with a frame rate.
 
-    Attributes:
-        time_s: seconds after the first frame of the file.
-        image: gives it as uint8 (H, W, 3) RGB, as a player shows it.
-        after_gap: as of `types.Frame`.
-    """
-
-    time_s: float
-    image: Callable[[], UInt8Array]
-    after_gap: bool = False
-
-
-def probe(path: str | Path) -> VideoInfo:
-    """Read what a video file says of itself, and its first frame to be sure that it is one.
+    Args:
+        path: a video file, a folder of images, or a pattern of images in a folder: "clip/left_*.jpg", "clip/%05d.png".
+        fps: frames per second of images; files have their own.
+        threads: that decode a file; 0 = as many as the decoder likes.
 
     Raises:
-        AvadetError: if there is no such file, or it is empty, no video, or holds no picture that decodes.
+        AvadetError: if there is no such video, nothing of it decodes, or images have no rate.
     """
-    with VideoReader(path) as reader:
+    path = Path(path)
+    is_pattern = is_image_pattern(path)
+    if not is_pattern and not holds_images(path):
+        return VideoReader(path, threads)
+    if fps is None:
+        raise refusals.no_rate(path)
+    folder, pattern = (path.parent, path.name) if is_pattern else (path, None)
+    return ImageReader(ImageSequence(folder, float(fps), pattern), path)
+
+
+def probe(path: str | Path, fps: float | Fraction | None = None) -> VideoInfo:
+    """Read what a video says of itself, and its first frame to be sure that it is one; arguments as of `open_video`.
+
+    Raises:
+        AvadetError: as `open_video`.
+    """
+    with open_video(path, fps) as reader:
         return reader.info
 
 
@@ -83,6 +85,8 @@ class VideoReader:
             the start; 0.0 before that, or where nothing to speak of is missing, or the header promises nothing.
     """
 
+    faulty: Sequence[str] = ()
+
     def __init__(self, path: str | Path, threads: int = 0) -> None:
         """Open the file and decode its first frame.
 
@@ -100,9 +104,9 @@ class VideoReader:
         self.ended_early_s = 0.0
         self._walks: WeakSet[Generator[Any, None, None]] = WeakSet()
         self._damaged_before = 0
-        self._live: list[_Pass] = []
-        self._parked: _Pass | None = None
-        self._begun: _Pass | None = self._open()
+        self._live: list[Pass] = []
+        self._parked: Pass | None = None
+        self._begun: Pass | None = self._open()
         try:
             self.info = self._first_look(self._begun)
         except BaseException:
@@ -177,7 +181,7 @@ class VideoReader:
             self._note_restarts(one)
             self._park(one)
 
-    def _increasing(self, one: _Pass, start_s: float) -> Iterator[Picture]:
+    def _increasing(self, one: Pass, start_s: float) -> Iterator[Picture]:
         """Pictures of a pass with increasing times, from the one on show at `start_s` on."""
         on_show: Picture | None = None
         last_s, gaps = -math.inf, Gaps()
@@ -186,7 +190,7 @@ class VideoReader:
             if time_s <= last_s:
                 self.dropped += 1
                 continue
-            after_gap = on_show is not None and gaps.is_gap(time_s - last_s, _intervals([stamp_s, *following_s]))
+            after_gap = on_show is not None and gaps.is_gap(time_s - last_s, intervals_of([stamp_s, *following_s]))
             last_s = time_s
             if on_show is not None and time_s > start_s + _SAME_S:
                 yield on_show
@@ -194,7 +198,7 @@ class VideoReader:
         if on_show is not None:
             yield on_show
 
-    def _pass_from(self, start_s: float) -> _Pass:
+    def _pass_from(self, start_s: float) -> Pass:
         """A pass whose first picture is at or before `start_s`."""
         begun, self._begun = self._begun, None
         if start_s == 0:
@@ -207,7 +211,7 @@ class VideoReader:
         self._retire(one)
         return self._open()
 
-    def _goes_to(self, one: _Pass, start_s: float) -> bool:
+    def _goes_to(self, one: Pass, start_s: float) -> bool:
         """Whether a pass could be brought to a picture at or before `start_s`; else it is anywhere."""
         goal_s = self.info.start_s + start_s
         places = places_of(self._path, lambda: opened(self._path))
@@ -223,12 +227,12 @@ class VideoReader:
                 return True
         return False
 
-    def _open(self) -> _Pass:
-        one = _Pass(self._path, self._threads)
+    def _open(self) -> Pass:
+        one = Pass(self._path, self._threads)
         self._live.append(one)
         return one
 
-    def _park(self, one: _Pass) -> None:
+    def _park(self, one: Pass) -> None:
         """Keep a pass that is over for the next walk that seeks: opening a long file costs more than a short one."""
         if self._parked is None and one in self._live and not one.damaged:
             one.stop()
@@ -236,18 +240,18 @@ class VideoReader:
         else:
             self._retire(one)
 
-    def _retire(self, one: _Pass) -> None:
+    def _retire(self, one: Pass) -> None:
         if one in self._live:
             self._live.remove(one)
             self._damaged_before += one.damaged
             one.close()
 
-    def _note_restarts(self, one: _Pass) -> None:
+    def _note_restarts(self, one: Pass) -> None:
         self.restarts = max(self.restarts, one.clock.restarts)
         if one.clock.first_restart is not None:
             self.restart_s = min(self.restart_s, one.clock.first_restart * float(self.tick_s) - self.info.start_s)
 
-    def _first_look(self, one: _Pass) -> VideoInfo:
+    def _first_look(self, one: Pass) -> VideoInfo:
         start_s = one.first_stamp_s()
         self.tick_s = Fraction(one.stream.time_base or Fraction(1, 1_000_000))
         self.rate_is_assumed = own_rate(one.stream) is None and one.guessed
@@ -274,114 +278,3 @@ class VideoReader:
     def _own_duration(self) -> bool:
         """Whether the header's duration is that of the pictures, not of the file with its sound."""
         return self.info.num_frames > 0 or not self.info.has_audio
-
-
-class _Pass:
-    """One walk through an open file: packets, pictures, timestamps in order."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        self.container, self.stream = opened(path)
-        self.stream.thread_type = "AUTO"
-        self.stream.codec_context.thread_count = threads
-        self.period_s = float(1 / (own_rate(self.stream) or DEFAULT_FPS))
-        self.is_raw = is_raw(self.container.format)
-        self.clock = clock_of(self.container, self.stream)
-        self.damaged = 0
-        self.display = Display(self.stream)
-        self._begin()
-
-    def _begin(self) -> None:
-        self.guessed = False
-        self._peeked: Shown | None = None
-        self._entry: int | None = None
-        self.position = -1
-        self._rest = in_order(self._pictures(), self.period_s)
-
-    def stop(self) -> None:
-        self._rest.close()
-        self._peeked = None
-
-    def close(self) -> None:
-        self._rest.close()
-        self.container.close()
-
-    def seek(self, stamp_s: float) -> bool:
-        """Go to the keyframe before a moment of the container's own clock; False if the file cannot seek."""
-        return self._go(round(stamp_s / (self.stream.time_base or 1)), stream=self.stream)
-
-    def enter(self, place: Place, ahead: Mapping[int, int]) -> bool:
-        """Go to a key packet of known position; False if the format does not lead there."""
-        return self._go(place.position, place, ahead, unsupported_byte_offset=True)
-
-    def _go(self, offset: int, place: Place | None = None, ahead: Mapping[int, int] | None = None, **how: Any) -> bool:
-        try:
-            self.container.seek(offset, **how)
-        except FFmpegError:
-            return False
-        self._rest.close()
-        self._begin()
-        self._entry = place.position if place is not None else None
-        self.clock.jump(place.shift if place is not None else 0, ahead or {})
-        return not math.isinf(self.first_stamp_s()) and not self.guessed
-
-    def first_stamp_s(self) -> float:
-        """Timestamp of the next picture, which is kept; infinite if there is none."""
-        if self._peeked is None:
-            self._peeked = next(self._rest, None)
-        return self._peeked.stamp_s if self._peeked else math.inf
-
-    def first_interval_s(self) -> float:
-        """Typical time between the next pictures, seconds; 0.0 = not known."""
-        known = [] if self._peeked is None else _intervals([self._peeked.stamp_s, *self._peeked.following_s])
-        return typical(known) if known else 0.0
-
-    def shown(self) -> Iterator[Shown]:
-        """Pictures in the order they are shown, with their timestamps on one clock."""
-        if self._peeked is not None:
-            peeked, self._peeked = self._peeked, None
-            yield peeked
-        yield from self._rest
-
-    def _pictures(self) -> Iterator[VideoFrame]:
-        """Every picture that decodes; errors are counted and passed over."""
-        for packet in self._packets():
-            try:
-                pictures = self.stream.decode(packet)
-            except av.error.EOFError:
-                return
-            except FFmpegError:
-                self.damaged += 1
-                continue
-            for picture in pictures:
-                self.damaged += bool(picture.is_corrupt)
-                self.guessed = self.guessed or stamp_of(picture) is None
-                yield picture
-
-    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
-        """Packets of the stream, then None to empty the decoder; a file that cannot be read on ends here."""
-        errors = 0
-        while errors < _GIVE_UP:
-            try:
-                for packet in self.container.demux(self.stream):
-                    errors = 0
-                    if self._entry not in (None, packet.pos):
-                        return  # elsewhere than meant to
-                    self._entry = None
-                    self.position = packet.pos if packet.size and packet.pos is not None else self.position
-                    self.clock.mend(packet)
-                    yield packet
-                return
-            except FFmpegError:
-                self.damaged += 1
-                errors += 1
-        yield None
-
-    def first_picture(self) -> VideoFrame:
-        """The next picture, which is kept."""
-        assert self._peeked is not None
-        return self._peeked.picture
-
-
-def _intervals(stamps_s: Sequence[float]) -> list[float]:
-    """The times between stamps in order, seconds; none between equal ones."""
-    return [after - before for before, after in itertools.pairwise(stamps_s) if after > before]

@@ -21,6 +21,14 @@ def missing(path: Path) -> AvadetError:
     return AvadetError(f"no such video: {path}; check the path")
 
 
+def no_rate(path: Path) -> AvadetError:
+    """Images are to be read as a video, and nobody says how fast."""
+    return AvadetError(
+        f"{path} is a folder of images, which have no frame rate of their own; give it, such as --fps 30 "
+        "(videos.fps=30 in a data set)"
+    )
+
+
 def no_moving_pictures(container: InputContainer, path: Path) -> AvadetError:
     """The file has streams, but none of moving pictures."""
     streams = list(container.streams)

@@ -14,7 +14,7 @@ import numpy as np
 
 from avadet.errors import AvadetError
 from avadet.types import Clip, ClipSpec, Float64Array, Frame, IntArray, UInt8Array
-from avadet.video.read import VideoReader
+from avadet.video.reader import Reader
 
 SNAP_S = 0.25
 """A clip is centred on the frame nearest to the keyframe time if that lies within this many seconds."""
@@ -171,7 +171,7 @@ class ClipBuffer:
             del self._images[:first], self._times_s[:first]
 
 
-def read_clip(reader: VideoReader, time_s: float, spec: ClipSpec) -> Clip:
+def read_clip(reader: Reader, time_s: float, spec: ClipSpec) -> Clip:
     """The clip around any moment of a video, reading only what it needs.
 
     Args:

@@ -13,7 +13,7 @@ from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import read_split
 from avadet.annotations.statistics import split_statistics
 from avadet.cli.main import main
-from avadet.data.keyframes import ProposalRule, training_targets
+from avadet.data.keyframes import ProposalRule, training_index
 from avadet.errors import AvadetError
 
 WHOLE = {
@@ -88,7 +88,7 @@ def test_counts_add_up_and_every_video_keeps_its_clock(data: DataSet) -> None:
 
 
 def test_targets_of_both_without_the_excluded(data: DataSet) -> None:
-    targets = training_targets(read_split(data, "train"), data.labels)
+    targets = training_index(read_split(data, "train"), data.labels)
     keys = [(targets.key(row).video_id, targets.key(row).time_s) for row in range(len(targets))]
     assert sorted(keys) == [("a", 105.2), ("a", 105.7), ("b", 902), ("c", 16.5)]
     seconds = {key: targets.video(row).file_times_s(np.array([key[1]])).item() for row, key in enumerate(keys)}
@@ -101,7 +101,7 @@ def test_found_people_of_both(tmp_path: Path) -> None:
     split = read_split(data, "train")
     assert split.proposals is not None and split.proposals.scores is not None
     assert split.proposals.scores.tolist() == pytest.approx([0.9, 0.9, 1.0])  # a box without a score is sure
-    targets = training_targets(split, data.labels, ProposalRule())
+    targets = training_index(split, data.labels, ProposalRule())
     nobody = ~targets.labels.any(axis=1)
     assert nobody.sum() == 1 and targets.boxes_norm[nobody][0].tolist() == pytest.approx([0.7, 0.2, 0.9, 0.6])
     some = open_data_set(tmp_path / "whole.yaml", None, changes[:1])

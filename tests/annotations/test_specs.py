@@ -127,14 +127,28 @@ def test_samples_are_ground_truth_with_classes_of_the_map(name: str, tmp_path: P
 def test_the_readme_explains_every_setting() -> None:
     text = (resource_folder("data_specs") / "README.md").read_text()
     spec = read_data_spec("jhmdb21")
-    sections = {"videos": spec.videos, "keyframes": spec.keyframes, "tubes": spec.tubes, "": spec}
+    sections = {
+        "videos": spec.videos,
+        "videos.frames": spec.videos.frames,
+        "keyframes": spec.keyframes,
+        "tubes": spec.tubes,
+        "": spec,
+    }
     keys = {f"{name}.{key}".lstrip(".") for name, section in sections.items() for key in type(section).model_fields}
     split = spec.splits["train1"]
     keys |= {f"splits.NAME.{key}" for key in type(split).model_fields}
     keys |= {f"splits.NAME.counts.{key}" for key in type(split.counts).model_fields}
     keys |= {f"parts.NAME.{key}" for key in PartSpec.model_fields}
     explained = set(re.findall(r"^\| `([a-z_.A-Z]+)`", text, re.MULTILINE))
-    assert explained == keys - {"videos", "keyframes", "tubes", "parts", "splits", "splits.NAME.counts"}
+    assert explained == keys - {
+        "videos",
+        "videos.frames",
+        "keyframes",
+        "tubes",
+        "parts",
+        "splits",
+        "splits.NAME.counts",
+    }
 
 
 def test_the_readme_names_every_check() -> None:
@@ -153,7 +167,7 @@ def test_the_readme_names_every_check() -> None:
 def test_the_example_of_the_readme_opens(tmp_path: Path) -> None:
     text = (resource_folder("data_specs") / "README.md").read_text()
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 5
     write(tmp_path / "labels.csv", "id,name\n1,walk\n")
     (tmp_path / "crossing").mkdir()
     write(tmp_path / "crossing" / "mine.yaml", MINE.replace("[walk, wave]", "ava_v2.2"))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avadet.annotations.jhmdb import read_jhmdb21
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.split_rows import read_video_list
 from avadet.annotations.splits import find_videos, read_split
@@ -165,25 +164,6 @@ def test_keyframes_that_are_frame_numbers(tubes: DataSet) -> None:
 def test_names_must_stay_inside_the_folder(data: DataSet, name: str) -> None:
     with pytest.raises(AvadetError, match="must stay inside its folder"):
         find_videos(data, [name])
-
-
-@pytest.mark.shared
-def test_jhmdb_as_its_own_reader_has_it(shared: Path) -> None:
-    root = shared / "data/jhmdb21"
-    data = open_data_set("jhmdb21", root)
-    for number in (1, 2, 3):
-        own = read_jhmdb21(root, number, {})
-        for part, videos in (("train", own.train), ("test", own.test)):
-            split = read_split(data, f"{part}{number}")
-            assert [video.video_id for video in split.videos] == [video.video_id for video in videos]
-            assert all(one.path == other.path for one, other in zip(split.videos, videos))
-    order = np.lexsort((split.table.times_s, split.table.video_ids.astype(str)))
-    boxes = np.concatenate([video.boxes_norm for video in own.test])
-    times = np.concatenate([video.times_s for video in own.test])
-    assert np.array_equal(split.table.boxes_norm[order], boxes)
-    assert np.array_equal(split.table.times_s[order], times)
-    first = split.videos[0]
-    assert first.frame_indices(own.test[0].times_s).tolist() == own.test[0].frame_indices.tolist()
 
 
 @pytest.mark.shared

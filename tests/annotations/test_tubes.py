@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avadet.annotations.jhmdb import read_jhmdb21
 from avadet.annotations.tubes import (
     TubeSpec,
     read_tube_ground_truth,
@@ -224,18 +223,6 @@ def test_the_label_maps_of_the_data_sets() -> None:
     assert (len(sports), sum(sports.evaluated)) == (66, 60)
     # the pickle's label 21 is the first of volleyball
     assert (sports.ids[21], sports.names[21]) == (22, "volleyball serve")
-
-
-@pytest.mark.shared
-def test_jhmdb21_is_what_its_own_reader_says(shared: Path) -> None:
-    root, labels = shared / "data/jhmdb21", read_label_map("jhmdb21")
-    tubes = read_tube_ground_truth(root / "jhmdb21_boxes.csv", labels, read_tube_spec("jhmdb21"), split=1)
-    videos = read_jhmdb21(root, 1, num_frames={}).test
-    assert [tube.video_id for tube in tubes] == [video.video_id for video in videos]
-    for tube, video in zip(tubes, videos):
-        assert tube.class_index == video.class_index
-        assert np.array_equal(tube.times_s, video.times_s)
-        assert np.array_equal(tube.boxes_norm, video.boxes_norm)
 
 
 @pytest.mark.shared

@@ -192,3 +192,42 @@ def test_the_module_and_the_tool_are_the_command() -> None:
     by_tool = subprocess.run([sys.executable, str(tool), "--help"], capture_output=True, check=True)
     assert by_module.stdout == by_tool.stdout
     assert len(tool.read_text().splitlines()) <= 10
+
+
+@pytest.mark.parametrize(
+    ("line", "overrides"),
+    [
+        ("train CFG run_dir=r --resume optim.lr=0.1", ["run_dir=r", "optim.lr=0.1"]),
+        ("train CFG a.b=1 --resume auto a.b=2 --quiet a.b=3", ["a.b=1", "a.b=2", "a.b=3"]),
+        ("train --resume a=1 CFG b=2", ["a=1", "b=2"]),
+        ("train a=1 --debug CFG", ["a=1"]),
+        ("train --resume CFG", []),
+        ("data check CFG --no-videos videos.fps=25", ["videos.fps=25"]),
+        ("data check --json a=b.json CFG --split x=1 y=2", ["y=2"]),
+        ("data check --js a=b.json CFG --examples 2 y=2", ["y=2"]),
+        ("data stats CFG --root R a=1", ["a=1"]),
+        ("data prepare CFG a=1 --out O b=2", ["a=1", "b=2"]),
+        ("configs show CFG a=1 --json b=2", ["a=1", "b=2"]),
+    ],
+)
+def test_overrides_may_stand_anywhere(line: str, overrides: list[str]) -> None:
+    words = line.split()
+    parser, _ = cli._build_parser(cli._asked_for(words))
+    args = cli.parse_arguments(parser, words)
+    assert args.overrides == overrides
+    named = getattr(args, "config", None) or getattr(args, "spec", None) or args.name
+    assert str(named) == "CFG"
+    if "--resume" in words:
+        assert args.resume == ("auto" if "auto" in words else "latest")
+
+
+@pytest.mark.parametrize("line", ["train CFG --lr 1 a=1", "data check CFG --bogus=1", "train CFG OTHER"])
+def test_what_is_no_override_is_still_an_error(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = line.split()
+    parser, _ = cli._build_parser(cli._asked_for(words))
+    if line == "train CFG OTHER":
+        assert cli.parse_arguments(parser, words).overrides == ["OTHER"]  # "an override reads section.key=value"
+        return
+    with pytest.raises(SystemExit) as stop:
+        cli.parse_arguments(parser, words)
+    assert stop.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err

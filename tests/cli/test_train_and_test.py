@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,23 +12,19 @@ import numpy as np
 import pytest
 
 from avadet.cli.main import main
-from avadet.files import resource_folder
 from avadet.labels import read_label_map
 from avadet.video.write import VideoWriter
 
-CONFIG = str(resource_folder("configs") / "jhmdb21" / "tiny.yaml")
-SMALL = [
-    "model.family=tiny_two_views",
-    "model.frozen=0",
-    "model.crop_hw=[32,32]",
-    "clip.num_frames=2",
-    "clip.short_side=48",
-    "augment.size_hw=[48,64]",
-    "data.batch_size=3",
-    "data.workers=0",
-    "data.figures=0",
-    "train.threads=1",
-]
+CONFIG = """
+device: cpu
+model: {family: tiny_two_views, frozen: 0, crop_hw: [32, 32]}
+clip: {num_frames: 2, stride: 2, fps: 30.0, short_side: 48}
+data: {spec: jhmdb21, train: train1, scored: test1, samples_per_video: 1, batch_size: 3}
+augment: {size_hw: [48, 64]}
+schedule: {epochs: 2}
+train: {threads: 1}
+evaluate: {frame_step: 1}
+"""
 SIZE_HW, LENGTH = (240, 320), 5
 
 
@@ -64,6 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     splits = {part: [ids] * 3 for part, ids in parts.items()}
     (folder / "jhmdb21_splits.json").write_text(json.dumps({"labels": list(names), **splits}))
+    (folder / "train.yaml").write_text(CONFIG)
     return folder
 
 
@@ -71,13 +69,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_dir(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of two epochs."""
     folder = tmp_path_factory.mktemp("run")
-    values = [f"data.root={root}", f"data.cache={folder / 'cache'}", f"run_dir={folder / 'run'}", "schedule.epochs=2"]
-    assert main(["train", CONFIG, *SMALL, *values]) == 0
+    assert main(["train", str(root / "train.yaml"), f"data.root={root}", f"run_dir={folder / 'run'}"]) == 0
     return folder / "run"
 
 
 def _test(run_dir: Path, root: Path, *more: str) -> int:
-    return main(["test", str(run_dir), "--root", str(root), "--cache", str(run_dir.parent / "cache"), *more])
+    return main(["test", str(run_dir), "jhmdb21", "--root", str(root), "--split", "test1", *more])
 
 
 def test_a_run_leaves_its_papers(run_dir: Path) -> None:
@@ -87,7 +84,7 @@ def test_a_run_leaves_its_papers(run_dir: Path) -> None:
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2] and "frame_map" in lines[-1]
     card = json.loads((run_dir / "model.json").read_text())
-    assert card["numbers"]["score"] == "action x person"
+    assert card["numbers"]["score"] == "action"
     assert card["clip"]["num_frames"] == 2 and card["training"]["config"]["schedule"]["epochs"] == 2
 
 
@@ -96,30 +93,39 @@ def test_the_number_of_test_is_the_number_of_eval(
 ) -> None:
     out = tmp_path / "det.csv"
     assert _test(run_dir, root, "--out", str(out)) == 0
-    said = capsys.readouterr().out
-    assert "boxes: gt, every frame: 1, score: action x person\n3 videos, 15 frames, 15 boxes scored" in said
-    for file, line in (("det.csv", "frame by frame"), ("det.tracks.csv", "along tracks")):
+    said = capsys.readouterr().out.splitlines()
+    assert "3 videos, 15 keyframes, 15 boxes scored" in said
+    for file, line in (("det.csv", "frame-mAP@0.5 (activitynet):"), ("det.tracks.csv", "scores averaged along tracks")):
         command = ["eval", str(tmp_path / file), "--gt", str(tmp_path / "det.gt.csv"), "--labels", "jhmdb21"]
         assert main(command) == 0
-        number = next(text for text in said.splitlines() if line in text).rsplit(maxsplit=1)[1]
-        assert number in capsys.readouterr().out
+        number = next(text for text in said if line in text).partition(": ")[2].split()[0]
+        assert re.search(rf"frame-mAP@0.5 +{number}\n", capsys.readouterr().out)
+    assert said[-1].endswith("on jhmdb21 test1; boxes: truth; views: 1; score: action")
 
 
 def test_every_second_frame_and_per_class(run_dir: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _test(run_dir, root, "--every-frame", "2", "--flip", "--per-class", "--no-times-person") == 0
+    more = ["--every-frame", "2", "--flip", "--scales", "48,56", "--shifts", "3", "--per-class", "--times-person"]
+    assert _test(run_dir, root, *more) == 0
     said = capsys.readouterr().out
-    assert "score: action\n" in said
-    assert "9 boxes scored" in said and "brush_hair" in said
+    assert "9 boxes scored" in said and "brush_hair" in said and "accuracy of the best class: " in said
+    how = "one keyframe of 2; boxes: truth; views: 3 shifts x flip x 2 scales (48, 56); score: action x person\n"
+    assert said.endswith(how)
 
 
 def test_mistakes_are_one_line(run_dir: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _test(run_dir, tmp_path) == 1
-    assert "is this the folder of JHMDB-21?" in capsys.readouterr().err
+    assert "jhmdb21_boxes.csv" in capsys.readouterr().err
+    assert _test(run_dir, root, "--split", "1") == 1
+    assert "unknown split of jhmdb21 '1'; known: test1, test2" in capsys.readouterr().err
+    assert main(["test", "tiny_jhmdb"]) == 1
+    assert "tiny_jhmdb does not say what data set it is to be tested on" in capsys.readouterr().err
+    assert main(["test", "tiny_jhmdb", "jhmdb21", "--root", str(root)]) == 1
+    assert "jhmdb21 has the splits train1, test1, train2, test2, train3, test3; say which" in capsys.readouterr().err
     assert _test(run_dir, root, "--boxes", "yolo") == 1
     assert "unknown detector 'yolo'" in capsys.readouterr().err
-    assert main(["train", CONFIG, f"data.root={root}", "optim.lrr=1"]) == 1
+    assert main(["train", str(root / "train.yaml"), f"data.root={root}", "optim.lrr=1"]) == 1
     assert "optim.lrr: unknown key; did you mean 'lr'?" in capsys.readouterr().err
-    assert main(["train", CONFIG, *SMALL, f"data.root={root}", f"run_dir={run_dir}"]) == 1
+    assert main(["train", str(root / "train.yaml"), f"data.root={root}", f"run_dir={run_dir}"]) == 1
     assert "already holds a run" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         _test(run_dir, root, "--every-frame", "0")

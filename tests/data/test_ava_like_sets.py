@@ -11,9 +11,9 @@ from ava_like import BESIDE, jhmdb_set
 
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
-from avadet.data.batching import ClipLoader, batches_by_size, clip_sizes, shuffled_batches
+from avadet.data.batching import ClipLoader, batches_by_size, clip_sizes
 from avadet.data.clips import ClipDataset
-from avadet.data.keyframes import ProposalRule, scoring_targets, training_targets
+from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.data.prepare import prepare
 from avadet.data.reencode import Encoding
 from avadet.data.transforms import FIELD_RECIPE
@@ -32,8 +32,8 @@ def spec(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_from_files_to_batches(spec: Path) -> None:
     data = open_data_set(spec)
     split = read_split(data, "train")
-    everything = training_targets(split, data.labels, keep_empty=True)
-    targets = training_targets(split, data.labels, ProposalRule())
+    everything = training_index(split, data.labels, keep_empty=True)
+    targets = training_index(split, data.labels, ProposalRule())
     rows, people = len(split.table), len(np.unique(split.table.boxes_norm, axis=0))
     assert rows == 2 * people  # each box has two labels
     assert len(split.excluded.times_s) > 0 and 900 <= targets.times_s.min() < targets.times_s.max() <= 905
@@ -42,7 +42,7 @@ def test_from_files_to_batches(spec: Path) -> None:
     assert (targets.labels[truth].sum(axis=1) == 2).all() and targets.labels[
         truth, data.labels.names.index(BESIDE)
     ].all()
-    loader = ClipLoader(ClipDataset(targets, SPEC, FIELD_RECIPE), shuffled_batches(len(targets), 2, 0), workers=1)
+    loader = ClipLoader(ClipDataset(targets, SPEC, FIELD_RECIPE)(len(targets), 2, 0), workers=1)
     batches = list(loader.batches())
     assert len(batches) == len(targets) // 2
     for batch in batches:
@@ -57,7 +57,7 @@ def test_prepared_clips_are_the_same_moments(spec: Path, tmp_path: Path) -> None
     sets = [open_data_set(path) for path in (spec, report.spec)]
     clips = []
     for data in sets:
-        targets = scoring_targets(read_split(data, "val"), data.labels, 0.8)
+        targets = scoring_index(read_split(data, "val"), data.labels, 0.8)
         loader = ClipLoader(ClipDataset(targets, SPEC), batches_by_size(clip_sizes(targets, SPEC), 2))
         batches = list(loader.batches())
         clips.append(torch.cat([batch.clips for batch in batches]).float())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +13,19 @@ from ava_like import figures_set, write_film
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import DataVideo, read_split
 from avadet.data.batching import (
+    ClipBatch,
     ClipLoader,
-    KeyframeBatch,
     batches_by_size,
     clip_sizes,
     collate_clips,
-    shuffled_batches,
+    describe_skipped,
 )
-from avadet.data.clips import BrokenSample, ClipDataset, KeyframeSample
-from avadet.data.keyframes import ProposalRule, Targets, scoring_targets, training_targets
+from avadet.data.clips import BrokenSample, ClipDataset, ClipSample
+from avadet.data.index import AnnotationIndex
+from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.data.transforms import FIELD_RECIPE, Augmentation
 from avadet.errors import AvadetError
+from avadet.training.feed import EpochSamples, Share
 from avadet.types import ClipSpec
 
 SPEC = ClipSpec(6, 2, 15.0, 64, (0.45, 0.5, 0.4), (0.225,) * 3)
@@ -37,23 +38,23 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def train(spec: Path) -> Targets:
+def train(spec: Path) -> AnnotationIndex:
     data = open_data_set(spec)
-    return training_targets(read_split(data, "train"), data.labels, ProposalRule())
+    return training_index(read_split(data, "train"), data.labels, ProposalRule())
 
 
-def _bytes(batches: list[KeyframeBatch]) -> list[bytes]:
+def _bytes(batches: list[ClipBatch]) -> list[bytes]:
     parts = ("clips", "rois", "labels", "keyframes", "rows")
     return [b"".join(getattr(batch, part).contiguous().numpy().tobytes() for part in parts) for batch in batches]
 
 
-def _loader(targets: Targets, workers: int = 0, seed: int = 4, size: int = 2) -> ClipLoader:
+def _loader(targets: AnnotationIndex, workers: int = 0, seed: int = 4, size: int = 2) -> ClipLoader:
     dataset = ClipDataset(targets, SPEC, VARIED, seed=seed, open_videos=1)
-    return ClipLoader(dataset, shuffled_batches(len(targets), size, seed), workers=workers)
+    return ClipLoader(dataset, Share(size).plan(EpochSamples(targets.video_rows), seed), workers=workers)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_batches_do_not_depend_on_the_number_of_workers(train: Targets) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(train: AnnotationIndex) -> None:
     expected = [_bytes(list(_loader(train).batches(epoch))) for epoch in range(2)]
     assert len(expected[0]) == 3 and expected[0] != expected[1]
     for workers in (1, 3):
@@ -62,16 +63,15 @@ def test_batches_do_not_depend_on_the_number_of_workers(train: Targets) -> None:
     assert _bytes(list(_loader(train, seed=5).batches())) != expected[0]
 
 
-def test_any_step_of_any_epoch_can_be_entered(train: Targets) -> None:
+def test_any_step_of_any_epoch_can_be_entered(train: AnnotationIndex) -> None:
     whole = list(_loader(train).batches(7))
-    late = list(_loader(train, workers=1).batches(7, first_step=2))
-    assert _bytes(late) == _bytes(whole[2:]) and [batch.step for batch in late] == [2]
+    late = list(_loader(train, workers=1).batches(7, 2))
+    assert _bytes(late) == _bytes(whole[2:])
     drawn = torch.cat([batch.keyframes for batch in whole]).tolist()
     assert len(train) == 7 and len(set(drawn)) == len(drawn) == 6  # the last one would not fill a batch
-    assert _loader(train).steps() == 3
 
 
-def test_batches_hold_what_the_targets_say(train: Targets) -> None:
+def test_batches_hold_what_the_targets_say(train: AnnotationIndex) -> None:
     for batch in _loader(train).batches():
         assert batch.clips.dtype == torch.uint8 and batch.clips.shape == (2, 3, 6, 56, 56)
         assert batch.rois.shape == (len(batch.rows), 5) and len(batch.labels) == len(batch.rows)
@@ -84,7 +84,7 @@ def test_batches_hold_what_the_targets_say(train: Targets) -> None:
 
 def test_whole_clips_for_testing(spec: Path) -> None:
     data = open_data_set(spec)
-    targets = scoring_targets(read_split(data, "val"), data.labels, 0.8)
+    targets = scoring_index(read_split(data, "val"), data.labels, 0.8)
     loader = ClipLoader(ClipDataset(targets, SPEC), batches_by_size(clip_sizes(targets, SPEC), 3))
     batches = list(loader.batches())
     assert [batch.keyframes.tolist() for batch in batches] == [[0, 1, 2], [3]]
@@ -102,7 +102,7 @@ def test_a_box_stays_on_its_paint(tmp_path: Path) -> None:
     times_s = np.array([0.5, 1.0, 1.35])
     left = 2 * np.rint(times_s * 20)
     boxes = np.stack([left / 128, 0 * left + 30 / 96, (left + 30) / 128, 0 * left + 60 / 96], 1).astype(np.float32)
-    targets = Targets(
+    targets = AnnotationIndex(
         (DataVideo("square", path),), np.zeros(3, np.int64), times_s, np.arange(4), boxes, np.ones((3, 1), np.bool_),
         np.ones(3, np.float32), np.zeros(3, np.int64),
     )  # fmt: skip
@@ -112,7 +112,7 @@ def test_a_box_stays_on_its_paint(tmp_path: Path) -> None:
     for epoch in range(12):
         for keyframe in range(3):
             sample = dataset[epoch, keyframe]
-            assert isinstance(sample, KeyframeSample)
+            assert isinstance(sample, ClipSample)
             if len(sample.boxes_px):
                 rows, columns = np.nonzero(sample.frames[3, :, :, 0] > 128)  # T // 2 is the keyframe
                 painted = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -122,7 +122,7 @@ def test_a_box_stays_on_its_paint(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def damaged(train: Targets, tmp_path: Path) -> Targets:
+def damaged(train: AnnotationIndex, tmp_path: Path) -> AnnotationIndex:
     """The first video is cut short, its keyframes are 0 to 2."""
     first = train.videos[0]
     path = tmp_path / "short.mp4"
@@ -131,35 +131,41 @@ def damaged(train: Targets, tmp_path: Path) -> Targets:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_video_is_an_error_that_names_it(damaged: Targets, workers: int) -> None:
+def test_a_broken_video_is_an_error_that_names_it(damaged: AnnotationIndex, workers: int) -> None:
     with pytest.raises(AvadetError, match=r"video figures_0: .*short\.mp4 is not a video that can be read") as caught:
         list(_loader(damaged, workers).batches())
     assert "\n" not in str(caught.value)
 
 
 def test_skipped_clips_are_counted_and_no_other_takes_their_place(
-    train: Targets, damaged: Targets, caplog: pytest.LogCaptureFixture
+    train: AnnotationIndex, damaged: AnnotationIndex
 ) -> None:
-    plan = shuffled_batches(7, 2, 4)
+    plan = Share(2).plan(EpochSamples(train.video_rows), 4)
     whole = ClipLoader(ClipDataset(train, SPEC, VARIED, seed=4), plan)
     loader = ClipLoader(ClipDataset(damaged, SPEC, VARIED, seed=4), plan, on_error="skip", workers=1)
-    with caplog.at_level(logging.WARNING):
-        kept = {batch.step: batch for batch in loader.batches(1)}
-    lost = {sample.keyframe for sample in loader.skipped}
-    assert lost and lost <= {0, 1, 2}
-    for batch in whole.batches(1):
+    kept = list(loader.batches(1))
+    lost = set(loader.skipped)
+    assert lost and lost <= {0, 1, 2} and {sample.video_id for sample in loader.skipped.values()} == {"figures_0"}
+    for batch, after in zip(whole.batches(1), kept, strict=True):
         stays = [place for place, keyframe in enumerate(batch.keyframes.tolist()) if keyframe not in lost]
-        if not stays:
-            assert batch.step not in kept
-            continue
-        assert kept[batch.step].keyframes.tolist() == batch.keyframes[stays].tolist()
-        torch.testing.assert_close(kept[batch.step].clips, batch.clips[stays], rtol=0, atol=0)
-    assert f"epoch 1: {len(lost)} clips of figures_0 left out: " in caplog.text
+        assert after.keyframes.tolist() == batch.keyframes[stays].tolist()
+        assert len(after.clips) == len(stays) and {one.keyframe for one in after.broken} <= lost
+        if stays:
+            torch.testing.assert_close(after.clips, batch.clips[stays], rtol=0, atol=0)
+    (line,) = describe_skipped(loader.skipped.values())
+    assert line.startswith(f"{len(lost)} clips of figures_0 left out: ")
     list(loader.batches(1))
-    assert {sample.keyframe for sample in loader.skipped} == lost  # counted anew each epoch
+    assert set(loader.skipped) == lost  # each keyframe counts once
 
 
-def test_a_missing_video_and_a_wrong_clock_are_named(train: Targets) -> None:
+def test_too_many_skipped_are_an_error(damaged: AnnotationIndex) -> None:
+    plan = Share(2).plan(EpochSamples(damaged.video_rows), 4)
+    dataset = ClipDataset(damaged, SPEC, VARIED, seed=4)
+    with pytest.raises(AvadetError, match=r"1 of 7 keyframes .*, more than data\.max_skipped=0\.1 allows; 1 "):
+        list(ClipLoader(dataset, plan, on_error="skip", max_skipped=0.1).batches(1))
+
+
+def test_a_missing_video_and_a_wrong_clock_are_named(train: AnnotationIndex) -> None:
     missing = replace(train, videos=(replace(train.videos[0], path=None), *train.videos[1:]))
     sample = ClipDataset(missing, SPEC)[0, 0]
     assert isinstance(sample, BrokenSample) and "figures_0 has no file" in sample.reason
@@ -168,10 +174,10 @@ def test_a_missing_video_and_a_wrong_clock_are_named(train: Targets) -> None:
     assert isinstance(sample, BrokenSample) and "no frame at 900.000 s" in sample.reason
 
 
-def _sample(keyframe: int, size_hw: tuple[int, int]) -> KeyframeSample:
+def _sample(keyframe: int, size_hw: tuple[int, int]) -> ClipSample:
     frames = np.full((2, *size_hw, 3), 10 * keyframe, np.uint8)
     box = np.array([[1, 2, size_hw[1], size_hw[0]]], np.float32)
-    return KeyframeSample(frames, box, np.ones((1, 4), np.bool_), keyframe, np.array([keyframe]))
+    return ClipSample(frames, box, np.ones((1, 4), np.bool_), keyframe, np.array([keyframe]))
 
 
 def test_clips_of_several_sizes_are_padded_and_keep_their_boxes() -> None:
@@ -184,7 +190,7 @@ def test_clips_of_several_sizes_are_padded_and_keep_their_boxes() -> None:
 
 
 def test_a_batch_of_nothing() -> None:
-    batch = collate_clips([BrokenSample(3, "v", "gone")], 4, (0, 0, 0))
+    batch = collate_clips([BrokenSample(3, "v", 1.0, "gone")], 4, (0, 0, 0))
     assert len(batch.clips) == 0 and batch.rois.shape == (0, 5) and batch.labels.shape == (0, 4)
     assert batch.broken[0].keyframe == 3
 
@@ -192,8 +198,3 @@ def test_a_batch_of_nothing() -> None:
 def test_batches_by_size_do_not_mix() -> None:
     sizes = np.array([[4, 6], [4, 6], [8, 3], [4, 6], [8, 3], [0, 0]])
     assert [batch.tolist() for batch in batches_by_size(sizes, 2)(5)] == [[0, 1], [3], [2, 4], [5]]
-
-
-def test_too_few_keyframes_for_a_batch() -> None:
-    with pytest.raises(AvadetError, match="3 keyframes, fewer than a batch of 4"):
-        shuffled_batches(3, 4, 0)

@@ -108,11 +108,11 @@ def test_damage_in_the_clip_is_an_error(films: dict[str, Path], tmp_path: Path) 
 
 def test_few_files_stay_open(films: dict[str, Path]) -> None:
     videos = OpenVideos(2)
-    first = videos.reader(films["constant"])
-    assert videos.reader(films["constant"]) is first
-    videos.reader(films["varying"])
-    videos.reader(films["slow"])
-    assert len(videos) == 2 and videos.reader(films["constant"]) is not first
+    first = videos.reader(DataVideo("v", films["constant"]))
+    assert videos.reader(DataVideo("v", films["constant"])) is first
+    videos.reader(DataVideo("v", films["varying"]))
+    videos.reader(DataVideo("v", films["slow"]))
+    assert len(videos) == 2 and videos.reader(DataVideo("v", films["constant"])) is not first
     copy = pickle.loads(pickle.dumps(videos))
     assert len(copy) == 0 and len(videos) == 2
     videos.close()

@@ -13,7 +13,7 @@ from avadet.annotations.splits import read_split
 from avadet.cli.main import main
 from avadet.data.batching import ClipLoader, batches_by_size, clip_sizes
 from avadet.data.clips import ClipDataset
-from avadet.data.keyframes import training_targets
+from avadet.data.keyframes import training_index
 from avadet.types import ClipSpec
 from avadet.video.write import VideoWriter
 
@@ -53,7 +53,7 @@ def joined(folder: Path) -> Path:
 
 def test_clips_of_both_at_their_own_seconds(tmp_path: Path) -> None:
     data = open_data_set(joined(tmp_path))
-    targets = training_targets(read_split(data, "train"), data.labels)
+    targets = training_index(read_split(data, "train"), data.labels)
     loader = ClipLoader(ClipDataset(targets, SPEC), batches_by_size(clip_sizes(targets, SPEC), 3))
     (batch,) = loader.batches()
     order = torch.argsort(batch.rows)

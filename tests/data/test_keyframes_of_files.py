@@ -9,7 +9,7 @@ import pytest
 
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import read_split
-from avadet.data.keyframes import ProposalRule, scoring_targets, training_targets
+from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.errors import AvadetError
 
 BOX = "0.1,0.2,0.4,0.9"
@@ -28,10 +28,10 @@ def test_other_digits_are_the_same_keyframe(tmp_path: Path) -> None:
     gt = f"v,0.366667,{BOX},1,7\nv,0.366666,{BOX},2,7\nv,0.4,{BOX},1,7\nv,0.433333,{BOX},1,7\n"
     data = data_set(tmp_path, gt, f"v,0.366666,{BOX},,0.9\nv,0.43,{BOX},,0.9\n", "v,0.3999999\n")
     split = read_split(data, "val")
-    targets = training_targets(split, data.labels, ProposalRule())
+    targets = training_index(split, data.labels, ProposalRule())
     assert targets.times_s.tolist() == [0.366667, 0.433333]
     assert targets.labels.tolist() == [[True, True], [True, False]]  # proposals and true boxes are the same boxes
-    assert scoring_targets(split, data.labels, 0.5).times_s.tolist() == [0.366667, 0.433333]
+    assert scoring_index(split, data.labels, 0.5).times_s.tolist() == [0.366667, 0.433333]
     assert split.notes == (
         f"val: 1 row has an excluded keyframe; it is neither trained on nor scored; left out "
         f"({tmp_path}/gt.csv:3: v,0.4,{BOX},1,7)",
@@ -43,7 +43,7 @@ def test_half_a_frame_where_the_spec_knows_the_rate(tmp_path: Path) -> None:
     for fps, count in (("null", 2), ("30", 1)):
         more = f"videos: {{fps: {fps}}}\n"
         data = data_set(tmp_path, f"v,1,{BOX},1,7\n", f"v,1.015,{BOX},,0.9\n", "", more)
-        assert len(scoring_targets(read_split(data, "val"), data.labels, 0.5, keep_empty=True)) == count
+        assert len(scoring_index(read_split(data, "val"), data.labels, 0.5, keep_empty=True)) == count
 
 
 def test_odd_boxes_are_cut_or_left_out_and_told(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_odd_boxes_are_cut_or_left_out_and_told(tmp_path: Path) -> None:
         f"val: 1 row has a coordinate that is no finite number; left out ({tmp_path}/found.csv:2: "
         "v,1,0.5,0.2,nan,1,0,0.9)",
     )
-    targets = training_targets(split, data.labels, keep_empty=True)
+    targets = training_index(split, data.labels, keep_empty=True)
     assert (targets.times_s.tolist(), np.diff(targets.starts).tolist()) == ([1, 2], [1, 0])
     assert targets.boxes_norm.tolist() == [pytest.approx([0, 0.2, 1, 0.9])]
 
@@ -68,7 +68,7 @@ def test_pixels_are_refused_only_where_they_must_be_some(tmp_path: Path) -> None
     for box, is_pixels in (("0,0,1.9,1", False), ("0,0,2.1,1", True)):
         data = data_set(tmp_path, f"v,1,{box},1,7\n", "", "")
         if not is_pixels:
-            assert training_targets(read_split(data, "val"), data.labels).boxes_norm.tolist() == [[0, 0, 1, 1]]
+            assert training_index(read_split(data, "val"), data.labels).boxes_norm.tolist() == [[0, 0, 1, 1]]
             continue
         with pytest.raises(AvadetError, match=r"1 row has a box in pixels; divide x by .*gt.csv:1: v,1,0,0,2.1,1"):
-            training_targets(read_split(data, "val"), data.labels)
+            training_index(read_split(data, "val"), data.labels)

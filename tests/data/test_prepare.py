@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from avadet.annotations.splits import read_split
 from avadet.cli import data as data_command
 from avadet.data import prepare as prepare_module
 from avadet.data import reencode
-from avadet.data.clips import ClipDataset, KeyframeSample
-from avadet.data.keyframes import training_targets
+from avadet.data.clips import ClipDataset, ClipSample
+from avadet.data.keyframes import training_index
 from avadet.data.prepare import prepare
 from avadet.data.reencode import Encoding, Job, encoded_hw, finished, prepare_video
 from avadet.errors import AvadetError
@@ -140,22 +141,22 @@ def _skipping(encode):  # type: ignore[no-untyped-def]
     """An encoder that shows every picture one frame late."""
 
     def wrong(reader, path, job):  # type: ignore[no-untyped-def]
-        all_of_them = reader.pictures
-        reader.pictures = lambda start_s=0.0: _late(all_of_them(start_s))
+        all_of_them = reader.frames
+        reader.frames = lambda start_s=0.0: _late(all_of_them(start_s))
         try:
             return encode(reader, path, job)
         finally:
-            reader.pictures = all_of_them
+            reader.frames = all_of_them
 
     return wrong
 
 
-def _late(pictures):  # type: ignore[no-untyped-def]
-    """Pictures of a film that hangs back: each gets the image of the one eight before."""
+def _late(frames):  # type: ignore[no-untyped-def]
+    """Frames of a film that hangs back: each gets the image of the one eight before."""
     images = []
-    for picture in pictures:
-        images.append(picture.image)
-        yield picture._replace(image=images[max(len(images) - 9, 0)])
+    for frame in frames:
+        images.append(frame.image)
+        yield replace(frame, image=images[max(len(images) - 9, 0)])
 
 
 @pytest.fixture(scope="module")
@@ -163,16 +164,16 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return figures_set(tmp_path_factory.mktemp("set"))
 
 
-def _clips(data: DataSet, part: str = "train") -> list[KeyframeSample]:
-    targets = training_targets(read_split(data, part), data.labels)
+def _clips(data: DataSet, part: str = "train") -> list[ClipSample]:
+    targets = training_index(read_split(data, part), data.labels)
     dataset = ClipDataset(targets, SPEC)
     samples = [dataset[0, keyframe] for keyframe in range(len(dataset))]
     dataset.close()
-    assert all(isinstance(sample, KeyframeSample) for sample in samples), samples
+    assert all(isinstance(sample, ClipSample) for sample in samples), samples
     return samples  # type: ignore[return-value]
 
 
-def _assert_alike(old: list[KeyframeSample], new: list[KeyframeSample]) -> None:
+def _assert_alike(old: list[ClipSample], new: list[ClipSample]) -> None:
     assert len(old) == len(new) > 0
     for a, b in zip(old, new):
         height, width = b.frames.shape[1:3]
@@ -207,12 +208,12 @@ def test_a_cut_set_has_clocks_of_its_own(spec: Path, tmp_path: Path) -> None:
     assert video.starts_at_s == pytest.approx(900 + np.floor(1.4 * 15) / 15, abs=1e-5)
     with VideoReader(video.path) as reader:
         assert len(list(reader.pictures())) == np.floor(2.3 * 15) - np.floor(1.4 * 15) + 1
-    dataset = ClipDataset(training_targets(read_split(new, "val", strict=False), new.labels), SPEC)
-    assert dataset.targets.times_s.tolist() == [900, 901, 902, 903]
+    dataset = ClipDataset(training_index(read_split(new, "val", strict=False), new.labels), SPEC)
+    assert dataset.index.times_s.tolist() == [900, 901, 902, 903]
     inside, outside = dataset[0, 2], dataset[0, 0]
-    assert isinstance(inside, KeyframeSample) and not isinstance(outside, KeyframeSample)
-    whole = ClipDataset(training_targets(read_split(old, "val", strict=False), old.labels), SPEC)[0, 2]
-    assert isinstance(whole, KeyframeSample)
+    assert isinstance(inside, ClipSample) and not isinstance(outside, ClipSample)
+    whole = ClipDataset(training_index(read_split(old, "val", strict=False), old.labels), SPEC)[0, 2]
+    assert isinstance(whole, ClipSample)
     middle = SPEC.num_frames // 2
     assert np.abs(whole.frames[middle, :, :64].astype(int) - inside.frames[middle, :, :64]).mean() < 8
 

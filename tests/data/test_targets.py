@@ -9,7 +9,8 @@ import pytest
 
 from avadet.annotations.ava import AvaTable, Keyframes
 from avadet.annotations.splits import DataSplit, DataVideo
-from avadet.data.keyframes import ProposalRule, Targets, scoring_targets, training_targets
+from avadet.data.index import AnnotationIndex
+from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.errors import AvadetError
 from avadet.types import LabelMap
 
@@ -52,19 +53,19 @@ def split(
     return DataSplit("train", videos, table(truth), Keyframes(names, times.astype(float)), proposals)
 
 
-def told(targets: Targets, keyframe: int) -> list[tuple[list[float], list[str]]]:
+def told(targets: AnnotationIndex, keyframe: int) -> list[tuple[list[float], list[str]]]:
     """Boxes and names of labels of a keyframe, in order."""
     return [
         (
             targets.boxes_norm[row].astype(float).round(3).tolist(),
             [LABELS.names[i] for i in np.flatnonzero(targets.labels[row])],
         )
-        for row in targets.people(keyframe)
+        for row in targets.rows(keyframe)
     ]
 
 
 def test_rows_of_one_box_are_one_person() -> None:
-    targets = training_targets(split(TRUTH), LABELS)
+    targets = training_index(split(TRUTH), LABELS)
     assert [targets.key(i).video_id for i in range(len(targets))] == ["u", "v"]
     assert targets.times_s.tolist() == [5.0, 2.0]
     assert told(targets, 0) == [(B, ["talk"])]
@@ -73,13 +74,13 @@ def test_rows_of_one_box_are_one_person() -> None:
 
 
 def test_keyframes_without_people_are_kept_by_choice() -> None:
-    targets = training_targets(split(TRUTH), LABELS, keep_empty=True)
+    targets = training_index(split(TRUTH), LABELS, keep_empty=True)
     assert targets.times_s.tolist() == [5.0, 2.0, 3.0] and told(targets, 2) == []
 
 
 def test_excluded_keyframes_and_unlisted_videos_are_dropped() -> None:
     rows = [*TRUTH, ("stranger", 1.0, A, 12, 0)]
-    targets = training_targets(split(rows, excluded=[("v", 2.0), ("u", 2.0), ("nobody", 5.0)]), LABELS, keep_empty=True)
+    targets = training_index(split(rows, excluded=[("v", 2.0), ("u", 2.0), ("nobody", 5.0)]), LABELS, keep_empty=True)
     assert targets.times_s.tolist() == [5.0, 3.0]
 
 
@@ -97,29 +98,29 @@ def test_excluded_keyframes_and_unlisted_videos_are_dropped() -> None:
     ],
 )
 def test_proposals_join_by_rule(rule: ProposalRule, expected: list[tuple[list[float], list[str]]]) -> None:
-    targets = training_targets(split(TRUTH, FOUND), LABELS, rule)
+    targets = training_index(split(TRUTH, FOUND), LABELS, rule)
     assert told(targets, 1) == [(box, sorted(names, key=LABELS.names.index)) for box, names in expected]
     assert told(targets, 0) == [(B, ["talk"])]
 
 
 def test_a_keyframe_of_negatives_alone_counts() -> None:
-    targets = training_targets(split(TRUTH, FOUND), LABELS, ProposalRule(threshold=0.4))
+    targets = training_index(split(TRUTH, FOUND), LABELS, ProposalRule(threshold=0.4))
     assert targets.times_s.tolist() == [5.0, 2.0, 3.0] and told(targets, 2) == [(NOBODY, [])]
 
 
 def test_testing_sees_proposals_only() -> None:
     data = split(TRUTH, FOUND, excluded=[("u", 5.0)])
-    targets = scoring_targets(data, LABELS, 0.9)
+    targets = scoring_index(data, LABELS, 0.9)
     assert told(targets, 0) == [(NEAR_A, []), (NOBODY, [])] and len(targets) == 1
     np.testing.assert_allclose(targets.scores, [0.95, 0.9])
-    best = scoring_targets(data, LABELS, 0.99, keep_best=True)
+    best = scoring_index(data, LABELS, 0.99, keep_best=True)
     assert [told(best, i) for i in range(2)] == [[(NEAR_A, [])], [(NOBODY, [])]]
-    everywhere = scoring_targets(split(TRUTH, FOUND), LABELS, 0.9, keep_empty=True)
+    everywhere = scoring_index(split(TRUTH, FOUND), LABELS, 0.9, keep_empty=True)
     assert everywhere.times_s.tolist() == [5.0, 2.0, 3.0] and np.diff(everywhere.starts).tolist() == [0, 2, 0]
 
 
 def test_select_takes_keyframes_with_their_people() -> None:
-    targets = training_targets(split(TRUTH, FOUND), LABELS, ProposalRule())
+    targets = training_index(split(TRUTH, FOUND), LABELS, ProposalRule())
     turned = targets.select(np.array([1, 0]))
     assert [told(turned, i) for i in range(2)] == [told(targets, i) for i in (1, 0)]
     assert turned.key(0) == targets.key(1)
@@ -130,20 +131,20 @@ def test_what_cannot_be_is_named() -> None:
     with pytest.raises(
         AvadetError, match=r"annotations: class id 13 is not in the label map of 3 classes \(2 such rows\)"
     ):
-        training_targets(split([("v", 1.0, A, 13, 0), ("v", 2.0, A, 13, 0)]), LABELS)
+        training_index(split([("v", 1.0, A, 13, 0), ("v", 2.0, A, 13, 0)]), LABELS)
     with pytest.raises(AvadetError, match=r"annotations:2: column 3 \(x1\) is '10', .*divide pixels by"):
-        training_targets(split([("v", 1.0, A, 12, 0), ("v", 1.0, [10.0, 20, 30, 40], 12, 0)]), LABELS)
+        training_index(split([("v", 1.0, A, 12, 0), ("v", 1.0, [10.0, 20, 30, 40], 12, 0)]), LABELS)
     with pytest.raises(AvadetError, match="no proposals"):
-        training_targets(split(TRUTH), LABELS, ProposalRule())
+        training_index(split(TRUTH), LABELS, ProposalRule())
 
 
 def test_boxes_that_reach_out_a_little_are_cut() -> None:
-    targets = training_targets(split([("v", 1.0, [-0.1, 0.2, 1.1, 0.9], 12, 0)]), LABELS)
+    targets = training_index(split([("v", 1.0, [-0.1, 0.2, 1.1, 0.9], 12, 0)]), LABELS)
     np.testing.assert_allclose(targets.boxes_norm, [[0, 0.2, 1, 0.9]], atol=1e-6)
 
 
 def test_nothing_at_all() -> None:
-    targets = training_targets(split([], []), LABELS, ProposalRule())
+    targets = training_index(split([], []), LABELS, ProposalRule())
     assert len(targets) == 0 and targets.starts.tolist() == [0] and targets.labels.shape == (0, 3)
 
 
@@ -160,7 +161,7 @@ def test_the_arrays_say_what_loops_would(seed: int) -> None:
         ]  # fmt: skip
 
     truth, found = rows(30, [1]), rows(20, [0.3, 0.9])
-    targets = training_targets(split(truth, found), LABELS, ProposalRule(matched="own", threshold=0.5))
+    targets = training_index(split(truth, found), LABELS, ProposalRule(matched="own", threshold=0.5))
     expected: dict[tuple[str, float], dict[tuple[float, ...], set[int]]] = {}
     for name, time_s, box, class_id, last in [*truth, *found]:
         if last > 0.5:
@@ -169,7 +170,7 @@ def test_the_arrays_say_what_loops_would(seed: int) -> None:
     for keyframe in range(len(targets)):
         key = targets.key(keyframe)
         boxes = expected[key.video_id, key.time_s]
-        got = targets.people(keyframe)
+        got = targets.rows(keyframe)
         np.testing.assert_allclose(targets.boxes_norm[got], np.array(list(boxes)), atol=1e-6)
         names = [{LABELS.ids[i] for i in np.flatnonzero(targets.labels[row])} for row in got]
         assert names == list(boxes.values())

@@ -65,7 +65,7 @@ def run(folder: Path, *words: str) -> str:
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository to which the page was applied."""
     folder = tmp_path_factory.mktemp("copy")
-    for name in ("avadet", "tests", "configs", "data_specs"):
+    for name in ("avadet", "tests", "tools", "configs", "data_specs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "avadet/models/backbones/pulse.py").write_text(block("python"))

@@ -22,7 +22,7 @@ from avadet.models.engines.probe import sample_inputs
 from avadet.models.predict import final_scores, predict
 from avadet.models.scores import pose_classes, to_scores
 from avadet.models.zoo import LoadedModel
-from avadet.training.evaluate import ClipScorer
+from avadet.training.scoring import ClipScorer
 from avadet.types import Clip, LabelMap, PersonBoxes
 
 THREE = math.log(3)

@@ -29,7 +29,7 @@ def joined_config(run_dir: Path, accumulate: int = 1, **train_knobs: object) -> 
     """What two processes can do as one: no draw of torch's, and BatchNorms that do not look at batches."""
     return config(
         run_dir,
-        data={"root": "nowhere", "batch_size": 4},
+        data={"batch_size": 4},
         model={"dropout": 0.0},
         loss={"mixup_alpha": 0.0, "class_balance": 0.9},
         optim={"name": "sgd", "lr": 0.05, "grad_clip": 1.0},

@@ -21,7 +21,7 @@ def killed_config(run_dir: Path, epochs: int = EPOCHS) -> Config:
     """Epochs of three steps, a checkpoint after each, with dropout, momenta, mixup and an average."""
     return config(
         run_dir,
-        data={"root": "nowhere", "batch_size": 4},
+        data={"batch_size": 4},
         model={"dropout": 0.5},
         schedule={"epochs": epochs},
         train={"threads": 1, "save_every": 1, "log_every": 1, "ema_decay": 0.9},

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from ava_like import STARTS_AT_S, Actor, Film, write_set
-from staged_squares import SquareStore, video
 from staged_squares import config as squares_config
 
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
-from avadet.config import Config, decisive_values
+from avadet.cli.main import main
+from avadet.config import Config
 from avadet.data.clips import ClipDataset
-from avadet.data.feature_banks import BankFile, FeatureBank, bank_window, read_bank
-from avadet.data.keyframes import Targets, training_targets
+from avadet.data.feature_banks import BankFile, FeatureBank, read_bank
+from avadet.data.index import AnnotationIndex
+from avadet.data.keyframes import training_index
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.build import build
@@ -27,7 +28,7 @@ from avadet.models.checkpoints.weights import save_model
 from avadet.training import setup
 from avadet.training.banks import BankMaker, Banks
 from avadet.training.distributed import Processes
-from avadet.training.evaluate import ClipScorer, given_people
+from avadet.training.fingerprint import resume_fingerprint
 from avadet.training.loop import Run, train
 from avadet.types import ClipSpec, FrameKey, LabelMap
 
@@ -95,9 +96,9 @@ def config(spec: Path, looker: Path, run_dir: Path, **changes: dict[str, object]
     return Config.model_validate({"device": "cpu", "run_dir": run_dir, **values})
 
 
-def people(spec: Path, split: str = "train") -> Targets:
+def people(spec: Path, split: str = "train") -> AnnotationIndex:
     data = open_data_set(str(spec), None, ())
-    return training_targets(read_split(data, split), data.labels)
+    return training_index(read_split(data, split), data.labels)
 
 
 def maker(looker: Path, folder: Path) -> BankMaker:
@@ -237,9 +238,7 @@ def test_config_errors(spec: Path, looker: Path, tmp_path: Path) -> None:
         config(spec, looker, tmp_path, model=plain)
     with pytest.raises(ValueError, match=r"head\.bank needs bank\.model"):
         Config.model_validate({**config(spec, looker, tmp_path).model_dump(), "bank": None})
-    with pytest.raises(ValueError, match=r"bank needs data\.spec"):
-        config(spec, looker, tmp_path, data={"spec": None, "root": "x"})
-    assert "bank" not in decisive_values(squares_config(tmp_path))  # runs from before banks can still be resumed
+    assert "bank" not in resume_fingerprint(squares_config(tmp_path))  # runs from before banks can still be resumed
 
 
 def test_a_bank_of_another_width_is_told_before_training(spec: Path, looker: Path, tmp_path: Path) -> None:
@@ -248,6 +247,18 @@ def test_a_bank_of_another_width_is_told_before_training(spec: Path, looker: Pat
     with pytest.raises(AvadetError, match=r"reads feature banks of 99 .* looker have 256; set .*bank_features=256"):
         train(wanted)
     assert not (tmp_path / "banks").exists()  # nor were any made
+
+
+def test_a_film_that_cannot_be_read_has_an_empty_bank_if_that_is_allowed(
+    spec: Path, looker: Path, tmp_path: Path
+) -> None:
+    targets = people(spec)
+    videos = tuple(replace(one, path=None) if one.video_id == "day/0" else one for one in targets.videos)
+    lost, stopping = replace(targets, videos=videos), maker(looker, tmp_path)
+    with pytest.raises(AvadetError, match="day/0 has no file"):
+        stopping.banks(lost, Processes())
+    banks = replace(stopping, on_error="skip").banks(lost, Processes())
+    assert len(banks["day/0"].times_s) == 0 < len(banks["day/1"].times_s)
 
 
 def test_only_a_single_detector_makes_banks(tmp_path: Path) -> None:
@@ -261,25 +272,14 @@ def test_a_reader_of_banks_makes_none(spec: Path, looker: Path, tmp_path: Path) 
         maker(folder.model, tmp_path)
 
 
-def test_scoring_a_video_makes_its_bank_first(spec: Path, looker: Path, tmp_path: Path) -> None:
-    loaded = zoo.load(
-        train(config(spec, looker, tmp_path / "run", schedule={"epochs": 3}, bank={"window_s": 0.21})).model
-    )
-    annotated, stored = video(1), SquareStore().open("right/1", Path())
-    people = given_people(annotated, np.array([0, 3, 6, 7]))
-    scorer = ClipScorer(loaded, batch_size=3)
-    scores = scorer.score(annotated, stored, people)
-    rois = [[index, *box * [64, 48, 64, 48]] for index, box in enumerate(people.boxes_norm)]
-    batch = torch.from_numpy(stored.frames[[0, 3, 6, 7]]).permute(0, 3, 1, 2)[:, :, None], torch.tensor(rois).float()
-    with torch.no_grad():
-        features = loaded.bank.model.box_features(*batch).numpy()
-        bank = FeatureBank("right/1", annotated.times_s[people.rows], features)
-        window = bank_window([(bank, time_s) for time_s in bank.times_s], 0.21)
-        assert window.batch_index.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]  # at most 0.105 s away
-        expected = loaded.scores(loaded.model(*batch, window)).numpy()
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
-    without = ClipScorer(replace(loaded, bank=None), batch_size=3).score(annotated, stored, people)
-    assert np.abs(scores - without).max() > 1e-3
+def test_the_number_of_a_run_is_that_of_test(
+    spec: Path, looker: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train(config(spec, looker, tmp_path / "run", schedule={"epochs": 2}, bank={"window_s": 0.21}))
+    assert main(["test", str(folder.path), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "det.csv")]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"frame-mAP@0.5 (activitynet): {folder.metrics()[-1]['frame_map']:.2f} on ")
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 2  # films to score on
 
 
 def test_the_bank_model_may_be_missing(spec: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from avadet.cli import train as train_command
 from avadet.errors import AvadetError
 from avadet.training import loop, setup
 from avadet.training.checkpoint import write_state
+from avadet.training.data import RunData
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
 from avadet.training.stopping import Stopped
@@ -66,12 +67,12 @@ def losses(folder: RunFolder) -> list[tuple[float, float]]:
 
 
 @pytest.fixture
-def squares(monkeypatch: pytest.MonkeyPatch) -> setup.Data:
+def squares(monkeypatch: pytest.MonkeyPatch) -> RunData:
     return use_squares(monkeypatch)
 
 
 @pytest.fixture
-def straight(squares: setup.Data, tmp_path: Path) -> RunFolder:
+def straight(squares: RunData, tmp_path: Path) -> RunFolder:
     """A run that nothing happened to."""
     return train(killed_config(tmp_path / "straight"))
 
@@ -131,9 +132,9 @@ def test_sigkill_at_random_moments(tmp_path: Path) -> None:
     assert not list(folder.path.glob(".*partial*"))
 
 
-def test_epochs_and_workers_do_not_matter(tmp_path: Path, squares: setup.Data) -> None:
+def test_epochs_and_workers_do_not_matter(tmp_path: Path, squares: RunData) -> None:
     """Batches made by worker processes, in a run that is resumed without them."""
-    whole = config(tmp_path / "whole", data={"root": "x", "batch_size": 6, "workers": 1}, model={"dropout": 0.5})
+    whole = config(tmp_path / "whole", data={"batch_size": 6, "workers": 1}, model={"dropout": 0.5})
     straight = train(whole)
     broken = whole.model_copy(update={"run_dir": tmp_path / "broken"})
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -172,7 +173,7 @@ def test_processes_that_make_batches_live_on_until_the_step_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """torchrun and terminals send signals to all of a group."""
-    wanted = config(tmp_path, data={"root": "x", "batch_size": 2, "workers": 1}, schedule={"epochs": 50})
+    wanted = config(tmp_path, data={"batch_size": 2, "workers": 1}, schedule={"epochs": 50})
     step = Trainer.step
 
     def step_and_signal(self: Trainer, parts: list) -> torch.Tensor:
@@ -247,7 +248,7 @@ def test_a_run_on_a_full_disk_goes_on_from_its_last_checkpoint(
 
 
 def test_a_loss_that_is_no_number_stops_before_weights_change(
-    squares: setup.Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squares: RunData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen = killed_config(tmp_path / "nan")  # a BatchNorm would spread it over the batch
     alone = {"train": frozen.train.model_copy(update={"batch_norm": "frozen"})}  # as would mixup
@@ -259,7 +260,7 @@ def test_a_loss_that_is_no_number_stops_before_weights_change(
         if self.position.epoch == 1 and self.position.step == 2:
             clips = parts[0].clips.float() / 255
             clips[2] = float("nan")
-            poisoned_clip.extend(self.names(self.feed.indices(1, 2)[2:3]))
+            poisoned_clip.extend(self.names(parts[0].keyframes[2:3].numpy()))
             parts = [replace(parts[0], clips=clips)]
         return step(self, parts)
 
@@ -275,7 +276,7 @@ def test_a_loss_that_is_no_number_stops_before_weights_change(
 
 
 def test_a_gradient_that_is_no_number_names_the_batch(
-    squares: setup.Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squares: RunData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from avadet.training import trainer
 
@@ -283,7 +284,9 @@ def test_a_gradient_that_is_no_number_names_the_batch(
         return torch.tensor(float("inf"))
 
     monkeypatch.setattr(trainer, "clip_grad_norm_", infinite)
-    with pytest.raises(AvadetError, match=r"the gradient's norm inf in step 1 of epoch 1, on (\w+/\d+, ){3}\w+/\d+; "):
+    with pytest.raises(
+        AvadetError, match=r"the gradient's norm inf in step 1 of epoch 1, on (\w+/\d+@[\d.]+, ){3}\w+/\d+@[\d.]+; "
+    ):
         train(killed_config(tmp_path / "inf"))
     assert not RunFolder(tmp_path / "inf").checkpoint.exists()
 
@@ -309,7 +312,7 @@ def test_the_best_weights_become_the_model(tmp_path: Path, monkeypatch: pytest.M
     def score(_data: object, *_rest: object) -> object:
         return lambda _model, _progress: Outcome({"frame_map": next(given)}, "table\n")
 
-    monkeypatch.setattr(setup.Data, "score", score)
+    monkeypatch.setattr(setup, "build_score", score)
     wanted = killed_config(tmp_path / "best")
     cfg = wanted.evaluate.model_copy(update={"every_epochs": 1, "keep": "best"})
     folder = train(wanted.model_copy(update={"evaluate": cfg}))

@@ -36,7 +36,7 @@ def test_a_run_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["epoch"] for line in metrics] == list(range(1, 13))
     assert metrics[-1]["loss"] < 0.8 * metrics[0]["loss"]
     assert metrics[-1]["track_map"] > 90
-    assert "frame_map" not in metrics[0] and "training on 36 videos" in said[0]
+    assert "frame_map" not in metrics[0] and "training on 288 keyframes" in said[0]
 
 
 def test_resume_is_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_seeds_differ_and_equal_seeds_agree(tmp_path: Path, monkeypatch: pytest.
         {"model": {"family": "tiny_two_views", "crop_hw": (32, 32)}, "schedule": {"epochs": 1}},
         {"optim": {"name": "sgd", "lr": 0.05}, "schedule": {"epochs": 1, "kind": "step", "milestones": (0.5,)}},
         {"loss": {"kind": "bce"}, "train": {"precision": "bf16", "ema_decay": 0.0}, "schedule": {"epochs": 1}},
-        {"data": {"root": "x", "batch_size": 4, "workers": 2, "samples_per_video": 2}, "schedule": {"epochs": 1}},
+        {"data": {"batch_size": 4, "workers": 2, "samples_per_video": 2}, "schedule": {"epochs": 1}},
     ],
 )
 def test_other_ways_to_train(
@@ -145,11 +145,11 @@ def test_mistakes_are_told_before_training(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(AvadetError, match=r"an epoch has 4 samples, fewer than data\.batch_size 6"):
         train(config(tmp_path))
     with pytest.raises(AvadetError, match=r"nothing to resume: .* is missing; start without --resume"):
-        train(config(tmp_path, data={"root": "x", "batch_size": 2}), resume=True)
+        train(config(tmp_path, data={"batch_size": 2}), resume=True)
     with pytest.raises(AvadetError, match=r"model\.frozen is for the tiny families with model\.init"):
-        train(config(tmp_path, data={"root": "x", "batch_size": 2}, model={"frozen": 1}))
+        train(config(tmp_path, data={"batch_size": 2}, model={"frozen": 1}))
     with pytest.raises(AvadetError, match=r"none\.pth: no such file"):
-        train(config(tmp_path, data={"root": "x", "batch_size": 2}, model={"init": tmp_path / "none.pth"}))
+        train(config(tmp_path, data={"batch_size": 2}, model={"init": tmp_path / "none.pth"}))
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_another_config(

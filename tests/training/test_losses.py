@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from avadet.data.loader import ClipBatch
+from avadet.data.batching import ClipBatch
 from avadet.training.losses import ActionLoss, balanced_weights, mixup, smooth
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 import squares_command
+import staged_squares
 import torch
-from staged_squares import SquareStore, config, use_squares
+from staged_squares import config, use_squares
 
+from avadet.annotations.splits import DataVideo
 from avadet.config import Config
-from avadet.data.frame_store import StoredVideo
+from avadet.data.frame_cache import CachedVideo
 from avadet.data.workers import with_signal
 from avadet.errors import AvadetError
 from avadet.failures import explain
@@ -40,9 +42,7 @@ def squares(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def two_workers(run_dir: Path) -> Config:
-    return config(
-        run_dir, data={"root": "x", "batch_size": 2, "workers": 2}, train={"log_every": 1}, schedule={"epochs": 1000}
-    )
+    return config(run_dir, data={"batch_size": 2, "workers": 2}, train={"log_every": 1}, schedule={"epochs": 1000})
 
 
 @pytest.mark.usefixtures("squares")
@@ -102,7 +102,10 @@ def test_an_error_in_a_step_ends_the_workers(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (AvadetError("video 3 is damaged: fetch it again"), r"^video 3 is damaged: fetch it again$"),
+        (
+            AvadetError("video 3 is damaged: fetch it again"),
+            r"^video \w+/\d+: video 3 is damaged: fetch it again \(data\.on_error=skip .*\)$",
+        ),
         (ValueError("not\nthis"), r"^a worker process that makes batches failed: ValueError: not this; --debug shows "),
         (MemoryError("Unable to allocate 127. MiB for an array"), r"^out of memory \(127 MiB more were asked for\); "),
     ],
@@ -110,14 +113,14 @@ def test_an_error_in_a_step_ends_the_workers(
 def test_an_error_in_a_worker_is_one_line(
     error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paint = SquareStore.open
+    paint = staged_squares.painted
 
-    def fail(self: SquareStore, video_id: str, path: Path) -> StoredVideo:
+    def fail(video: DataVideo) -> CachedVideo:
         if multiprocessing.parent_process() is not None:
             raise error
-        return paint(self, video_id, path)
+        return paint(video)
 
-    monkeypatch.setattr(SquareStore, "open", fail)
+    monkeypatch.setattr(staged_squares, "painted", fail)
     with pytest.raises(AvadetError, match=said):
         train(two_workers(tmp_path))
 

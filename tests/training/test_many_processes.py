@@ -12,7 +12,7 @@ from staged_squares import use_squares
 
 from avadet.errors import AvadetError
 from avadet.training.distributed import Processes
-from avadet.training.feed import Share
+from avadet.training.feed import EpochSamples, Share
 from avadet.training.logs import RunFolder
 from avadet.training.loop import train
 
@@ -55,8 +55,11 @@ def test_two_processes_equal_one(alone: RunFolder, tmp_path: Path) -> None:
 
 
 def test_parts_of_all_processes_are_the_batches_of_one() -> None:
-    whole = Share(6).plan(20, seed=3)
-    shares = [Share(6, parts=3, rank=rank, processes=2).plan(20, seed=3) for rank in range(2)]
+    whole = Share(6).plan(EpochSamples(np.zeros(20, np.int64)), seed=3)
+    shares = [
+        Share(6, parts=3, rank=rank, processes=2).plan(EpochSamples(np.zeros(20, np.int64)), seed=3)
+        for rank in range(2)
+    ]
     for epoch in (0, 5):
         batches, parts = whole(epoch), [plan(epoch) for plan in shares]
         assert len(batches) == 3 and [len(own) for own in parts] == [9, 9]
@@ -71,7 +74,7 @@ def test_what_cannot_be_divided_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"data\.batch_size 6 cannot be divided among 2 processes with train\.acc"):
         Share(6, parts=2, rank=1, processes=2)
     with pytest.raises(AvadetError, match=r"an epoch has 5 samples, fewer than data\.batch_size 6"):
-        Share(6).plan(5, seed=0)
+        Share(6).plan(EpochSamples(np.zeros(5, np.int64)), seed=0)
 
 
 def test_one_process_talks_to_nobody() -> None:

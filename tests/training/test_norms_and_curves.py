@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from staged_squares import config, use_squares
 from torch import nn
 
-from avadet.data.loader import ClipBatch
+from avadet.data.batching import ClipBatch
 from avadet.errors import AvadetError
 from avadet.models.build import build
 from avadet.training import setup

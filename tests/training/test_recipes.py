@@ -1,4 +1,4 @@
-"""Every shipped recipe: it reads, its model, optimizer and schedule can be built, its header says how to launch it."""
+"""Every packaged recipe: it is what it was, its model and optimizer can be built, it says how to launch it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import recipe_digests
 import torch
-import yaml
 
 from avadet.annotations.specs import data_set_names, open_data_set
 from avadet.cli import train as train_command
 from avadet.config import Config, ModelConfig, read_config
-from avadet.files import resource_folder
+from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.models.build import build
 from avadet.models.sizes import SIZES, families
+from avadet.recipes import configs_folder, read_mapping, read_recipe, recipe_names
 from avadet.schema import dump_config
 from avadet.training import setup
 from avadet.training.optim import lr_factor
 
-CONFIGS = resource_folder("configs")
-RECIPES = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "persons")
+RECIPES = recipe_names()
 PARAMETERS = {
     "slow_4x16_r50": 31_798_416,
     "slowfast_32x2_r50": 33_828_888,
@@ -55,53 +55,90 @@ def built(config: Config) -> torch.nn.Module:
 @cache
 def _built(family: str, arguments: str) -> torch.nn.Module:
     """On the meta device; recipes of the same model share it."""
-    clip = Config.model_validate({"data": {"root": "x"}}).clip
+    clip = Config.model_validate({"data": {"spec": "x"}}).clip
     with torch.device("meta"):
         return build(family, zoo.AVA_CLASSES, pixels=setup.clip_spec(clip).pixels, **json.loads(arguments))
 
 
-@pytest.fixture(scope="module", params=RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def recipe(request: pytest.FixtureRequest) -> tuple[Path, Config]:
-    return request.param, read_config(request.param, ["data.root=nowhere"])
+@cache
+def config_of(name: str) -> Config:
+    return read_config(name)
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def recipe(request: pytest.FixtureRequest) -> tuple[str, Config]:
+    return request.param, config_of(request.param)
 
 
 def test_there_is_a_recipe_for_every_data_set() -> None:
-    assert {path.parent.name for path in RECIPES} == {"ava", "custom", "jhmdb21", "multisports", "ucf24"}
-    assert len(RECIPES) >= 15
+    assert {name.partition("/")[0] for name in RECIPES} == {"ava", "custom", "jhmdb21", "multisports", "ucf24"}
+    assert len(RECIPES) == len(set(RECIPES)) >= 151
+
+
+def test_recipes_are_what_they_were() -> None:
+    """After a change on purpose: `python tools/recipe_digests.py --write`."""
+    stored = json.loads(recipe_digests.DIGESTS.read_text())
+    now = recipe_digests.current()
+    assert now["defaults"] == stored["defaults"]
+    changed = {name for name, digest in now["recipes"].items() if stored["recipes"].get(name) != digest}
+    assert not changed and now["recipes"].keys() == stored["recipes"].keys()
+
+
+def test_a_digest_sees_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a recipe and of what it leaves to the defaults."""
+    name, before = "ava/x3d_m", recipe_digests.digest("ava/x3d_m")
+    for override in ("model.arguments.drop_path=0.1", "optim.momentum=0.8", "bank={model: x}", "seed=1"):
+        changed = Config.model_construct(**{**config_of(name).__dict__, "seed": 1})
+        if override != "seed=1":
+            extra = ["model.arguments.head.bank={width: 8}"] if "bank" in override else []
+            changed = read_config(name, [override, *extra])
+        monkeypatch.setattr(recipe_digests, "read_config", lambda name, changed=changed: changed)
+        assert recipe_digests.digest(name) != before
+
+
+def test_no_recipe_hides_another() -> None:
+    """A name is a file or a row of one table, in the bases too."""
+    for folder in {path.parent for path in configs_folder().rglob("*.yaml")}:
+        rows = [row for file in folder.glob("*.yaml") for row in (read_mapping(file).get("table") or {})]
+        names = rows + [file.stem for file in folder.glob("*.yaml") if "table" not in read_mapping(file)]
+        assert len(names) == len(set(names)), folder
+
+
+def test_configs_stay_short() -> None:
+    files = sorted(configs_folder().rglob("*.yaml"))
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 2000
 
 
 @pytest.mark.parametrize("folder", ["ava", "jhmdb21"])
 def test_every_published_size_has_a_recipe(folder: str) -> None:
     """Of a family all or none: a new one may begin without, and the bundled model of crops is learnt by a tool."""
-    trained = {yaml.safe_load(path.read_text())["model"]["family"] for path in CONFIGS.glob(f"{folder}/*.yaml")}
+    trained = {config_of(name).model.family for name in RECIPES if name.startswith(f"{folder}/")}
     for family, sizes in families().items():
         published = {name for name, size in sizes.items() if size.clip is not None}
         assert published <= trained or not published & trained, family
     assert trained <= set(SIZES) and len(trained) > 50
 
 
-def test_its_model_and_optimizer_can_be_built(recipe: tuple[Path, Config]) -> None:
-    path, config = recipe
+def test_its_model_and_optimizer_can_be_built(recipe: tuple[str, Config]) -> None:
+    name, config = recipe
+    stem = name.partition("/")[2]
     model = built(config)
     optimizer = setup.build_optimizer_of(config, model)
     rates = {group["peak_lr"] for group in optimizer.param_groups}
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
     course = {
         epoch: max(rates) * lr_factor(epoch, **config.schedule.model_dump())
-        for epoch in LEARNING_RATES.get(path.stem, {0: 0})
+        for epoch in LEARNING_RATES.get(stem, {0: 0})
     }
-    if path.stem in LEARNING_RATES:
-        assert course == pytest.approx(LEARNING_RATES[path.stem])
-    if path.stem in PARAMETERS:
-        assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[path.stem]
+    if stem in LEARNING_RATES:
+        assert course == pytest.approx(LEARNING_RATES[stem])
+    if stem in PARAMETERS:
+        assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[stem]
 
 
-def test_its_header_says_how_to_launch_it(recipe: tuple[Path, Config]) -> None:
-    path, _ = recipe
-    header = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("#")]
-    lines = [line.strip() for line in header if " train configs/" in line]
-    assert len(lines) == 1, "one launch line"
-    words = shlex.split(lines[0])
+def test_it_says_how_to_launch_it(recipe: tuple[str, Config]) -> None:
+    name, _ = recipe
+    words = shlex.split(read_recipe(name).about["launch"].replace("NAME", name))
     start = words.index("train")
     assert words[:start] == ["avadet"] or re.fullmatch(
         r"torchrun --standalone --nproc-per-node \d+ -m avadet", " ".join(words[:start])
@@ -109,19 +146,19 @@ def test_its_header_says_how_to_launch_it(recipe: tuple[Path, Config]) -> None:
     parser = argparse.ArgumentParser()
     train_command.add_arguments(parser)
     args = parser.parse_args(words[start + 1 :])
-    assert CONFIGS / args.config.relative_to("configs") == path
-    assert isinstance(read_config(path, args.overrides), Config)
+    assert str(args.config) == name
+    assert isinstance(read_config(args.config, args.overrides), Config)
 
 
-def test_a_header_names_published_numbers_and_the_start(recipe: tuple[Path, Config]) -> None:
-    path, config = recipe
-    header = "".join(line for line in path.read_text().splitlines() if line.startswith("#"))
-    assert path.stem == "tiny" or "Published" in header
-    if "Init: " in header:
-        assert ("Init: none" in header) == (config.model.init is None)
+def test_it_names_published_numbers_and_the_start(recipe: tuple[str, Config]) -> None:
+    name, config = recipe
+    about = read_recipe(name).about
+    assert about["model"] and about["data"] and about["published"]
+    if "init" in about:
+        assert about["init"].startswith("none") == (config.model.init is None)
 
 
-def test_its_start_is_in_the_zoo(recipe: tuple[Path, Config]) -> None:
+def test_its_start_is_in_the_zoo(recipe: tuple[str, Config]) -> None:
     """Where it names no file of the user's: weights of its own architecture or of pictures, pixels as published."""
     _, config = recipe
     start, clip = config.model.init, config.clip
@@ -131,7 +168,7 @@ def test_its_start_is_in_the_zoo(recipe: tuple[Path, Config]) -> None:
         assert (card["clip"]["mean"], card["clip"]["std"]) == (clip.mean, clip.std)
 
 
-def test_a_data_set_by_name_has_its_splits(recipe: tuple[Path, Config]) -> None:
+def test_a_data_set_by_name_has_its_splits(recipe: tuple[str, Config]) -> None:
     _, config = recipe
     if config.data.spec in data_set_names():
         data = open_data_set(config.data.spec, "nowhere", config.data.overrides)
@@ -140,37 +177,24 @@ def test_a_data_set_by_name_has_its_splits(recipe: tuple[Path, Config]) -> None:
         assert [one is None for one in proposals] == [config.data.proposals is None] * len(proposals)
 
 
-def test_it_dumps_and_reads_back(recipe: tuple[Path, Config], tmp_path: Path) -> None:
+def test_it_dumps_and_reads_back(recipe: tuple[str, Config], tmp_path: Path) -> None:
     _, config = recipe
     copy = tmp_path / "copy.yaml"
     copy.write_text(dump_config(config))
     assert read_config(copy) == config
 
 
-def test_it_says_every_value_that_counts(recipe: tuple[Path, Config]) -> None:
-    """A recipe must not move when a default does: what it leaves out is what has no effect."""
-    path, config = recipe
-    said, whole = yaml.safe_load(path.read_text()), config.model_dump(mode="json")
-    for section in ("clip", "schedule", "train"):
-        assert said[section].keys() == whole[section].keys()
-    assert {"spec", "batch_size", "workers"} <= said["data"].keys() or path.stem == "tiny"
-
-
-@pytest.mark.parametrize(
-    "path", [path for path in RECIPES if read_config(path, ["data.root=nowhere"]).bank is not None]
-)
-def test_a_bank_is_of_a_model_that_another_recipe_trains(path: Path) -> None:
-    config = read_config(path, ["data.root=nowhere"])
-    others = [read_config(other, ["data.root=nowhere"]) for other in sorted(path.parent.glob("*.yaml"))]
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_lfb")])
+def test_a_bank_is_of_a_model_that_another_recipe_trains(name: str) -> None:
+    config, folder = config_of(name), name.partition("/")[0]
+    others = [config_of(other) for other in RECIPES if other.startswith(f"{folder}/")]
     (trained,) = [other for other in others if other.run_dir == config.bank.model.parent]
     assert config.bank.model.name == "model.safetensors" and trained.data == config.data
     assert built(config).head.bank.bank_features == built(trained).head.own_features
 
 
 def test_wrong_families_and_keys_are_refused() -> None:
-    from avadet.errors import AvadetError
-
-    clip = Config.model_validate({"data": {"root": "x"}}).clip
+    clip = Config.model_validate({"data": {"spec": "x"}}).clip
     for changes, message in (
         ({"family": "slow_r5"}, r"unknown model\.family 'slow_r5'; did you mean slow_r50"),
         ({"family": "slow_r50", "stages": (4,)}, r"model\.stages has no effect on slow_r50; see model\.arguments"),

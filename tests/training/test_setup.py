@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from staged_squares import LABELS, SquareStore, config, video
+from staged_squares import LABELS, config
 
-from avadet.config import Config, decisive_values
+from avadet.config import Config
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
 from avadet.models.build import build
@@ -21,38 +19,12 @@ from avadet.models.checkpoints.formats.pyslowfast import PYSLOWFAST
 from avadet.models.checkpoints.weights import Checkpoint, remap_classifier, save_model
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
+from avadet.training.fingerprint import resume_fingerprint
 from avadet.training.logs import RunFolder, describe_machine, git_commit
 from avadet.types import LabelMap
 
 AVA = read_label_map("ava_v2.2")
 FIVE = LabelMap(("right", "a", "b", "left", "c"), (1, 2, 3, 4, 5), ("action",) * 5, (True,) * 5, exclusive=True)
-
-
-def _data(*videos: object) -> setup.Data:
-    return setup.Data(LABELS, list(videos), [video(1)], SquareStore())
-
-
-def test_what_is_said_of_the_data() -> None:
-    lines = setup.describe_data(_data(video(0), video(3), video(1)))
-    assert lines == [
-        "training on 3 videos with 24 boxes, scoring on 1 videos",
-        "3 classes, 1 to 2 videos each",
-        "no training video of: still",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"class_index": 3}, r"left/0: class 3 is not in \[0, 3\)"),
-        ({"boxes_norm": np.full((8, 4), 1.5, np.float32)}, r"left/0: boxes must lie in \[0, 1\], got 1.5 to 1.5"),
-        ({"boxes_norm": np.full((8, 4), np.nan, np.float32)}, "got nan to nan"),
-        ({"times_s": np.arange(8) + 9.0}, "left_0.mp4: no annotated frame can be read"),
-    ],
-)
-def test_wrong_annotations_are_found_before_training(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(AvadetError, match=message):
-        setup.describe_data(_data(replace(video(0), **changes)))
 
 
 def _saved_start(folder: Path) -> tuple[Config, ActionModel]:
@@ -120,11 +92,15 @@ def test_names_are_equal_but_for_case_and_underscores() -> None:
     )  # fmt: skip
 
 
-def test_decisive_values() -> None:
-    lines = decisive_values(config(Path("a"))).splitlines()
+def test_resume_fingerprint() -> None:
+    lines = resume_fingerprint(config(Path("a"))).splitlines()
     assert "seed=0" in lines and "optim.lr=0.002" in lines and "augment.size_hw=[48, 64]" in lines
     assert not [
-        line for line in lines if line.startswith(("device", "run_dir", "evaluate", "data.root", "data.cache="))
+        line
+        for line in lines
+        if line.startswith(
+            ("device", "run_dir", "evaluate", "data.root", "data.cache=", "data.on_error", "data.max_skipped")
+        )
     ]
 
 

@@ -47,7 +47,7 @@ def assert_equal(folder: RunFolder, steps: int) -> None:
 
 def wanted(run_dir: Path) -> Any:
     cfg = {"threads": 1, "log_every": 1, "tensorboard": True, "save_every": 2}
-    return config(run_dir, data={"root": "x", "batch_size": 4}, train=cfg, evaluate={"frame_step": 4})
+    return config(run_dir, data={"batch_size": 4}, train=cfg, evaluate={"frame_step": 4})
 
 
 def test_numbers_are_those_of_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

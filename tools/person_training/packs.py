@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jhmdb_clips import read_clips, source_of
 
-from avadet.annotations.jhmdb import read_jhmdb21, source_of
 from avadet.errors import AvadetError
 from person_training.config import PersonDataConfig, PersonsConfig, PictureSet, VideoSet
 from person_training.frames import FramePack, LabelledFrame
@@ -71,7 +71,7 @@ def _makers(data: PersonDataConfig, teacher: Teacher) -> dict[str, Callable[[], 
         makers[pictures.name] = lambda pictures=pictures: picture_frames(pictures, data.root, teacher)
     for videos in _used(data, data.videos):
         makers[videos.name] = lambda videos=videos: _video_frames(videos, data, teacher)
-    train = read_jhmdb21(data.jhmdb, data.split).train
+    train = read_clips(data.jhmdb, f"train{data.split}")
     makers["jhmdb"] = lambda: jhmdb_frames(train, data.frames_per_video, teacher)
     makers["clips"] = lambda: _clips(data, teacher)
     makers["figures"] = lambda: figure_frames(data.figures, data.frames_per_scene, FIGURE_SEED)

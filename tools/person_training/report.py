@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jhmdb_clips import JhmdbClip, read_clips
 
 from avadet import boxes
-from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21
 from avadet.errors import AvadetError
 from avadet.persons.tiny import TinyPersons
 from avadet.types import Float32Array, PersonDetector, UInt8Array
@@ -52,7 +52,7 @@ class ActorScore:
     boxes_a_frame: float
 
 
-def score_actors(detector: TinyPersons, videos: Sequence[JhmdbVideo], threshold: float) -> ActorScore:
+def score_actors(detector: TinyPersons, videos: Sequence[JhmdbClip], threshold: float) -> ActorScore:
     """Recall of the annotated actor at IoU 0.5 in the middle frame of every video."""
     found, actors = [], []
     for video in videos:
@@ -160,7 +160,7 @@ def report_scores(config: PersonsConfig, weights: str | Path | None, report: Cal
     threshold = float(detector.card["threshold"])
     for name, score in score_drawn(config.data, detector).items():
         report(f"{name}: {score.line(threshold)}")
-    actors = score_actors(detector, read_jhmdb21(config.data.jhmdb, config.data.split).test, threshold)
+    actors = score_actors(detector, read_clips(config.data.jhmdb, f"test{config.data.split}"), threshold)
     report(f"threshold {threshold:.2f}")
     budgets = ", ".join(f"{recall:.3f} at {budget} boxes a frame" for budget, recall in actors.at_budget.items())
     report(

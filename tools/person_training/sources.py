@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jhmdb_clips import JhmdbClip
 
 from avadet import boxes
-from avadet.annotations.jhmdb import JhmdbVideo
 from avadet.errors import AvadetError
 from avadet.figures.scene import random_frame, random_scene
 from avadet.types import Float32Array, PersonBoxes, UInt8Array
@@ -66,7 +66,7 @@ class Teacher:
         return LabelledFrame(image, *label(annotated_px, seen, self.person_score, self.maybe_score))
 
 
-def jhmdb_frames(videos: Sequence[JhmdbVideo], per_video: int, teacher: Teacher) -> Iterator[tuple[str, LabelledFrame]]:
+def jhmdb_frames(videos: Sequence[JhmdbClip], per_video: int, teacher: Teacher) -> Iterator[tuple[str, LabelledFrame]]:
     """Evenly spread frames of JHMDB videos: the annotated actor, and whoever else the teacher sees.
 
     Args:

@@ -12,8 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
+from jhmdb_clips import JhmdbClip, read_clips, source_of
 
-from avadet.annotations.jhmdb import JhmdbVideo, read_jhmdb21, source_of
 from avadet.boxes import to_px
 from avadet.errors import AvadetError
 from avadet.files import whole_file
@@ -139,8 +139,7 @@ class Windows:
 
 def jhmdb_windows(folder: Path, files: WindowFiles, ledger: Ledger) -> Iterator[Person]:
     """Three windows of each clip of split 1, around the annotated person; those of the test part are marked."""
-    split = read_jhmdb21(folder, 1)
-    both = [(video, False) for video in split.train] + [(video, True) for video in split.test]
+    both = [(clip, part == "test1") for part in ("train1", "test1") for clip in read_clips(folder, part)]
     for video, tested in sorted(both, key=lambda item: item[0].video_id):
         frames, times = read_video(video.path, 12.0)
         usable = [row for row, index in enumerate(video.frame_indices) if index < len(frames)]
@@ -153,7 +152,7 @@ def jhmdb_windows(folder: Path, files: WindowFiles, ledger: Ledger) -> Iterator[
 
 
 def _jhmdb_window(
-    video: JhmdbVideo, row: int, frames: list[UInt8Array], times: Float64Array, files: WindowFiles, tested: bool
+    video: JhmdbClip, row: int, frames: list[UInt8Array], times: Float64Array, files: WindowFiles, tested: bool
 ) -> Person:
     size_hw = frames[0].shape[:2]
     seconds = float(times[video.frame_indices[row]])

@@ -15,6 +15,7 @@ from avadet.annotations.specs import VideosSpec
 from avadet.annotations.split_rows import SplitRows
 from avadet.files import VIDEO_SUFFIXES
 from avadet.types import BoolArray, Float64Array, IntArray
+from avadet.video.image_names import holds_images
 from avadet.video.timestamps import near_s
 
 AVA_CUT_S = 900.0
@@ -113,7 +114,7 @@ def _check_files(ledger: Ledger, rows: SplitRows, own: Sequence[VideoMeta], show
             message = f"have no file in {folder}{_missing_hint(folder, len(lost) == len(own))}"
             lines = [shown.line(one, f"has no file {folder / one.video_id}.mp4 or the like") for one in lost]
         else:
-            message = "cannot be read; fetch or copy them again"
+            message = "cannot be read; fetch or copy them again (data.on_error=skip leaves such clips out)"
             lines = [shown.line(one, f"({one.problem})") for one in lost]
         action: Action = "error" if not needed or any(one.video_id in needed for one in lost) else "keep"
         ledger.add(check, action, f"{len(lost)} of {len(own)} videos {message}", lines)
@@ -126,13 +127,19 @@ def _missing_hint(folder: Path, everything: bool) -> str:
         return ", which does not exist; say where they are: videos.folder=DIR"
     if not everything:
         return ""
-    there = next((path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES), None)
-    found = f"it holds others, such as {there.name}" if there else "it holds no videos"
+    inside = sorted(folder.iterdir())
+    there = next((path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES or holds_images(path)), None)
+    found = f"it holds others, such as {there.name}" if there else "it holds no videos and no folders of images"
     return f"; {found}; a file's name without its suffix must be the video's name in the annotations"
 
 
 def _check_form(ledger: Ledger, spec: VideosSpec, readable: Sequence[VideoMeta], shown: _Shown) -> None:
-    """Length, rate and size, as far as the spec says what they should be."""
+    """Length, rate and size, as far as the spec says what they should be, and numbers of images."""
+    odd = [one for one in readable if one.is_images and one.info and one.info.display_notes]
+    if odd:
+        lines = [shown.line(one, "; ".join(one.info.display_notes if one.info else ())) for one in odd]
+        message = f"{len(odd)} of {len(readable)} videos are folders with images missing or numbered oddly"
+        ledger.add("videos-images", "keep", message, lines)
     if spec.shortest_s is not None:
         short = [one for one in readable if one.duration_s < spec.shortest_s - one.slack_s]
         if short:

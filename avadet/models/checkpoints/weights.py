@@ -23,6 +23,8 @@ from avadet.models.checkpoints.stored_settings import stored_settings
 from avadet.models.checkpoints.torch_file import open_file
 
 COUNTER = ".num_batches_tracked"
+_CLASSIFIERS = ("head.proj", "of_appearance", "of_motion")
+"""Names that the layers of classifiers end in; a model may have several, whose logits are added."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def remap_classifier(
     own, changed = model.state_dict(), dict(tensors)
     for name, value in tensors.items():
         module, _, kind = name.rpartition(".")
-        if not module.endswith("head.proj") or kind not in ("weight", "bias") or len(value) != len(names):
+        if not module.endswith(_CLASSIFIERS) or kind not in ("weight", "bias") or len(value) != len(names):
             continue
         del changed[name]
         weight, new = tensors.get(f"{module}.weight", value), own.get(f"{module}.weight", value)
