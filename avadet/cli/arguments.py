@@ -64,7 +64,7 @@ def join_optional_values(words: Sequence[str]) -> list[str]:
     """Write `--resume auto` as `--resume=auto`, so that what else follows the option is not taken for its value."""
     joined: list[str] = []
     for number, word in enumerate(words):
-        default, *others = _OPTIONAL_VALUES.get(words[number - 1] if number else "", ("",))
+        _, *others = _OPTIONAL_VALUES.get(words[number - 1] if number else "", ("",))
         if word in others:
             joined[-1] = f"{words[number - 1]}={word}"
         else:
