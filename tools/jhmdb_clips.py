@@ -12,7 +12,7 @@ from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import read_split
 from avadet.data.clip_reader import existing
 from avadet.data.keyframes import training_index
-from avadet.data.video_facts import within_files
+from avadet.data.video_facts import metadata_of
 from avadet.types import Float32Array, IntArray
 
 
@@ -40,7 +40,7 @@ def read_clips(root: Path, split: str) -> list[JhmdbClip]:
         AvadetError: if files are missing or malformed.
     """
     data = open_data_set("jhmdb21", root)
-    index = training_index(within_files(read_split(data, split))[0], data.labels)
+    index = training_index(read_split(data, split, metadata_of), data.labels)
     bounds = np.searchsorted(index.video_rows, np.arange(len(index.videos) + 1))
     clips = []
     for video, first, end in zip(index.videos, bounds[:-1], bounds[1:]):

@@ -11,7 +11,7 @@ import numpy as np
 from avadet.annotations.ava import AvaTable, Keyframes, read_excluded
 from avadet.annotations.box_files import usable_boxes
 from avadet.annotations.frame_lists import ImageFolders
-from avadet.annotations.rules.book import NOTHING, judge
+from avadet.annotations.rules.book import NOTHING, UNREADABLE, judge
 from avadet.annotations.rules.issues import Ledger, LinedTable, refuse
 from avadet.annotations.rules.video_meta import VideoMeta
 from avadet.annotations.rules.videos import NO_PICTURE, last_keyframes
@@ -107,7 +107,9 @@ Look = Callable[[Sequence[DataVideo], Mapping[str, float]], Mapping[str, VideoMe
 """Looks at videos, each up to its last keyframe in seconds of the data set's clock; `data.video_facts.metadata_of`."""
 
 
-def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bool = True) -> DataSplit:
+def read_split(
+    data: DataSet, name: str, look: Look | None = None, *, strict: bool = True, skip_unreadable: bool = False
+) -> DataSplit:
     """Read one split by the rule book: what it refuses is raised, what it drops for want of a picture is left out.
 
     Boxes stay as they stand in the file, of no use or repeated, since scores count them; `data.keyframes` clips them
@@ -119,6 +121,7 @@ def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bo
         look: looks at its videos, so that keyframes are compared with them and missing videos are errors; None = videos
             are not opened, and `DataVideo.path` is None where there is none.
         strict: False = only boxes that make no sense are errors: for commands that show what is there, or copy it.
+        skip_unreadable: videos that cannot be read are no errors: their clips are skipped one by one, and counted.
 
     Raises:
         AvadetError: if there is no such split, a file of it is missing or malformed, a rule refuses it, or splits
@@ -127,7 +130,8 @@ def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bo
     split = data.split(name)
     if split.join is not None:
         read = {
-            label: read_split(*source, look, strict=strict) for label, source in zip(split.join, data.sources(name))
+            label: read_split(*source, look, strict=strict, skip_unreadable=skip_unreadable)
+            for label, source in zip(split.join, data.sources(name))
         }
         return join_splits(name, read)
     rows = read_files(data, name)
@@ -135,7 +139,8 @@ def read_split(data: DataSet, name: str, look: Look | None = None, *, strict: bo
     videos = find_videos(data, rows.video_ids)
     ledger = judge(rows, None if look is None else look(videos, last_keyframes(rows)), examples=1)
     heeded = [issue for issue in ledger.issues if strict or issue.check.startswith("boxes-")]
-    refuse([issue for issue in heeded if look is not None or issue.check not in NOTHING])
+    spared = (*(NOTHING if look is None else ()), *(UNREADABLE if skip_unreadable else ()))
+    refuse([issue for issue in heeded if issue.check not in spared])
     keep = ~_without_picture(ledger, rows.annotated)
     proposals = None
     if rows.proposals is not None and rows.proposed is not None:

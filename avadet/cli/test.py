@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     data, name = _data_set(args)
     device = choose_device(args.device)
     loaded = zoo.load(args.model, str(device))
-    split = read_split(data, name, metadata_of)
+    split = read_split(data, name, metadata_of, skip_unreadable=args.on_error == "skip")
     cache = None if args.cache is None else FrameCache(args.cache)
     split, everyone, targets, unseen = _targets(args, data, split, str(device), cache)
     for text in split.notes:

@@ -45,7 +45,7 @@ def metadata_of(videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> dic
 
 
 def _look(video: DataVideo, last_s: float | None) -> VideoMeta:
-    known = VideoMeta(video.video_id, video.path, video.starts_at_s, video.numbered_fps)
+    known = VideoMeta(video.video_id, video.path, video.starts_at_s, video.numbered_fps, video.images is not None)
     if video.path is None:
         return known
     try:

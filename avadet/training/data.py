@@ -134,19 +134,19 @@ def read_run_data(config: Config) -> RunData:
     """Read the data set and the splits that a config names.
 
     Raises:
-        AvadetError: if a file of it is missing or malformed.
+        AvadetError: if a file of it is missing or malformed, a rule refuses it, or the loss cannot learn from it.
     """
     cfg, scoring = config.data, config.evaluate
     data = open_data_set(cfg.spec, cfg.root, cfg.overrides)
     rule = ProposalRule(**cfg.proposals.model_dump()) if cfg.proposals is not None else None
-    train, scored = (read_split(data, name, metadata_of) for name in (cfg.train, cfg.scored))
+    skip = cfg.on_error == "skip"
+    train, scored = (read_split(data, one, metadata_of, skip_unreadable=skip) for one in (cfg.train, cfg.scored))
     refuse_shared(data, train, scored)
     if scoring.person_score is None:
         index = training_index(scored, data.labels)
     else:
         best = scoring.keep_best_person
         index = scoring_index(scored, data.labels, scoring.person_score, keep_best=best, keep_empty=True)
-    learnt = training_index(train, data.labels, rule)
-    refuse_loss(config.loss.kind, learnt.labels)
-    notes = tuple(dict.fromkeys([*train.notes, *scored.notes]))
-    return RunData(data, learnt, scored, index, notes=notes)
+    learned = training_index(train, data.labels, rule)
+    refuse_loss(config.loss.kind, learned.labels)
+    return RunData(data, learned, scored, index, notes=tuple(dict.fromkeys([*train.notes, *scored.notes])))

@@ -14,7 +14,7 @@ from avadet.annotations.rules.check import check_data_set
 from avadet.annotations.rules.issues import Issue
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.splits import read_split
-from avadet.data.keyframes import training_targets
+from avadet.data.keyframes import training_index
 from avadet.data.video_facts import metadata_of
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
@@ -421,7 +421,7 @@ def test_what_has_no_picture_is_left_out_of_training(root: Path, named: str) -> 
     found = (before.proposals.video_ids == "train_walk") & (before.proposals.times_s == 2)
     np.testing.assert_array_equal(after.proposals.scores, before.proposals.scores[~found])
     assert any("past the end of its video; there is no picture; left out" in one for one in after.notes)
-    assert len(training_targets(after, data.labels)) == len(training_targets(before, data.labels)) - 1
+    assert len(training_index(after, data.labels)) == len(training_index(before, data.labels)) - 1
     (root / "videos/train_jump.mp4").unlink()
     (root / "videos/train_wave.mp4").write_bytes(b"no video")
     with pytest.raises(AvadetError, match=r"1 of 3 videos have no file in .*\n.*1 of 3 videos cannot be read"):

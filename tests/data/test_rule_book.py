@@ -25,7 +25,7 @@ from avadet.data.clips import BrokenSample, ClipDataset
 from avadet.data.deep import DAMAGED, check_clips, damaged_rows
 from avadet.data.video_facts import metadata_of
 from avadet.errors import AvadetError
-from avadet.training import setup
+from avadet.training.data import read_run_data
 from avadet.types import ClipSpec
 from avadet.video.write import VideoWriter
 
@@ -209,11 +209,11 @@ def test_training_does_what_check_says(name: str, films: Path, tmp_path: Path) -
     assert main(["data", "check", str(spec)]) == errors
     if errors:
         with pytest.raises(AvadetError) as stop:
-            setup.read_run_data(config(spec))
+            read_run_data(config(spec))
         first = next(issue for issue in issues if issue.severity == "error")
         assert first.message in str(stop.value)
         return
-    run = setup.read_run_data(config(spec))
+    run = read_run_data(config(spec))
     assert _used(run.train) == _allowed(data, run)
     notes = " ".join(run.describe())
     assert all(issue.message in notes for issue in issues if issue.action != "keep")
@@ -274,7 +274,7 @@ def test_repair_writes_what_the_rules_allow(name: str, films: Path, tmp_path: Pa
     assert not more
     for file in ("train.csv", "val.csv", "train_proposals.csv"):
         assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
-    assert setup.read_run_data(config(again)).train.labels.any()
+    assert read_run_data(config(again)).train.labels.any()
 
 
 @pytest.mark.parametrize(
@@ -318,12 +318,12 @@ def test_missing_and_broken_videos(films: Path, tmp_path: Path) -> None:
         said = {issue.check: issue for issue in check_data_set(open_data_set(spec), look=metadata_of).issues}
         assert said[check].action == "error" and set(said) == {check}
         with pytest.raises(AvadetError, match="1 of 2 videos"):
-            setup.read_run_data(config(spec))
+            read_run_data(config(spec))
         (tmp_path / "videos/a.mp4").write_bytes(b"no video")
     path, changes = mend(spec, tmp_path / "out")
     assert {change.what for change in changes if change.file.endswith("train.csv")} == {"videos-unreadable"}
     assert {line[0] for line in (tmp_path / "out/train.csv").read_text().splitlines()} == {"b"}
-    assert len(setup.read_run_data(config(path)).train) == 25
+    assert len(read_run_data(config(path)).train) == 25
 
 
 def test_a_video_shorter_than_a_clip(films: Path, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_a_video_shorter_than_a_clip(films: Path, tmp_path: Path) -> None:
     film(tmp_path / "videos/b.mp4", 2)
     issues = check_data_set(open_data_set(spec), look=metadata_of).issues
     assert {issue.check for issue in issues} <= _ADVICE
-    index = setup.read_run_data(config(spec)).train
+    index = read_run_data(config(spec)).train
     assert len(index) == 27
     clips = ClipDataset(index, CLIP)
     assert not [number for number in range(len(index)) if isinstance(clips[0, number], BrokenSample)]
@@ -351,10 +351,10 @@ def test_exclusive_labels_take_one_class_a_box(films: Path, tmp_path: Path) -> N
     (issue,) = [one for one in check_data_set(open_data_set(spec), look=metadata_of).issues if one.severity == "error"]
     assert (issue.check, issue.count) == ("actions-several", 2)
     with pytest.raises(AvadetError, match="2 rows have a second action of a person"):
-        setup.read_run_data(config(spec))
+        read_run_data(config(spec))
     path, changes = mend(spec, tmp_path / "out")
     assert [change.before for change in changes] == files["train.csv"][-2:]
-    assert len(setup.read_run_data(config(path, kind="cross_entropy")).train.labels) == 100
+    assert len(read_run_data(config(path, kind="cross_entropy")).train.labels) == 100
 
 
 @pytest.mark.parametrize(("kind", "refused"), [("cross_entropy", True), ("bce", False)])
@@ -372,9 +372,9 @@ def test_one_class_that_everybody_has(kind: str, refused: bool, films: Path, tmp
     assert "frame-mAP only measures boxes; loss.kind=cross_entropy is refused" in issues[0].message
     if refused:
         with pytest.raises(AvadetError, match="asks which class a person does, and there is one class"):
-            setup.read_run_data(config(spec, kind=kind))
+            read_run_data(config(spec, kind=kind))
     else:
-        assert issues[0].message in " ".join(setup.read_run_data(config(spec, kind=kind)).describe())
+        assert issues[0].message in " ".join(read_run_data(config(spec, kind=kind)).describe())
 
 
 def test_a_map_that_starts_at_0_is_refused_everywhere(films: Path, tmp_path: Path) -> None:
@@ -401,13 +401,13 @@ def test_damaged_pictures_are_named_and_left_out(shared: Path, tmp_path: Path) -
     assert rows is not None
     (issue,) = check_clips(rows, 0.5)
     assert (issue.check, issue.action) == (DAMAGED, "error") and "keyframes of v2" in issue.message
-    index = setup.read_run_data(config(spec)).train
+    index = read_run_data(config(spec)).train
     clips = ClipDataset(index, ClipSpec(4, 2, 15.0, 32, (0.0,) * 3, (1.0,) * 3))
     broken = [index.key(n).time_s for n in range(len(index)) if isinstance(clips[0, n], BrokenSample)]
     marked = damaged_rows(rows, 0.6).rows[rows.file, DAMAGED]
     assert broken and set(broken) <= set(rows.table.times_s[marked].tolist())
     path, changes = repair(data, tmp_path / "out", metadata_of, lambda more: data, lambda own: damaged_rows(own, 0.6))
     assert {change.what for change in changes} == {DAMAGED}
-    index = setup.read_run_data(config(path)).train
+    index = read_run_data(config(path)).train
     clips = ClipDataset(index, ClipSpec(4, 2, 15.0, 32, (0.0,) * 3, (1.0,) * 3))
     assert not [n for n in range(len(index)) if isinstance(clips[0, n], BrokenSample)]

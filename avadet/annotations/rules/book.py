@@ -17,6 +17,10 @@ NOTHING = ("annotations-empty", "class-none")
 """Rules that only who learns or scores must heed: there is nothing to learn or to score."""
 
 
+UNREADABLE = ("videos-unreadable",)
+"""Rules that who skips clips that cannot be read (`on_error=skip`) does without."""
+
+
 def judge(rows: SplitRows, known: Mapping[str, VideoMeta] | None = None, examples: int = 3) -> Ledger:
     """Ask every rule.
 

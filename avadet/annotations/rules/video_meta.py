@@ -19,6 +19,7 @@ class VideoMeta:
         path: its file, None = there is none.
         starts_at_s: time of the file's first frame on the data set's clock, seconds.
         numbered_fps: where times only name frames: frames that make a second; None = times are times.
+        is_images: whether it is a folder of images.
         info: what the file says of itself; None = it cannot be read.
         problem: why it cannot be read.
         last_s: up to where there are pictures for certain, seconds of the file: the last keyframe where the video goes
@@ -34,6 +35,7 @@ class VideoMeta:
     path: Path | None
     starts_at_s: float = 0.0
     numbered_fps: float | None = None
+    is_images: bool = False
     info: VideoInfo | None = None
     problem: str = ""
     last_s: float = 0.0

@@ -114,7 +114,7 @@ def _check_files(ledger: Ledger, rows: SplitRows, own: Sequence[VideoMeta], show
             message = f"have no file in {folder}{_missing_hint(folder, len(lost) == len(own))}"
             lines = [shown.line(one, f"has no file {folder / one.video_id}.mp4 or the like") for one in lost]
         else:
-            message = "cannot be read; fetch or copy them again"
+            message = "cannot be read; fetch or copy them again (data.on_error=skip leaves such clips out)"
             lines = [shown.line(one, f"({one.problem})") for one in lost]
         action: Action = "error" if not needed or any(one.video_id in needed for one in lost) else "keep"
         ledger.add(check, action, f"{len(lost)} of {len(own)} videos {message}", lines)
@@ -135,16 +135,17 @@ def _missing_hint(folder: Path, everything: bool) -> str:
 
 def _check_form(ledger: Ledger, spec: VideosSpec, readable: Sequence[VideoMeta], shown: _Shown) -> None:
     """Length, rate and size, as far as the spec says what they should be, and numbers of images."""
+    odd = [one for one in readable if one.is_images and one.info and one.info.display_notes]
+    if odd:
+        lines = [shown.line(one, "; ".join(one.info.display_notes if one.info else ())) for one in odd]
+        message = f"{len(odd)} of {len(readable)} videos are folders with images missing or numbered oddly"
+        ledger.add("videos-images", "keep", message, lines)
     if spec.shortest_s is not None:
         short = [one for one in readable if one.duration_s < spec.shortest_s - one.slack_s]
         if short:
             message = f"{len(short)} of {len(readable)} videos are shorter than {format_time(spec.shortest_s)} s"
             lines = [shown.line(one, f"lasts {one.duration_s:.2f} s") for one in short]
             ledger.add("videos-short", "keep", f"{message}; fetch them again, or set videos.shortest_s", lines)
-    odd = [(one, one.info.display_notes) for one in readable if one.info and one.info.name and one.info.display_notes]
-    if odd:
-        message = f"{len(odd)} of {len(readable)} videos are folders with images missing or numbered oddly"
-        ledger.add("videos-images", "keep", message, [shown.line(one, "; ".join(notes)) for one, notes in odd])
     if spec.fps is not None and spec.keyframes_name == "time":
         rates = [(one, float(one.info.fps)) for one in readable if one.info]
         wrong = [(one, fps) for one, fps in rates if abs(fps / spec.fps - 1) > _FPS_SLACK]
