@@ -1,4 +1,4 @@
-"""The checkpoint of a tool's own training loop: all that it needs for a bit-exact resume, written whole."""
+"""The checkpoint of a tool's own training loop: all that it needs to go on as if nothing had happened, in one file."""
 
 from __future__ import annotations
 
