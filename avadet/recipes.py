@@ -130,7 +130,10 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
     place = find_recipe(name_or_path)
     _read(place.file)
     recipe = Recipe(place)
-    _add(recipe, place, ())
+    try:
+        _add(recipe, place, ())
+    except RecursionError as error:  # YAML's anchors can put a mapping into itself
+        raise AvadetError(f"{place}: a value holds itself; write it out") from error
     return replace(recipe, values=_filled(recipe.values, "{recipe}", place.name))
 
 

@@ -258,29 +258,6 @@ class PersonDetector(Protocol):
 
 
 @dataclass(frozen=True)
-class FrameAnnotation:
-    """The true people and actions of one keyframe.
-
-    Attributes:
-        key: which keyframe.
-        boxes_norm: float32 (N, 4) xyxy, 0-1 of the frame.
-        labels: bool (N, K), K the classes of the label map, in its order.
-        person_ids: int64 (N,), or None where the data set has none.
-    """
-
-    key: FrameKey
-    boxes_norm: Float32Array
-    labels: BoolArray
-    person_ids: IntArray | None = None
-
-    def __post_init__(self) -> None:
-        _check_norm_boxes("boxes_norm", self.boxes_norm)
-        _check_shape("labels", self.labels, (len(self.boxes_norm), None), np.bool_)
-        if self.person_ids is not None:
-            _check_shape("person_ids", self.person_ids, (len(self.boxes_norm),), np.int64)
-
-
-@dataclass(frozen=True)
 class ActionDetections:
     """What the system says of one keyframe.
 

@@ -36,18 +36,20 @@ class Member:
 
 
 THIN: dict[str, Any] = {"width": 8, "depths": (1, 1, 1, 1)}
-PICTURE: dict[str, Any] = {"depths": (1, 1, 1, 1), "inner": 4}
+PICTURE: dict[str, Any] = {"depths": (1, 1, 1, 1), "width_per_group": 4}
 PAIR: dict[str, Any] = {**PICTURE, "frames": 2}
 GRID = (FRAMES // 2, SIZE_HW[0] // 8, SIZE_HW[1] // 8)
-PLAIN: dict[str, Any] = {"channels": 64, "depth": 4, "heads": 4, "tubelet": (2, 8, 8), "grid": GRID}
-DIVIDED = {"channels": 64, "depth": 2, "heads": 4, "patch": 8, "grid": (FRAMES, *GRID[1:])}
+PLAIN: dict[str, Any] = {"embed_dim": 64, "depth": 4, "heads": 4, "tubelet": (2, 8, 8), "grid": GRID}
+DIVIDED = {"embed_dim": 64, "depth": 2, "heads": 4, "patch": 8, "grid": (FRAMES, *GRID[1:])}
 MULTISCALE: dict[str, Any] = {
     "stages": pyramid((1, 1, 2, 1), width=16, last_stride=2),
     "grid": (FRAMES // 2, SIZE_HW[0] // 4, SIZE_HW[1] // 4),
 }
-WINDOWS = {"channels": 24, "depths": (2, 2, 2), "heads": (1, 2, 4), "window": (4, 5, 7)}
+WINDOWS = {"embed_dim": 24, "depths": (2, 2, 2), "heads": (1, 2, 4), "window": (4, 5, 7)}
 MULTIVIEW = {
-    "views": [{"frames": frames, "channels": 16 * heads, "heads": heads} for frames, heads in ((8, 1), (4, 2), (2, 4))],
+    "views": [
+        {"frames": frames, "embed_dim": 16 * heads, "heads": heads} for frames, heads in ((8, 1), (4, 2), (2, 4))
+    ],
     "patch": 8,
     "depth": 2,
     "fuse_at": (0, 1),
@@ -56,8 +58,8 @@ MULTIVIEW = {
     "global_hidden": 192,
     "grid": GRID,
 }
-UNITS = {"channels": 24, "depths": (1, 1, 2, 1), "grid": MULTISCALE["grid"]}
-ROTARY = {"channels": 64, "depth": 4, "heads": 4, "tubelet": (2, 8, 8)}
+UNITS = {"embed_dim": 24, "depths": (1, 1, 2, 1), "grid": MULTISCALE["grid"]}
+ROTARY = {"embed_dim": 64, "depth": 4, "heads": 4, "tubelet": (2, 8, 8)}
 NO_DROP = {"drop_path": 0.0}
 WINDOWED = {"windows": {"conv1": (2, 2), "layer1": (2, 2), "layer2": (2, 2)}}
 NONLOCAL = {"nonlocal_after": ((), (1,), (1,), ()), "depths": (1, 2, 2, 1)}

@@ -31,7 +31,7 @@ NOISE = 1.0  # grey levels of grain, without which drawn pictures cost less than
 
 
 def drawn_images(size_hw: tuple[int, int]) -> list[np.ndarray]:
-    from avadet.figures.scene import random_scene
+    from avadet.synthetic.scene import random_scene
 
     small = random_scene(np.random.default_rng(1), (size_hw[0] // 2, size_hw[1] // 2), 240, FPS, 3).frames
     noise = np.random.default_rng(0).normal(0, NOISE, (8, *size_hw, 1)).astype(np.float32)

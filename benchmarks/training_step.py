@@ -55,7 +55,7 @@ def peak_of(name: str) -> float | None:
 
 def write_films(folder: Path, films: int) -> Path:
     """Rendered people in H.264, 340 x 256 px, a keyframe every 0.1 s, and the YAML that describes the set."""
-    from avadet.figures.scene import random_scene
+    from avadet.synthetic.scene import random_scene
 
     (folder / "videos").mkdir(parents=True)
     rows, actions = [], ("wave", "walk", "jump")

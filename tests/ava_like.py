@@ -16,8 +16,9 @@ import numpy as np
 import yaml
 from jhmdb_clips import JhmdbClip, read_clips
 
-from avadet.figures.scene import random_scene
 from avadet.labels import read_label_map
+from avadet.synthetic.dataset import truth_rows, write_video
+from avadet.synthetic.scene import random_scene
 from avadet.video.read import VideoReader
 
 STARTS_AT_S = 900.0
@@ -123,6 +124,17 @@ def figures_set(folder: Path, count: int = 3, size_hw: tuple[int, int] = (96, 12
         actors = tuple(Actor((label, BESIDE), boxes[:, person]) for person, label in enumerate(clip.labels))
         films[f"figures_{number}"] = Film(clip.frames, 15.0, actors, (1.0,) if number == 0 else ())
     return write_set(folder, films, ["wave", "walk", "jump", BESIDE], [f"figures_{count - 1}"])
+
+
+def rendered_set(root: Path, count: int, size_hw: tuple[int, int], num_frames: int, fps: float) -> None:
+    """videos/figures_000.mp4 ..., ground_truth.csv with a keyframe per second, and labels.csv of three actions."""
+    labels, actions, rows = read_label_map("jhmdb21"), ("jump", "walk", "wave"), []
+    for number in range(count):
+        clip = random_scene(np.random.default_rng([7, number]), size_hw, num_frames, fps, (1, 2), actions)
+        write_video(root / "videos" / f"figures_{number:03d}.mp4", clip)
+        rows += truth_rows(f"figures_{number:03d}", clip, labels, round(fps))
+    _write(root / "ground_truth.csv", rows)
+    _write(root / "labels.csv", ["id,name,group", "6,jump,pose", "20,walk,pose", "21,wave,person"])
 
 
 def jhmdb_set(folder: Path, root: Path, count: int = 3, clips: int = 4) -> Path:

@@ -240,3 +240,8 @@ class TestBases:
         path = self.write(tmp_path, own="data: {spec: d}\noptim: {lr: 1}\noptim: {momentum: 0}")
         with pytest.raises(AvadetError, match=r"own\.yaml is not YAML: line 3: 'optim' appears twice"):
             read_config(path)
+
+    def test_a_value_that_holds_itself_is_an_error(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path, own="data: {root: /d}\nmodel: {arguments: &a {b: *a}}")
+        with pytest.raises(AvadetError, match=r"own\.yaml: a value holds itself"):
+            read_config(path)

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import avadet
 from avadet import boxes
-from avadet.figures.demo import DemoTruth, render_demo
+from avadet.synthetic.dataset import write_video
+from avadet.synthetic.demo import demo_clip
+from avadet.synthetic.scene import SyntheticClip
 from avadet.types import ActionDetections
 
 MODEL = "tiny_jhmdb"  # that of `make demo` without a video: it has learnt from drawn figures, `tiny` from people
 
 
 @pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory) -> DemoTruth:
-    return render_demo(tmp_path_factory.mktemp("demo") / "demo.mp4")
+def truth() -> SyntheticClip:
+    return demo_clip()
 
 
 @pytest.fixture(scope="module")
-def keyframes(truth: DemoTruth) -> list[ActionDetections]:
-    return list(avadet.infer(truth.path, model=MODEL, detector="tiny"))
+def video(truth: SyntheticClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("demo") / "demo.mp4"
+    write_video(path, truth)
+    return path
 
 
-def rows_of_people(truth: DemoTruth, detections: ActionDetections) -> list[int]:
+@pytest.fixture(scope="module")
+def keyframes(video: Path) -> list[ActionDetections]:
+    return list(avadet.infer(video, model=MODEL, detector="tiny"))
+
+
+def rows_of_people(truth: SyntheticClip, detections: ActionDetections) -> list[int]:
     """Which row of the detections each true person is."""
     frame = int(np.argmin(abs(truth.times_s - detections.key.time_s)))
     overlap = boxes.iou(truth.boxes_norm[frame], detections.boxes_norm)
@@ -31,7 +42,7 @@ def rows_of_people(truth: DemoTruth, detections: ActionDetections) -> list[int]:
     return [int(row) for row in overlap.argmax(axis=1)]
 
 
-def test_every_person_is_found_and_nobody_else(truth: DemoTruth, keyframes: list[ActionDetections]) -> None:
+def test_every_person_is_found_and_nobody_else(truth: SyntheticClip, keyframes: list[ActionDetections]) -> None:
     assert [one.key.time_s for one in keyframes] == [0, 1, 2, 3, 4, 5]
     for detections in keyframes:
         assert (
@@ -39,14 +50,14 @@ def test_every_person_is_found_and_nobody_else(truth: DemoTruth, keyframes: list
         )
 
 
-def test_everybody_keeps_one_track(truth: DemoTruth, keyframes: list[ActionDetections]) -> None:
+def test_everybody_keeps_one_track(truth: SyntheticClip, keyframes: list[ActionDetections]) -> None:
     tracks = np.array([one.track_ids[rows_of_people(truth, one)] for one in keyframes if one.track_ids is not None])
     assert tracks.shape == (6, 3)
     assert (tracks == tracks[0]).all() and len(set(tracks[0])) == 3
 
 
-def test_every_action_is_named(truth: DemoTruth, keyframes: list[ActionDetections]) -> None:
-    names = avadet.infer(truth.path, model=MODEL).labels.names
+def test_every_action_is_named(truth: SyntheticClip, video: Path, keyframes: list[ActionDetections]) -> None:
+    names = avadet.infer(video, model=MODEL).labels.names
     scores = np.array([one.scores[rows_of_people(truth, one)] for one in keyframes])
     best = [[names[k] for k in row] for row in scores.argmax(axis=2)]
     for person, label in enumerate(truth.labels):

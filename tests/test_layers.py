@@ -15,7 +15,7 @@ HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "tracker
 LAYER = {
     **dict.fromkeys(("errors", "failures", "files", "memory", "partials", "plain_pickle", "progress", "urls"), 0),
     **dict.fromkeys(("types", "boxes", "keyframes", "labels"), 0),
-    **dict.fromkeys(["recipes", "schema", "config", "video", "annotations", "evaluation", "figures"], 1),
+    **dict.fromkeys(["recipes", "schema", "config", "video", "annotations", "evaluation", "synthetic"], 1),
     **dict.fromkeys(["persons", "models", "data"], 2),
     **dict.fromkeys(["training", "inference"], 3),
     "cli": 4,
@@ -23,7 +23,7 @@ LAYER = {
 TORCH_FREE = {
     *("errors", "failures", "files", "partials", "plain_pickle", "progress", "urls"),
     *("types", "boxes", "keyframes", "labels"),
-    *("video", "annotations", "evaluation", "figures"),
+    *("video", "annotations", "evaluation", "synthetic"),
 }
 NAMES_THAT_GATHER_EVERYTHING = {"utils", "util", "common", "helper", "helpers", "misc"}
 FLOOR = {

@@ -11,7 +11,6 @@ from avadet.types import (
     Clip,
     ClipSpec,
     Frame,
-    FrameAnnotation,
     FrameKey,
     LabelMap,
     PersonBoxes,
@@ -81,7 +80,7 @@ def test_the_keyframe_lies_in_the_clip() -> None:
 def test_boxes_that_are_none_are_named(box: list[float], says: str) -> None:
     both = np.concatenate([BOX, np.array([box], np.float32)])
     with pytest.raises(AvadetError, match=says):
-        FrameAnnotation(FrameKey("v", 0), both, np.zeros((2, 3), np.bool_))
+        detections(boxes_norm=both)
 
 
 def test_detections_agree_in_length_and_range() -> None:

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avadet.annotations.ava import NO_CLASS, AvaTable, box_cells, csv_line, format_time, read_ground_truth
+from avadet.annotations.ava import NO_CLASS, AvaTable, format_time, read_ground_truth
 from avadet.annotations.csv_rows import open_text
 from avadet.boxes import clip_norm
 from avadet.errors import AvadetError, unknown_name
-from avadet.files import whole_file
 from avadet.keyframes import join_keyframes
 from avadet.types import Float32Array, IntArray, LabelMap, Tube
 
@@ -236,21 +235,6 @@ def tube_table(tubes: Sequence[Tube], labels: LabelMap) -> AvaTable:
         np.repeat(np.array(class_ids, np.int64), counts),
         person_ids=np.repeat(np.array(persons, np.int64), counts),
     )
-
-
-def write_tube_ground_truth(path: str | Path, tubes: Sequence[Tube], labels: LabelMap) -> None:
-    """Write tubes as an AVA ground-truth CSV that `read_tube_ground_truth` reads back; scores are not kept.
-
-    Raises:
-        AvadetError: if the file cannot be written.
-    """
-    table = tube_table(tubes, labels)
-    ids = np.zeros(0, np.int64) if table.person_ids is None else table.person_ids
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for video_id, time_s, box, *end in zip(
-            table.video_ids, table.times_s.tolist(), table.boxes_norm, table.class_ids.tolist(), ids.tolist()
-        ):
-            file.write(csv_line([video_id, format_time(time_s), *box_cells(box), *end]) + "\n")
 
 
 def _needed(spec: TubeSpec | None, path: Path) -> TubeSpec:

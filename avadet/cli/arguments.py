@@ -64,9 +64,9 @@ def join_optional_values(words: Sequence[str]) -> list[str]:
     """Write `--resume auto` as `--resume=auto`, so that what else follows the option is not taken for its value."""
     joined: list[str] = []
     for number, word in enumerate(words):
-        default, *others = _OPTIONAL_VALUES.get(words[number - 1] if number else "", ("",))
-        if word in others:
-            joined[-1] = f"{words[number - 1]}={word}"
+        option = words[number - 1] if number else ""
+        if word in _OPTIONAL_VALUES.get(option, ()):
+            joined[-1] = f"{option}={word}"
         else:
             joined.append(f"{word}={_OPTIONAL_VALUES[word][0]}" if word in _OPTIONAL_VALUES else word)
     return joined

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -113,19 +114,27 @@ def _show(name: str, overrides: list[str]) -> tuple[object, list[str]]:
 
 
 def _header(name: str, config: Config, recipe: Recipe) -> Iterator[str]:
+    """What is known of a recipe, as comments."""
+    for text in _texts(name, config, recipe):
+        is_command = text.startswith("Launch: ")
+        lines = [text] if is_command else textwrap.wrap(text, 116, break_on_hyphens=False, break_long_words=False)
+        yield from (f"# {line}" if number == 0 else f"#   {line}" for number, line in enumerate(lines))
+
+
+def _texts(name: str, config: Config, recipe: Recipe) -> Iterator[str]:
     about, clip = recipe.about, config.clip
     frames = "the keyframe alone" if clip.num_frames == 1 else f"{clip.num_frames} frames every {clip.stride}"
     title = ", ".join(text for text in (about.get("model"), frames) if text)
-    yield f"# {' on '.join(text for text in (title, about.get('data')) if text)}."
+    yield f"{' on '.join(text for text in (title, about.get('data')) if text)}."
     for key in _TEXTS:
         if about.get(key):
-            yield f"# {key.capitalize()}: {about[key]}."
+            yield f"{key.capitalize()}: {about[key]}."
     if about.get("init") and config.model.init is not None:
-        yield f"# Init: {config.model.init}, {about['init']}. Weights of the zoo are downloaded when first needed."
+        yield f"Init: {config.model.init}, {about['init']}. Weights of the zoo are downloaded when first needed."
     elif about.get("init"):
-        yield f"# Init: {about['init']}."
+        yield f"Init: {about['init']}."
     if about.get("launch"):
-        yield f"# Launch: {about['launch'].replace('NAME', name)}"
+        yield f"Launch: {about['launch'].replace('NAME', name)}"
 
 
 def _rows(values: Mapping[str, Any], origins: Mapping[str, Place | None], above: str = "") -> Iterator[tuple[str, str]]:

@@ -63,7 +63,7 @@ COMMANDS = (
     Command("convert", "avadet.cli.convert", "convert a checkpoint to safetensors with a readable card"),
     Command("export", "avadet.cli.export", "export an action model to a self-contained ONNX file"),
     Command("report", "avadet.cli.report", "show the pages that infer writes, from another machine too"),
-    Command("render", "avadet.cli.render", "render a video of moving figures with known boxes and actions"),
+    Command("render", "avadet.cli.render", "render videos of drawn persons with known boxes and actions"),
 )
 
 

@@ -75,19 +75,9 @@ class FeatureBank:
             partial.write_bytes(safetensors.numpy.save(arrays, {"format": FORMAT, "video_id": self.video_id}))
 
 
-def read_bank(path: str | Path) -> FeatureBank:
-    """Read what `FeatureBank.save` wrote.
-
-    Raises:
-        AvadetError: if the file is missing, damaged, or something else.
-    """
-    with _open_bank(path) as file:
-        return FeatureBank(file.metadata()["video_id"], file.get_tensor("times_s"), file.get_tensor("features"))
-
-
 @contextmanager
 def _open_bank(path: str | Path) -> Iterator[Any]:
-    """An open file that `FeatureBank.save` wrote; errors as `read_bank`."""
+    """An open file that `FeatureBank.save` wrote; AvadetError if it is missing, damaged, or something else."""
     try:
         with safetensors.safe_open(str(path), "numpy") as file:
             metadata, names = file.metadata() or {}, set(file.keys())
@@ -110,7 +100,11 @@ class BankFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Read the times; errors as `read_bank`."""
+        """Read the times.
+
+        Raises:
+            AvadetError: if the file is missing, damaged, or something else.
+        """
         self.path = Path(path)
         with _open_bank(path) as file:
             self.times_s: Float64Array = file.get_tensor("times_s")

@@ -18,6 +18,9 @@ RENAMED: dict[str, dict[str, str]] = {
 }
 """Architecture -> arguments as older cards and configs call them -> what they are called now."""
 
+RENAMED_EVERYWHERE = {"channels": "embed_dim", "inner": "width_per_group", "fine": "output_stride"}
+"""The same, of every architecture; `fine` was true for an output stride of 16."""
+
 
 def build(
     architecture: str,
@@ -61,7 +64,7 @@ def _renamed(
     architecture: str, arguments: Mapping[str, Any], head: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments and options of the head under the names that they have now."""
-    renamed = RENAMED.get(architecture, {})
+    renamed = {**RENAMED_EVERYWHERE, **RENAMED.get(architecture, {})}
     given: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for name, value in arguments.items():
@@ -69,5 +72,12 @@ def _renamed(
         if option:
             options[option] = value
         else:
-            given[where] = value
+            given[where] = _renamed_rows(value) if name != "fine" else (16 if value else 32)
     return given, {**options, **(head or {})}
+
+
+def _renamed_rows(value: Any) -> Any:
+    """An argument that lists stages or views, one mapping each, with the names that their keys have now."""
+    if not isinstance(value, list | tuple) or not all(isinstance(row, Mapping) for row in value):
+        return value
+    return [{RENAMED_EVERYWHERE.get(key, key): entry for key, entry in row.items()} for row in value]

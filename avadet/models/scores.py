@@ -31,7 +31,9 @@ def to_scores(logits: Tensor, labels: LabelMap, rule: ScoreRule, calibration: Ca
     if calibration is None:
         return _uncalibrated(logits, labels, rule)
     logits = logits / logits.new_tensor(calibration.temperature)
-    return _calibrated(_uncalibrated(logits, labels, rule), calibration)
+    scores = _uncalibrated(logits, labels, rule)
+    shown = _calibrated(scores, calibration)
+    return _one_pose(scores, shown, labels, calibration) if rule in ("pose_softmax", "pose_or_none") else shown
 
 
 def _uncalibrated(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
@@ -48,7 +50,7 @@ def _uncalibrated(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
     return torch.where(poses, of_poses.softmax(dim=1), scores)
 
 
-_NEVER = 0.99  # of the score that is shown: the most that a class which is never shown can have
+_NEVER = 0.99  # of the score that is shown: the most that a class which is not shown can have
 
 
 def _calibrated(scores: Tensor, calibration: Calibration) -> Tensor:
@@ -60,3 +62,14 @@ def _calibrated(scores: Tensor, calibration: Calibration) -> Tensor:
     odds = torch.logit(scores, eps=1e-6) - torch.logit(threshold, eps=1e-6)
     shown = (odds + torch.logit(scores.new_tensor(calibration.shown_at))).sigmoid()
     return torch.where(threshold < 1, shown, scores * (_NEVER * calibration.shown_at))
+
+
+def _one_pose(scores: Tensor, shown: Tensor, labels: LabelMap, calibration: Calibration) -> Tensor:
+    """Calibrated scores, `shown`, of which each person's most probable pose alone may reach `shown_at`.
+
+    Thresholds of classes differ, so that two poses of one softmax may both reach theirs.
+    """
+    reaches = (shown >= calibration.shown_at) & pose_classes(labels).to(scores.device)
+    best = torch.where(reaches, scores, -1.0).argmax(dim=1, keepdim=True)
+    others = reaches.scatter(1, best, False)
+    return torch.where(others, scores * (_NEVER * calibration.shown_at), shown)

@@ -64,24 +64,24 @@ class Size:
 
 
 _SHALLOW = {"width": 8, "depths": (1, 1, 1, 1)}
-_LEAN = {"depths": (1, 1, 1, 1), "inner": 8}
-_PLAIN = {"channels": 16, "depth": 2, "heads": 2, "grid": (4, 4, 4)}
-_ROTARY = {"channels": 24, "depth": 2, "heads": 2}
+_LEAN = {"depths": (1, 1, 1, 1), "width_per_group": 8}
+_PLAIN = {"embed_dim": 16, "depth": 2, "heads": 2, "grid": (4, 4, 4)}
+_ROTARY = {"embed_dim": 24, "depth": 2, "heads": 2}
 _WIDE_TUBELETS = {**_PLAIN, "tubelet": (4, 8, 8)}
-_UNITS = {"channels": 8, "heads": 1, "depths": (1, 1, 1, 1), "grid": (4, 16, 16)}
-_WINDOWS = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
+_UNITS = {"embed_dim": 8, "heads": 1, "depths": (1, 1, 1, 1), "grid": (4, 16, 16)}
+_WINDOWS = {"embed_dim": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
 _STAGES = {"stages": pyramid((1, 1, 1), width=8), "grid": (4, 16, 16)}
-_THREE_VIEWS = [{"frames": n, "channels": 4 * heads, "heads": heads} for n, heads in ((8, 1), (4, 2), (2, 4))]
+_THREE_VIEWS = [{"frames": n, "embed_dim": 4 * heads, "heads": heads} for n, heads in ((8, 1), (4, 2), (2, 4))]
 _VIEWS = {"views": _THREE_VIEWS, "depth": 2, "fuse_at": (1,), "global_depth": 1, "global_heads": 4, "global_hidden": 16}
 
 _ALIGNED = {"aligned": True}
 _I3D_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
 _MEETINGS = {"conv1": (4, 2), "layer1": (2, 2), "layer2": (2, 2)}
-_LARGE = {"channels": 1024, "depth": 24, "heads": 16}
+_LARGE = {"embed_dim": 1024, "depth": 24, "heads": 16}
 _TI8_S4_B2 = (
-    {"frames": 8, "channels": 192, "heads": 3},
-    {"frames": 4, "channels": 384, "heads": 6},
-    {"frames": 2, "channels": 768, "heads": 12},
+    {"frames": 8, "embed_dim": 192, "heads": 3},
+    {"frames": 4, "embed_dim": 384, "heads": 6},
+    {"frames": 2, "embed_dim": 768, "heads": 12},
 )
 
 _slow = partial(Size, "backbones.slow", "ResNet3d", small=_SHALLOW)
@@ -259,7 +259,7 @@ SIZES: dict[str, Size] = {
     "swin3d_s": _swin("Swin-S", SizeClip(32, 2, 224), 49_570_598, 165.7, arguments={"depths": (2, 2, 18, 2)}),
     "swin3d_b": _swin(
         *("Swin-B", SizeClip(32, 2, 224), 87_720_984, 281.3),
-        arguments={"channels": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32)},
+        arguments={"embed_dim": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32)},
     ),
     "swin3d": _swin("A Video Swin", small={**_WINDOWS, "maps": (1, 2)}),
     "vivit_b_16x2": _vivit("ViViT-B/16x2, form 1: all tokens attend to all", SizeClip(32, 2, 224), 88_707_920, 451.5),
@@ -295,7 +295,7 @@ SIZES: dict[str, Size] = {
     "timesformer": _timesformer("A TimeSformer", small={**_PLAIN, "patch": 8, "form": "joint"}),
     "videomae_s": _videomae(
         *("VideoMAE's ViT-S", SizeClip(16, 4, 224), 21_910_736, 56.9),
-        arguments={"channels": 384, "heads": 6, "drop_path": 0.1},
+        arguments={"embed_dim": 384, "heads": 6, "drop_path": 0.1},
     ),
     "videomae_b": _videomae("VideoMAE's ViT-B", SizeClip(16, 4, 224), 86_288_720, 180.3, arguments={"drop_path": 0.2}),
     "videomae_l": _videomae(
@@ -303,31 +303,31 @@ SIZES: dict[str, Size] = {
     ),
     "videomae_h": _videomae(
         *("VideoMAE's ViT-H", SizeClip(16, 4, 224), 631_709_520, 1191.0),
-        arguments={"channels": 1280, "depth": 32, "heads": 16, "drop_path": 0.2},
+        arguments={"embed_dim": 1280, "depth": 32, "heads": 16, "drop_path": 0.2},
     ),
     "videomae": _videomae("VideoMAE's encoder", small={**_WIDE_TUBELETS, "mlp_ratio": 2.0}),
     "hiera_b": _hiera("Hiera-B", SizeClip(16, 4, 224), 50_877_968, 101.7, arguments={"drop_path": 0.1}),
     "hiera_b_plus": _hiera(
         *("Hiera-B+", SizeClip(16, 4, 224), 69_141_936, 132.3),
-        arguments={"channels": 112, "heads": 2, "drop_path": 0.1},
+        arguments={"embed_dim": 112, "heads": 2, "drop_path": 0.1},
     ),
     "hiera_l": _hiera(
         *("Hiera-L", SizeClip(16, 4, 224), 212_769_872, 412.1),
-        arguments={"channels": 144, "heads": 2, "depths": (2, 6, 36, 4), "drop_path": 0.2},
+        arguments={"embed_dim": 144, "heads": 2, "depths": (2, 6, 36, 4), "drop_path": 0.2},
     ),
     "hiera_h": _hiera(
         *("Hiera-H", SizeClip(16, 4, 224), 671_055_952, 1157.8),
-        arguments={"channels": 256, "heads": 4, "depths": (2, 6, 36, 4), "drop_path": 0.3},
+        arguments={"embed_dim": 256, "heads": 4, "depths": (2, 6, 36, 4), "drop_path": 0.3},
     ),
     "hiera": _hiera("A Hiera", small={**_UNITS, "depths": (1, 2, 1), "mlp_ratio": 2.0, "maps": (1, 3)}),
     "vjepa2_l": _vjepa2("V-JEPA 2's ViT-L", SizeClip(16, 8, 256), 303_967_312, 827.9),
     "vjepa2_h": _vjepa2(
         *("V-JEPA 2's ViT-H", SizeClip(16, 8, 256), 631_750_480, 1636.1),
-        arguments={"channels": 1280, "depth": 32},
+        arguments={"embed_dim": 1280, "depth": 32},
     ),
     "vjepa2_g": _vjepa2(
         *("V-JEPA 2's ViT-g", SizeClip(16, 8, 256), 1_012_286_672, 2543.8),
-        arguments={"channels": 1408, "depth": 40, "heads": 22, "mlp_ratio": 48 / 11},
+        arguments={"embed_dim": 1408, "depth": 40, "heads": 22, "mlp_ratio": 48 / 11},
     ),
     "vjepa2": _vjepa2("V-JEPA 2's encoder", small={**_ROTARY, "tubelet": (4, 8, 8), "mlp_ratio": 2.0}),
     "token_learner_vit_b": _learner(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avadet import boxes
-from avadet.types import NORM_ROUNDING, PersonBoxes
+from avadet.types import NORM_ROUNDING, IntArray, PersonBoxes
 
 
 def tidy(
@@ -42,10 +43,25 @@ def tidy(
     return PersonBoxes(inside[order], scores[order], size_hw)
 
 
+def nms(boxes_px: NDArray[np.floating], scores: NDArray[np.floating], nms_iou: float) -> IntArray:
+    """Non-maximum suppression: which boxes overlap no better one by more than `nms_iou`.
+
+    Args:
+        boxes_px: float (N, 4) xyxy px.
+        scores: float (N,).
+        nms_iou: 0-1.
+
+    Returns:
+        rows (M,), best first; boxes that are not finite or inverted, and scores of 0, are dropped.
+    """
+    with np.errstate(invalid="ignore"):
+        wide = np.concatenate([boxes_px[:, :2], boxes_px[:, 2:] - boxes_px[:, :2]], axis=1, dtype=np.float64)
+    rows = np.flatnonzero(np.isfinite(wide).all(axis=1) & (wide[:, 2:] > 0).all(axis=1))
+    kept = cv2.dnn.NMSBoxes(wide[rows], scores[rows].tolist(), 0.0, nms_iou)  # type: ignore[arg-type]
+    return rows[np.asarray(kept, np.int64)]
+
+
 def suppress(people: PersonBoxes, nms_iou: float) -> PersonBoxes:
     """Drop every box that overlaps a better one by more than `nms_iou`."""
-    import torch
-    from torchvision.ops import nms
-
-    kept = nms(torch.from_numpy(people.boxes_px), torch.from_numpy(people.scores), nms_iou).numpy()
+    kept = nms(people.boxes_px, people.scores, nms_iou)
     return PersonBoxes(people.boxes_px[kept], people.scores[kept], people.size_hw)

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from avadet.models.engines.folding import fold_norms
 from avadet.persons.person_net import SIZE_MULTIPLE, PersonNet, RawPersons, mirrored_cells
 from avadet.persons.person_weights import load_person_net
-from avadet.persons.tidy import tidy
+from avadet.persons.tidy import nms, tidy
 from avadet.types import PersonBoxes, UInt8Array
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled" / "tiny_persons.safetensors"
@@ -148,5 +147,5 @@ def strongest(boxes_px: Tensor, logits: Tensor, threshold: float, nms_iou: float
     scores, order = logits.sigmoid().topk(min(CANDIDATES, len(logits)))
     order, scores = order[scores >= threshold], scores[scores >= threshold]
     corners = boxes_px[order]
-    kept = nms(corners, scores, nms_iou)
+    kept = nms(corners.float().cpu().numpy(), scores.float().cpu().numpy(), nms_iou)
     return corners[kept], scores[kept]

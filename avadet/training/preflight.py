@@ -23,7 +23,7 @@ _CLASSES = 2
 
 
 def check_run(config: Config, processes: Processes, resume: bool) -> Checkpoint | None:
-    """Check what does not depend on the data: device, run folder, model and optimizer, where the weights begin.
+    """Check what does not depend on the data: device, run folder, model and optimizer, and the weights to start from.
 
     Args:
         config: the run.

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tube_files import write_tube_ground_truth
 
 from avadet.annotations.tubes import (
     TubeSpec,
     read_tube_ground_truth,
     read_tube_spec,
     tube_spec_names,
-    write_tube_ground_truth,
 )
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map

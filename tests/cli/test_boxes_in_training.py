@@ -16,9 +16,9 @@ from avadet.annotations.box_files import read_boxes
 from avadet.annotations.specs import open_data_set
 from avadet.annotations.splits import DataSplit, read_split
 from avadet.cli.main import main
-from avadet.figures.clips import write_video
-from avadet.figures.scene import random_scene
 from avadet.labels import read_label_map
+from avadet.synthetic.dataset import write_video
+from avadet.synthetic.scene import random_scene
 
 CONFIG = """
 device: cpu
@@ -41,7 +41,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows, ids = [], []
     for seed in range(TRAINING + TESTED):
         name = names[seed % 3]
-        clip = random_scene(np.random.default_rng((99, seed)), SIZE_HW, LENGTH, 30.0, num_people=1)
+        clip = random_scene(np.random.default_rng((99, seed)), SIZE_HW, LENGTH, 30.0, num_persons=1)
         ids.append(f"{name}/clip{seed}_{name}_f_cm_np1_ba_med_0")
         path = folder / "videos" / f"{ids[-1]}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,8 +46,9 @@ def test_one_is_shown_with_the_origin_of_each_value(capsys: pytest.CaptureFixtur
     assert lines["spec"] == "configs/_base_/data/ava.yaml"
     assert lines["momentum"] == "default" and lines["lr"] == "override"
     assert re.search(r"resolution: 5 +# override", text) and re.search(r"aligned: true +# configs/_base_/heads", text)
-    assert "# X3D-M, 16 frames every 5 on AVA v2.2." in text and "# Published: none for this recipe; its auth" in text
-    assert "avadet train ava/x3d_m data.root=DIR" in text
+    assert "# X3D-M, 16 frames every 5 on AVA v2.2." in text and "\n# Published: none for this recipe; its auth" in text
+    assert "avadet train ava/x3d_m data.root=DIR\n" in text
+    assert all(len(line) <= 120 for line in text.splitlines() if line.startswith("#"))
     copy = tmp_path / "copy.yaml"
     copy.write_text(text)
     assert read_config(copy) == read_config("ava/x3d_m", overrides)
@@ -74,3 +79,18 @@ def test_mistakes_are_one_line(words: list[str], message: str, capsys: pytest.Ca
     assert main(["configs", *words]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_names_work_as_the_wheel_lays_them_out(tmp_path: Path) -> None:
+    """In an installation the configs lie inside the package, tables and bases with them."""
+    root = Path(__file__).resolve().parents[2]
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    for package in wheel["packages"]:
+        shutil.copytree(root / package, tmp_path / package, ignore=ignored)
+    for source, target in wheel["force-include"].items():
+        shutil.copytree(root / source, tmp_path / target)
+    words = ["-m", "avadet", "configs", "show", "custom/tiny", "data.spec=x.yaml"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "configs/_base_/augment/crops.yaml" in done.stdout and "spec: x.yaml" in done.stdout

@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from ava_like import jhmdb_set
+from ava_like import jhmdb_set, rendered_set
 
 from avadet.cli import data as command
 from avadet.errors import AvadetError
-from avadet.figures.clips import write_dataset
 
 
 def call(*arguments: object) -> int:
@@ -24,7 +23,7 @@ def call(*arguments: object) -> int:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six rendered videos and their annotations in one file, as a user might have them."""
     root = tmp_path_factory.mktemp("crossing")
-    write_dataset(root, 6, size_hw=(64, 80), num_frames=21, fps=10)
+    rendered_set(root, 6, (64, 80), 21, 10)
     (root / "crossing.yaml").write_text("labels: labels.csv\nsplits: {all: {annotations: ground_truth.csv}}\n")
     return root
 

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from ava_like import rendered_set
 
 from avadet.cli import data as command
 from avadet.errors import AvadetError
-from avadet.figures.clips import write_dataset
 
 TRUTH = "v,0902,0.100,0.100,0.500,0.900,12,1\nv,0902,0.100,0.100,0.500,0.900,79,1\nv,0903\n"
 BOXES = "file,frame,x1,y1,x2,y2,label\nfigures_000.mp4,20,8,16,40,64,walk\nfigures_000.mp4,30,8,16,40,64,sit\n"
@@ -47,7 +47,7 @@ def test_around_and_back(truth: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_table_of_pixels_and_frames_with_its_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_dataset(tmp_path, 1, size_hw=(64, 80), num_frames=5, fps=10)
+    rendered_set(tmp_path, 1, (64, 80), 5, 10)
     source, goal, labels = tmp_path / "boxes.csv", tmp_path / "out.csv", tmp_path / "labels_new.csv"
     source.write_text(BOXES)
     assert call(source, goal, "--videos", tmp_path / "videos", "--new-labels", labels) == 0

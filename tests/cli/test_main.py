@@ -206,7 +206,7 @@ def test_the_module_and_the_tool_are_the_command() -> None:
         ("data check --json a=b.json CFG --split x=1 y=2", ["y=2"]),
         ("data check --js a=b.json CFG --examples 2 y=2", ["y=2"]),
         ("data stats CFG --root R a=1", ["a=1"]),
-        ("data prepare CFG a=1 --out O b=2", ["a=1", "b=2"]),
+        ("data split CFG a=1 --out O b=2", ["a=1", "b=2"]),
         ("configs show CFG a=1 --json b=2", ["a=1", "b=2"]),
     ],
 )

@@ -17,9 +17,9 @@ from avadet.annotations.splits import read_split
 from avadet.data.checks import check_videos, last_keyframes, videos_of
 from avadet.data.video_facts import look_at_videos, within_files
 from avadet.errors import AvadetError
-from avadet.figures.clips import truth_rows, write_video
-from avadet.figures.scene import random_scene
 from avadet.labels import read_label_map
+from avadet.synthetic.dataset import truth_rows, write_video
+from avadet.synthetic.scene import random_scene
 from avadet.types import LabelMap
 from avadet.video.write import VideoWriter
 
@@ -45,7 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for action in ACTIONS:
             clip = random_scene(np.random.default_rng(seed), (64, 80), 31, 10.0, 2, [action])
             write_video(root / "videos" / f"{part}_{action}.mp4", clip)
-            rows += [row for row in truth_rows(f"{part}_{action}", clip, LABELS) if row.split(",")[1] != "3"]
+            rows += [row for row in truth_rows(f"{part}_{action}", clip, LABELS, 10) if row.split(",")[1] != "3"]
         (root / f"{part}.csv").write_text("".join(f"{row}\n" for row in rows))
     (root / "val.txt").write_text("".join(f"val_{action}.mp4\n" for action in ACTIONS))
     boxes = [row.rsplit(",", 2)[0] + ",,0.9" for row in (root / "train.csv").read_text().splitlines()]

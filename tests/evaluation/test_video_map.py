@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tube_files import write_tube_ground_truth
 
 from avadet import boxes
 from avadet.annotations.ava import AvaTable, csv_line
@@ -17,7 +18,6 @@ from avadet.annotations.tubes import (
     read_tube_ground_truth,
     read_tube_spec,
     tube_table,
-    write_tube_ground_truth,
 )
 from avadet.errors import AvadetError
 from avadet.evaluation.linking import Linking, Trimming, link_detections

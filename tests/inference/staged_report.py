@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from avadet.figures.scene import FigureClip
 from avadet.inference.overlay import OverlayTiming
 from avadet.inference.pipeline import TrackedPersons
 from avadet.inference.report.columns import _TYPES
 from avadet.inference.report.sink import ReportSink
+from avadet.synthetic.scene import SyntheticClip
 from avadet.types import ActionDetections, Float32Array, Frame, FrameKey, LabelMap, PersonBoxes
 from avadet.video.read import VideoReader
 
@@ -44,7 +44,7 @@ def look(time_s: float, boxes_norm: Float32Array, tracks: Sequence[int]) -> Trac
 
 
 def write_page(
-    page: Path, video: Path, clip: FigureClip, labels: LabelMap, *, step: int = 3, annotated: Path | None = None
+    page: Path, video: Path, clip: SyntheticClip, labels: LabelMap, *, step: int = 3, annotated: Path | None = None
 ) -> Path:
     """The page of a rendered clip: a look every `step` frames, a keyframe every 0.5 s; person n does labels[n]."""
     blank = np.zeros((2, 2, 3), np.uint8)

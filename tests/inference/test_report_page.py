@@ -20,13 +20,13 @@ import staged
 from devtools import Browser, find_chromium
 from staged_report import TIMING, keyframe, look, write_page
 
-from avadet.figures.clips import write_video
-from avadet.figures.scene import FigureClip, random_scene
 from avadet.inference.events import EventFinder
 from avadet.inference.pipeline import TrackedPersons
 from avadet.inference.report.server import make_server
 from avadet.inference.report.sink import ReportSink
 from avadet.inference.schedule import Gap
+from avadet.synthetic.dataset import write_video
+from avadet.synthetic.scene import SyntheticClip, random_scene
 from avadet.types import ActionDetections, Frame, VideoInfo
 from avadet.video.read import VideoReader
 from avadet.video.write import VideoWriter
@@ -45,12 +45,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def clip() -> FigureClip:
+def clip() -> SyntheticClip:
     return random_scene(np.random.default_rng(3), (180, 320), 60, 15.0, 2, ["walk", "wave"])
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, clip: FigureClip) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, clip: SyntheticClip) -> Path:
     """A video and its page, as infer lays them out."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "videos").mkdir()
@@ -74,7 +74,7 @@ def seek(page: Browser, time_s: float) -> float:
     return float(page.value("clock.time"))
 
 
-def truth(clip: FigureClip, time_s: float, step: int = 3) -> dict[int, np.ndarray]:
+def truth(clip: SyntheticClip, time_s: float, step: int = 3) -> dict[int, np.ndarray]:
     """Boxes of people at a moment by hand: on a straight line between looks `step` frames apart."""
     index = round(time_s * clip.fps)
     before = index // step * step
@@ -97,7 +97,7 @@ def test_it_opens_from_disk_and_plays(page: Browser) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 7, 20, 33, 59])
-def test_the_right_box_at_the_right_frame(page: Browser, clip: FigureClip, index: int) -> None:
+def test_the_right_box_at_the_right_frame(page: Browser, clip: SyntheticClip, index: int) -> None:
     shown_s = seek(page, index / clip.fps)
     assert shown_s == pytest.approx(index / clip.fps, abs=1e-3)
     found = {one["track"]: one["box"] for one in page.value("shown")}
@@ -267,7 +267,7 @@ def test_a_click_on_the_timeline_goes_there(page: Browser) -> None:
     assert page.value("filter.track") == 1
 
 
-def test_names_do_nothing(browser: Browser, folder: Path, tmp_path: Path, clip: FigureClip) -> None:
+def test_names_do_nothing(browser: Browser, folder: Path, tmp_path: Path, clip: SyntheticClip) -> None:
     video = tmp_path / "<img src=x onerror=document.title=1>#1?%41 'ü\n\".mp4"
     shutil.copy(folder / "videos" / "clip.mp4", video)
     write_page(tmp_path / "x.html", video, clip, staged.labels(HOSTILE, "{{ 7 * 7 }}", "${alert(1)}"))

@@ -117,7 +117,7 @@ def test_torchvisions_swin(tmp_path: Path) -> None:
             [2, 4, 4], 8, sizes["depths"], sizes["heads"], sizes["window"], num_classes=7, patch_embed=PatchEmbed3d
         )
     )
-    own = build("swin3d", 7, channels=8, **sizes)
+    own = build("swin3d", 7, embed_dim=8, **sizes)
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "swin.pth"))
     assert checkpoint.format.name == "torchvision swin3d"
     assert load_tensors(own.eval(), checkpoint.tensors, "swin.pth").is_whole
@@ -173,7 +173,7 @@ def test_torchvisions_mvit(tmp_path: Path, second: bool) -> None:
 
 def test_pytorchvideos_x3d(tmp_path: Path) -> None:
     theirs = shaken(create_x3d(stem_dim_in=8, width_factor=1.0, depth_factor=0.6, model_num_class=7))
-    own = build("x3d", 7, width=8, width_factor=1.0, depth_factor=0.6, fine=False)
+    own = build("x3d", 7, width=8, width_factor=1.0, depth_factor=0.6, output_stride=32)
     checkpoint = read_checkpoint(saved(theirs, tmp_path / "x3d.pyth", "model_state"))
     report = load_tensors(own.eval(), checkpoint.tensors, "x3d.pyth", allow_partial=True)
     assert (report.missing, report.unexpected) == ((), ())
@@ -212,7 +212,7 @@ def test_pytorchvideos_mvit(tmp_path: Path) -> None:
 
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-PLAIN = {"channels": 16, "depth": 2, "heads": 2}
+PLAIN = {"embed_dim": 16, "depth": 2, "heads": 2}
 
 
 def older_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -301,7 +301,8 @@ def test_the_authors_wrap_videomae_in_module(tmp_path: Path) -> None:
     own = build("videomae", 7, **PLAIN, grid=(2, 2, 2))
     named = {name.replace("backbone.norm.", "fc_norm."): tensor for name, tensor in own.state_dict().items()}
     named = {
-        name.replace(".patches.", ".patch_embed.proj.").replace("head.proj.", "head."): t for name, t in named.items()
+        name.replace(".patch_embed.", ".patch_embed.proj.").replace("head.proj.", "head."): t
+        for name, t in named.items()
     }
     foreign = {name.removeprefix("backbone."): tensor for name, tensor in named.items()}
     torch.save({"module": foreign}, tmp_path / "checkpoint.pth")
@@ -372,7 +373,7 @@ def mmaction_csn_names(state: dict[str, Tensor], preserved: bool) -> dict[str, T
 
 @pytest.mark.parametrize("preserved", [False, True])
 def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved: bool) -> None:
-    sizes = {"width": 8, "depths": (1, 2, 1, 1), "preserved": preserved, "fine": False}
+    sizes = {"width": 8, "depths": (1, 2, 1, 1), "preserved": preserved, "output_stride": 32}
     theirs, own = (build("csn", 7, **sizes).eval() for _ in range(2))
     theirs = shaken(theirs)
     for norm in (part for part in theirs.modules() if isinstance(part, nn.BatchNorm3d)):
@@ -396,7 +397,7 @@ def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved
 def test_videomae_of_mmaction2_that_classifies_clips(tmp_path: Path) -> None:
     own = build("videomae", 7, **PLAIN, grid=(2, 2, 2))
     renames = (
-        ("backbone.patches.", "backbone.patch_embed.projection."),
+        ("backbone.patch_embed.", "backbone.patch_embed.projection."),
         ("backbone.norm.", "backbone.fc_norm."),
         (".mlp.fc1.", ".mlp.layers.0.0."),
         (".mlp.fc2.", ".mlp.layers.1."),

@@ -76,14 +76,14 @@ def test_parameters_with_the_published_classifier(builder: str, classifier: int,
         ("r3d_18", {}, 16, 112, 40.697),
         ("mc3_18", {}, 16, 112, 43.343),
         ("r2plus1d_18", {}, 16, 112, 40.519),
-        ("s3d", {"fine": False}, 128, 224, 17.979 * 8),
+        ("s3d", {"output_stride": 32}, 128, 224, 17.979 * 8),
         # the papers'
         ("r2plus1d_34", {}, 32, 112, 152.4),
-        ("x3d_xs", {"fine": False}, 4, 160, 0.60),
-        pytest.param("x3d_s", {"fine": False}, 13, 160, 1.96, marks=pytest.mark.slow),
-        ("x3d_m", {"fine": False}, 16, 224, 4.73),
-        pytest.param("x3d_l", {"fine": False}, 16, 312, 18.37, marks=pytest.mark.slow),
-        pytest.param("x3d_xl", {"fine": False}, 16, 312, 35.84, marks=pytest.mark.slow),
+        ("x3d_xs", {"output_stride": 32}, 4, 160, 0.60),
+        pytest.param("x3d_s", {"output_stride": 32}, 13, 160, 1.96, marks=pytest.mark.slow),
+        ("x3d_m", {"output_stride": 32}, 16, 224, 4.73),
+        pytest.param("x3d_l", {"output_stride": 32}, 16, 312, 18.37, marks=pytest.mark.slow),
+        pytest.param("x3d_xl", {"output_stride": 32}, 16, 312, 35.84, marks=pytest.mark.slow),
         ("c3d", {}, 16, 112, 38.5),
     ],
 )
@@ -104,7 +104,7 @@ def test_multiply_adds(builder: str, options: dict[str, Any], frames: int, size:
     ],
 )
 def test_multiply_adds_with_norms(builder: str, frames: int, size: int, published: float) -> None:
-    found = gflops(backbone_of(builder, fine=False), (1, 3, frames, size, size), norms=True)
+    found = gflops(backbone_of(builder, output_stride=32), (1, 3, frames, size, size), norms=True)
     assert found == pytest.approx(published, rel=0.002)
 
 
@@ -131,11 +131,11 @@ def test_maps_of_the_full_nets(
     assert [tuple(one_map.shape) for one_map in net(clip)] == [(1, *shape)]
     assert tuple(net.out_channels) == shape[:1]  # type: ignore[arg-type]
     if coarse is not None:
-        assert [tuple(m.shape) for m in backbone_of(builder, fine=False)(clip)] == [(1, *coarse)]
+        assert [tuple(m.shape) for m in backbone_of(builder, output_stride=32)(clip)] == [(1, *coarse)]
 
 
 def test_stages_of_x3d_m() -> None:
-    net = backbone_of("x3d_m", fine=False)
+    net = backbone_of("x3d_m", output_stride=32)
     x = net.stem(torch.empty(1, 3, 16, 224, 224, device="meta"))  # type: ignore[operator]
     shapes = [tuple(x.shape[1:])]
     for name in ("res2", "res3", "res4", "res5"):
@@ -216,7 +216,7 @@ def test_torchvisions_s3d_weights_give_its_map() -> None:
     torch.manual_seed(0)
     theirs = shaken(torchvision_s3d()).features
     with torch.device("meta"):
-        ours = InceptionNet(*s3d_trunk(), fine=False).eval()
+        ours = InceptionNet(*s3d_trunk(), output_stride=32).eval()
     ours.features.load_state_dict(theirs.state_dict(), assign=True)
     clip = torch.randn(1, 3, 8, 32, 48)
     with torch.no_grad():
@@ -261,12 +261,12 @@ SMALL_X3D = {"width_factor": 1.0, "depth_factor": 0.6}
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        (lambda: create_x3d(stem_dim_in=8, **SMALL_X3D), lambda: X3d(width=8, fine=False, **SMALL_X3D)),
+        (lambda: create_x3d(stem_dim_in=8, **SMALL_X3D), lambda: X3d(width=8, output_stride=32, **SMALL_X3D)),
         (
             lambda: create_csn(stem_dim_out=8, stem_pool=nn.MaxPool3d),
-            lambda: ChannelSeparatedNet(depths=(3, 4, 6, 3), width=8, fine=False),
+            lambda: ChannelSeparatedNet(depths=(3, 4, 6, 3), width=8, output_stride=32),
         ),
-        (lambda: create_r2plus1d(stem_dim_out=8), lambda: SplitBottleneckNet(width=8, fine=False)),
+        (lambda: create_r2plus1d(stem_dim_out=8), lambda: SplitBottleneckNet(width=8, output_stride=32)),
     ],
     ids=["x3d", "csn", "r2plus1d"],
 )
@@ -288,16 +288,16 @@ def test_pytorchvideos_weights_give_its_map(theirs: Callable[[], nn.Module], our
 @pytest.mark.parametrize(
     "build",
     [
-        lambda fine: ChannelSeparatedNet(depths=(1, 1, 1, 2), width=8, preserved=True, fine=fine),
-        lambda fine: SplitBottleneckNet(depths=(1, 1, 1, 2), width=8, fine=fine),
-        lambda fine: InceptionNet(*s3d_trunk(0.25), fine=fine),
-        lambda fine: InceptionNet(*i3d_trunk(0.25), fine=fine),
+        lambda stride: ChannelSeparatedNet(depths=(1, 1, 1, 2), width=8, preserved=True, output_stride=stride),
+        lambda stride: SplitBottleneckNet(depths=(1, 1, 1, 2), width=8, output_stride=stride),
+        lambda stride: InceptionNet(*s3d_trunk(0.25), output_stride=stride),
+        lambda stride: InceptionNet(*i3d_trunk(0.25), output_stride=stride),
     ],
     ids=["csn", "r2plus1d", "s3d", "i3d"],
 )
 def test_every_second_cell_of_the_fine_map_is_the_coarse_map(build: Callable[[bool], nn.Module]) -> None:
     torch.manual_seed(0)
-    coarse, fine = shaken(build(False)), build(True).eval()
+    coarse, fine = shaken(build(32)), build(16).eval()
     fine.load_state_dict(coarse.state_dict())
     clip = torch.randn(1, 3, 8, 64, 128)
     with torch.no_grad():
@@ -324,7 +324,7 @@ def test_a_basic_block_of_2d_filters_loses_its_stride_too() -> None:
     ("net", "frames", "message"),
     [
         (C3d(width=1), 7, "C3d takes clips of at least 8 frames, got 7"),
-        (InceptionNet(nn.Sequential(*(nn.MaxPool3d(1),) * 3), 3, fine=False), 4, "at least 5 frames, got 4"),
+        (InceptionNet(nn.Sequential(*(nn.MaxPool3d(1),) * 3), 3, output_stride=32), 4, "at least 5 frames, got 4"),
     ],
     ids=["c3d", "inception"],
 )
@@ -343,7 +343,7 @@ def test_a_net_on_inception_may_end_with_block_4e(builder: str) -> None:
 @pytest.mark.parametrize(("trunk", "frames"), [(s3d_trunk, 5), (i3d_trunk, 5)])
 def test_the_shortest_clip_leaves_one_frame(trunk: Callable[[], Any], frames: int) -> None:
     with torch.device("meta"):
-        assert InceptionNet(*trunk(), fine=True)(torch.empty(1, 3, frames, 64, 64))[0].shape[2:] == (1, 4, 4)
+        assert InceptionNet(*trunk(), output_stride=16)(torch.empty(1, 3, frames, 64, 64))[0].shape[2:] == (1, 4, 4)
 
 
 def test_c3d_with_norms_has_one_behind_every_convolution() -> None:

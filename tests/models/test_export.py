@@ -183,10 +183,10 @@ class Bound(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches = nn.Conv3d(3, 4, (8, 14, 14), (8, 14, 14))
+        self.patch_embed = nn.Conv3d(3, 4, (8, 14, 14), (8, 14, 14))
 
     def forward(self, clip: Tensor) -> list[Tensor]:
-        cells = self.patches(clip)
+        cells = self.patch_embed(clip)
         rows, columns = int(cells.shape[3]), int(cells.shape[4])
         return [cells + torch.linspace(0, 1, rows * columns).view(rows, columns)]
 

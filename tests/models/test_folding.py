@@ -88,7 +88,10 @@ def hooked() -> nn.Module:
 
 
 CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
-    "in a row": (lambda: nn.Sequential(conv(groups=2), norm(), nn.ReLU(True), conv(bias=False), norm(affine=False)), 2),
+    "in a row": (
+        lambda: nn.Sequential(conv(groups=2), norm(), nn.ReLU(True), conv(bias=False), norm(affine=False)),
+        2,
+    ),
     "declared apart": (lambda: Net(lambda n, x: n.norm(n.conv(x)), norm=norm(), other=nn.ReLU(), conv=conv()), 1),
     "two towers by one pair": (
         lambda: Net(lambda n, x: n.norm(n.conv(x)) * n.norm(n.conv(-x)), conv=conv(), norm=norm()),

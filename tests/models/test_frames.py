@@ -14,7 +14,7 @@ from avadet.errors import AvadetError
 from avadet.models.backbones.frames import FrameResNet, segment_frames, widened
 from avadet.models.build import build
 
-THIN: dict[str, Any] = {"depths": (1, 1, 1, 1), "inner": 8}
+THIN: dict[str, Any] = {"depths": (1, 1, 1, 1), "width_per_group": 8}
 FUSIONS: dict[str, dict[str, Any]] = {
     "middle": {"frames": "middle"},
     "early": {"windows": {"conv1": (10, 10)}},
@@ -36,7 +36,7 @@ def shaken(net: nn.Module) -> nn.Module:
 
 def test_published_sizes() -> None:
     with torch.device("meta"):
-        tsn, single = build("tsn_r50", 80, fine=False).backbone, build("single_frame_r50", 80).backbone
+        tsn, single = build("tsn_r50", 80, output_stride=32).backbone, build("single_frame_r50", 80).backbone
     assert parameters(tsn) + 2048 * 400 + 400 == 24327632  # TSN R50 as a classifier of Kinetics-400
     assert parameters(single) + 2048 * 1000 + 1000 == 25557032  # torchvision's resnet50
     assert gflops(tsn, (1, 3, 3, 224, 224)) == pytest.approx(3 * 4.089, rel=0.001)
@@ -108,7 +108,7 @@ def test_fused_frames_are_not_alike(fusion: str) -> None:
 def test_every_frame_by_itself_is_torchvisions_resnet() -> None:
     torch.manual_seed(0)
     theirs = shaken(resnet18())
-    net = FrameResNet(depths=(2, 2, 2, 2), bottleneck=False, fine=False).eval()
+    net = FrameResNet(depths=(2, 2, 2, 2), bottleneck=False, output_stride=32).eval()
     net.fill_from_image(theirs.state_dict())
     seen: list[Tensor] = []
     theirs.layer4.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
@@ -121,8 +121,8 @@ def test_every_frame_by_itself_is_torchvisions_resnet() -> None:
 def test_every_second_cell_of_the_fine_map_is_the_coarse_map() -> None:
     torch.manual_seed(0)
     coarse, fine = (
-        shaken(FrameResNet(depths=(1, 1, 1, 2), inner=8, fine=False)),
-        FrameResNet(depths=(1, 1, 1, 2), inner=8),
+        shaken(FrameResNet(depths=(1, 1, 1, 2), width_per_group=8, output_stride=32)),
+        FrameResNet(depths=(1, 1, 1, 2), width_per_group=8),
     )
     fine.eval().load_state_dict(coarse.state_dict())
     clip = torch.randn(1, 3, 1, 64, 96)

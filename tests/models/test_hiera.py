@@ -20,7 +20,7 @@ from avadet.models.build import build
 from avadet.models.checkpoints.formats import recognise, translate
 from avadet.models.checkpoints.formats.hiera import HIERA
 
-SMALL: dict[str, Any] = {"channels": 8, "heads": 1, "depths": (1, 2, 2, 1), "grid": (2, 16, 24)}
+SMALL: dict[str, Any] = {"embed_dim": 8, "heads": 1, "depths": (1, 2, 2, 1), "grid": (2, 16, 24)}
 
 
 def strong(net: Any) -> Any:
@@ -164,7 +164,7 @@ def test_blocks_written_out() -> None:
         halfway = cells + plain.attn(plain.norm1(cells))
         torch.testing.assert_close(plain(cells), halfway + plain.mlp(plain.norm2(halfway)))
         normed = pooling.norm1(cells)
-        halfway = pooled(pooling.widen(normed)) + pooling.attn(normed)
+        halfway = pooled(pooling.proj(normed)) + pooling.attn(normed)
         torch.testing.assert_close(pooling(cells), halfway + pooling.mlp(pooling.norm2(halfway)))
     assert pooling(cells).shape == (1, 1, 3, 3, 32)
 
@@ -198,14 +198,14 @@ def test_a_mask_unit_is_by_itself_in_the_first_two_stages() -> None:
 def test_positions_are_the_sum_of_a_place_and_a_time() -> None:
     torch.manual_seed(0)
     net = strong(Hiera(**{**SMALL, "grid": (2, 2, 3)}))
-    table = net.positions((2, 2, 3)).reshape(2, 2, 3, 8)
+    table = net.pos_embed((2, 2, 3)).reshape(2, 2, 3, 8)
     for frame in range(2):
         for row in range(2):
             for column in range(3):
-                expected = net.positions.temporal[0, frame] + net.positions.spatial[0, 3 * row + column]
+                expected = net.pos_embed.temporal[0, frame] + net.pos_embed.spatial[0, 3 * row + column]
                 torch.testing.assert_close(table[frame, row, column], expected)
     # Twice as many columns: the first and last are the old ones, between old 0 and 1 there are 1/4 and 3/4.
-    wide = net.positions((2, 2, 6)).reshape(2, 2, 6, 8)
+    wide = net.pos_embed((2, 2, 6)).reshape(2, 2, 6, 8)
     torch.testing.assert_close(wide[:, :, 0], table[:, :, 0])
     torch.testing.assert_close(wide[:, :, 5], table[:, :, 2])
     torch.testing.assert_close(wide[:, :, 1], 0.75 * table[:, :, 0] + 0.25 * table[:, :, 1])
@@ -214,12 +214,12 @@ def test_positions_are_the_sum_of_a_place_and_a_time() -> None:
 def test_places_and_times_count_by_their_tables_alone() -> None:
     torch.manual_seed(0)
     net = strong(Hiera(**SMALL, maps=(3,)))
-    net.patches.weight.data[:, :, 0] = 0  # tokens of two frames, which do not reach into those before
+    net.patch_embed.weight.data[:, :, 0] = 0  # tokens of two frames, which do not reach into those before
     clip = torch.randn(1, 3, 4, 64, 64)
     swapped = clip[:, :, [2, 3, 0, 1]]
     with torch.no_grad():
         assert not torch.allclose(net(swapped)[0], net(clip)[0].flip(2), atol=1e-3)
-        net.positions.temporal.zero_()
+        net.pos_embed.temporal.zero_()
         torch.testing.assert_close(net(swapped)[0], net(clip)[0].flip(2))
 
 

@@ -21,10 +21,10 @@ from avadet.models.checkpoints.formats.pyslowfast import MVIT
 @pytest.mark.parametrize(
     ("foreign", "own"),
     [
-        ("patch_embed.proj.weight", "backbone.patches.weight"),
-        ("pos_embed_spatial", "backbone.positions.spatial"),
-        ("pos_embed_temporal", "backbone.positions.temporal"),
-        ("blocks.2.proj.bias", "backbone.blocks.2.widen.bias"),
+        ("patch_embed.proj.weight", "backbone.patch_embed.weight"),
+        ("pos_embed_spatial", "backbone.pos_embed.spatial"),
+        ("pos_embed_temporal", "backbone.pos_embed.temporal"),
+        ("blocks.2.proj.bias", "backbone.blocks.2.proj.bias"),
         ("blocks.2.attn.proj.bias", "backbone.blocks.2.attn.proj.bias"),
         ("blocks.13.attn.qkv.weight", "backbone.blocks.13.attn.qkv.weight"),
         ("blocks.0.mlp.fc2.weight", "backbone.blocks.0.mlp.fc2.weight"),
@@ -57,8 +57,8 @@ def foreign_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A detector's state dict as the authors would store it."""
     named = {}
     for name, tensor in tensors.items():
-        name = name.removeprefix("backbone.").replace("patches.", "patch_embed.proj.").replace(".widen.", ".proj.")
-        named[name.replace("positions.", "pos_embed_").replace("head.proj.", "head.projection.")] = tensor
+        name = name.removeprefix("backbone.").replace("patch_embed.", "patch_embed.proj.").replace(".proj.", ".proj.")
+        named[name.replace("pos_embed.", "pos_embed_").replace("head.proj.", "head.projection.")] = tensor
     return named
 
 
@@ -80,7 +80,7 @@ def test_shapes_alone_tell_the_model(builder: str) -> None:
 
 def test_a_file_of_the_authors_loads(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    small = build("hiera", 7, channels=16, depths=(1, 1, 2, 1), grid=(2, 16, 16), maps=(4,)).eval()
+    small = build("hiera", 7, embed_dim=16, depths=(1, 1, 2, 1), grid=(2, 16, 16), maps=(4,)).eval()
     torch.save({"model_state": foreign_names(small.state_dict())}, tmp_path / "small.pth")
     loaded = zoo.load(tmp_path / "small.pth")
     assert loaded.report.is_whole
@@ -93,9 +93,9 @@ def test_a_file_of_the_authors_loads(tmp_path: Path) -> None:
 
 def test_what_is_no_hiera_is_refused() -> None:
     with torch.device("meta"):
-        tensors = build("hiera", 7, channels=16, depths=(1, 1), grid=(2, 2, 3), maps=(2,)).state_dict()
+        tensors = build("hiera", 7, embed_dim=16, depths=(1, 1), grid=(2, 2, 3), maps=(2,)).state_dict()
     with pytest.raises(AvadetError, match=r"x\.pth: a Hiera of 6 places a frame, expected a square number"):
         hiera_arguments(Evidence(tensors, source="x.pth"))
-    del tensors["backbone.positions.temporal"]
+    del tensors["backbone.pos_embed.temporal"]
     with pytest.raises(AvadetError, match=r"x\.pth: not a Hiera over video: no tubelets, blocks or positions"):
         hiera_arguments(Evidence(tensors, source="x.pth"))

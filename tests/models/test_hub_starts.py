@@ -215,7 +215,7 @@ def test_transformers_has_the_same_tensors(name: str) -> None:
 
 
 def test_the_biases_that_the_hubs_videomae_keeps_by_themselves(tmp_path: Path) -> None:
-    sizes = {"channels": 16, "depth": 1, "heads": 2, "grid": (2, 2, 2)}
+    sizes = {"embed_dim": 16, "depth": 1, "heads": 2, "grid": (2, 2, 2)}
     torch.manual_seed(0)
     theirs, own = (build("videomae", 3, **sizes).eval() for _ in range(2))
     for tensor in theirs.parameters():
@@ -223,7 +223,7 @@ def test_the_biases_that_the_hubs_videomae_keeps_by_themselves(tmp_path: Path) -
     state = theirs.state_dict()
     prefix, here = "videomae.encoder.layer.0.attention", "backbone.blocks.0.attn"
     renamed = {
-        "videomae.embeddings.patch_embeddings.projection": "backbone.patches",
+        "videomae.embeddings.patch_embeddings.projection": "backbone.patch_embed",
         f"{prefix}.output.dense": f"{here}.proj",
         "videomae.encoder.layer.0.intermediate.dense": "backbone.blocks.0.mlp.fc1",
         "videomae.encoder.layer.0.output.dense": "backbone.blocks.0.mlp.fc2",

@@ -16,7 +16,7 @@ from test_laws import CLASSES, SMALL, SPEC
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avadet.data.feature_banks import FeatureBank, bank_window, read_bank
+from avadet.data.feature_banks import BankFile, FeatureBank, bank_window
 from avadet.errors import AvadetError
 from avadet.models.build import build
 from avadet.models.checkpoints.weights import load_tensors
@@ -63,28 +63,27 @@ def test_the_window_of_a_batch_names_the_clip_of_each_row() -> None:
 def test_a_bank_comes_back_from_its_file(tmp_path: Path) -> None:
     for one in (bank([0.5, 0.5, 901.25], "a video.é"), bank([])):
         one.save(tmp_path / "deep" / "one.safetensors")
-        back = read_bank(tmp_path / "deep" / "one.safetensors")
-        assert back.video_id == one.video_id
-        for name in ("times_s", "features"):
-            assert getattr(back, name).dtype == getattr(one, name).dtype
-            assert np.array_equal(getattr(back, name), getattr(one, name))
+        back = BankFile(tmp_path / "deep" / "one.safetensors")
+        for read, kept in ((back.times_s, one.times_s), (back.around(450.0, 1000.0), one.features)):
+            assert read.dtype == kept.dtype
+            assert np.array_equal(read, kept)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["one.safetensors"]
 
 
 def test_files_that_are_no_banks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
     with pytest.raises(AvadetError, match=r"one\.safetensors: no such feature bank; check the path"):
-        read_bank(path)
+        BankFile(path)
     path.write_bytes(b"\x93NUMPY and so on")
     with pytest.raises(AvadetError, match=r"one\.safetensors: not a readable feature bank: "):
-        read_bank(path)
+        BankFile(path)
     bank([0, 1, 2]).save(path)
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(AvadetError, match=r"one\.safetensors: not a readable feature bank: "):
-        read_bank(path)
+        BankFile(path)
     save_file({"weight": np.zeros(3, np.float32)}, path)
     with pytest.raises(AvadetError, match="not a feature bank of avadet, but some other tensors"):
-        read_bank(path)
+        BankFile(path)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from avadet.models.backbones.vit_blocks import Block, attention
 from avadet.models.build import build
 
 VIEWS = (
-    {"frames": 8, "channels": 8, "heads": 1},
-    {"frames": 4, "channels": 12, "heads": 2},
-    {"frames": 2, "channels": 16, "heads": 2},
+    {"frames": 8, "embed_dim": 8, "heads": 1},
+    {"frames": 4, "embed_dim": 12, "heads": 2},
+    {"frames": 2, "embed_dim": 16, "heads": 2},
 )
 SMALL = {
     "views": VIEWS,
@@ -76,7 +76,7 @@ def test_sizes_of_mtv_b() -> None:
 
 def test_views_may_have_depths_of_their_own() -> None:
     views = [
-        {"frames": frames, "channels": width, "heads": heads, "depth": depth}
+        {"frames": frames, "embed_dim": width, "heads": heads, "depth": depth}
         for (width, frames, depth), heads in zip(LARGE, (3, 6, 12, 16))
     ]
     parameters, _, shapes = sizes("mtv", (32, 224, 224), views=views, fuse_at=(11, 23))
@@ -133,7 +133,7 @@ def test_each_view_asks_the_next_with_shorter_tubelets() -> None:
     with torch.no_grad():
         before = after_blocks(net, clip)
         for changed, told in ((0, [True, False, False]), (1, [True, True, False]), (2, [False, True, True])):
-            weight = net.patches[changed].weight
+            weight = net.patch_embed[changed].weight
             kept = weight.clone()
             weight.mul_(2)
             after = after_blocks(net, clip)
@@ -159,7 +159,7 @@ def test_views_of_fewer_steps_are_tiled() -> None:
     frames = [torch.zeros(1, 1, 7, 8), torch.zeros(1, 2, 7, 12), torch.zeros(1, 4, 7, 16)]
     frames[1][0, 1, 3] = 1  # the second of two tubelets of 4 frames, at the third place
     net.global_blocks = nn.ModuleList()
-    nn.init.zeros_(net.global_positions.table)
+    nn.init.zeros_(net.global_pos_embed.table)
     net.norm = nn.Identity()
     joined = net._joined(frames, (4, 2, 3))
     assert joined.shape == (1, 4, 6, 36)
@@ -173,7 +173,7 @@ def test_every_step_of_every_view_has_a_class_token() -> None:
     assert not any(token.any() for token in net.cls_tokens)
     with torch.no_grad():
         net.cls_tokens[2].copy_(torch.tensor([0.0, 1, 2, 3])[:, None].expand(4, 16))
-        net.positions[2].table.zero_()
+        net.pos_embed[2].table.zero_()
         # A clip of half the length: what lies between its two steps' tokens.
         found, _ = net._tokenised(torch.zeros(1, 3, 8, 32, 48))
         half, _ = MTV(**{**SMALL, "grid": (8, 2, 3)})._tokenised(torch.zeros(1, 3, 8, 32, 48))
@@ -192,7 +192,7 @@ def test_only_positions_and_class_tokens_know_the_order_of_stretches() -> None:
     clip = torch.randn(1, 3, 16, 32, 48)
     halves = torch.cat([clip[:, :, 8:], clip[:, :, :8]], dim=2)
     with torch.no_grad():
-        for table in (net.global_positions.table, net.cls_tokens[0]):
+        for table in (net.global_pos_embed.table, net.cls_tokens[0]):
             (first,), (second,) = net(clip), net(halves)
             assert (first - second.roll(4, dims=2)).abs().max() > 0.01
             table.data = table.data[:, :1].expand_as(table).clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def shape_of(**changes: Any) -> BlockShape:
     fields = {
         "grid": (3, 8, 8),
         "channels_in": 8,
-        "channels": 8,
+        "embed_dim": 8,
         "channels_out": 8,
         "heads": 2,
         "q_stride": (1, 2, 2),
@@ -90,7 +91,7 @@ def as_json(value: object) -> Any:
 def test_stages_of_the_paper() -> None:
     # MViTv2-S of Li et al.: 1, 2, 11 and 2 blocks of 96 to 768 channels; keys and values always lie on one grid.
     rows = [Stage(**row) for row in pyramid((1, 2, 11, 2))]
-    assert [(row.depth, row.channels, row.heads) for row in rows] == [
+    assert [(row.depth, row.embed_dim, row.heads) for row in rows] == [
         (1, 96, 1),
         (2, 192, 2),
         (11, 384, 4),
@@ -106,8 +107,8 @@ def test_where_a_model_widens_and_shrinks() -> None:
     stages = [Stage(2, 8, 1), Stage(1, 16, 2, (1, 2, 2))]
     first = block_shapes(stages, (4, 9, 9), widen_in_attention=False, drop_path=0.5)
     second = block_shapes(stages, (4, 9, 9), widen_in_attention=True, drop_path=0.5)
-    assert [(s.channels_in, s.channels, s.channels_out) for s in first] == [(8, 8, 8), (8, 8, 16), (16, 16, 16)]
-    assert [(s.channels_in, s.channels, s.channels_out) for s in second] == [(8, 8, 8), (8, 8, 8), (8, 16, 16)]
+    assert [(s.channels_in, s.embed_dim, s.channels_out) for s in first] == [(8, 8, 8), (8, 8, 16), (16, 16, 16)]
+    assert [(s.channels_in, s.embed_dim, s.channels_out) for s in second] == [(8, 8, 8), (8, 8, 8), (8, 16, 16)]
     assert [s.drop_path for s in first] == [0, 0.25, 0.5]
     assert [s.grid for s in block_shapes([stages[1]] * 2, (4, 9, 9), True, 0)] == [(4, 9, 9), (4, 4, 4)]
 
@@ -151,7 +152,7 @@ def written_out(attention: Attention, tokens: Tensor, grid: Grid) -> Tensor:
     places = [list(itertools.product(*(range(size) for size in one))) for one in (q_grid, k_grid)]
     for (i, at), (j, to) in itertools.product(enumerate(places[0], cls), enumerate(places[1], cls)):
         for table, here, there, queries, keys in zip(
-            (attention.positions.t, attention.positions.h, attention.positions.w), at, to, q_grid, k_grid
+            (attention.rel_pos.t, attention.rel_pos.h, attention.rel_pos.w), at, to, q_grid, k_grid
         ):
             finer = max(queries, keys)
             distance = int(here * finer / queries - (there - (keys - 1)) * finer / keys)
@@ -165,7 +166,7 @@ def written_out(attention: Attention, tokens: Tensor, grid: Grid) -> Tensor:
 def test_fast_attention_is_attention(cls_tokens: int) -> None:
     torch.manual_seed(0)
     attention = Attention(shape_of(grid=(2, 8, 8)), traits_of(cls_tokens=cls_tokens)).double()
-    for table in attention.positions.parameters():
+    for table in attention.rel_pos.parameters():
         torch.nn.init.normal_(table)
     tokens = torch.randn(1, cls_tokens + 2 * 8 * 8, 8, dtype=torch.float64)
     with torch.no_grad():
@@ -181,7 +182,7 @@ def test_fast_attention_is_attention(cls_tokens: int) -> None:
 def test_torchvisions_blocks_agree_on_any_grid(second: bool, grid: Grid) -> None:
     torch.manual_seed(0)
     own = Block(
-        shape_of(channels=16 if second else 8, channels_out=16),
+        shape_of(embed_dim=16 if second else 8, channels_out=16),
         traits_of(relative_positions=second, residual_pooling=second, widen_in_attention=second),
     )
     for parameter in own.parameters():
@@ -196,9 +197,9 @@ def test_torchvisions_blocks_agree_on_any_grid(second: bool, grid: Grid) -> None
         norm_layer=lambda width: torch.nn.LayerNorm(width, 1e-6),
     )
     theirs = {
-        name.replace("widen", "project")
+        re.sub(r"^proj\.", "project.", name)
         .replace("attn.proj.", "attn.project.0.")
-        .replace("attn.positions.", "attn.rel_pos_")
+        .replace("attn.rel_pos.", "attn.rel_pos_")
         .replace(".conv.", ".pool.")
         .replace("pool_q.norm", "pool_q.norm_act.0")
         .replace("pool_k.norm", "pool_k.norm_act.0")
@@ -256,14 +257,14 @@ def test_what_cannot_be_built() -> None:
 @pytest.mark.parametrize(
     ("foreign", "own"),
     [
-        ("patch_embed.proj.weight", "backbone.patches.weight"),
+        ("patch_embed.proj.weight", "backbone.patch_embed.weight"),
         ("cls_token", "backbone.cls_token"),
-        ("pos_embed", "backbone.positions.table"),
-        ("pos_embed_class", "backbone.positions.cls"),
-        ("pos_embed_spatial", "backbone.positions.spatial"),
-        ("blocks.14.proj.weight", "backbone.blocks.14.widen.weight"),
+        ("pos_embed", "backbone.pos_embed.table"),
+        ("pos_embed_class", "backbone.pos_embed.cls"),
+        ("pos_embed_spatial", "backbone.pos_embed.spatial"),
+        ("blocks.14.proj.weight", "backbone.blocks.14.proj.weight"),
         ("blocks.14.attn.proj.weight", "backbone.blocks.14.attn.proj.weight"),
-        ("blocks.0.attn.rel_pos_h", "backbone.blocks.0.attn.positions.h"),
+        ("blocks.0.attn.rel_pos_h", "backbone.blocks.0.attn.rel_pos.h"),
         ("blocks.0.attn.pool_q.weight", "backbone.blocks.0.attn.pool_q.conv.weight"),
         ("blocks.0.attn.norm_v.bias", "backbone.blocks.0.attn.pool_v.norm.bias"),
         ("blocks.0.norm1.bias", "backbone.blocks.0.norm1.bias"),
@@ -348,7 +349,7 @@ def test_settings_of_another_kind_are_refused(said: dict[str, Any], message: str
 
 def test_what_is_no_mvit_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"x\.pyth: not an MViT over video"):
-        mvit_arguments(Evidence({"backbone.patches.weight": torch.empty(8, 3, 7, 7)}, {}, "x.pyth"))
+        mvit_arguments(Evidence({"backbone.patch_embed.weight": torch.empty(8, 3, 7, 7)}, {}, "x.pyth"))
 
 
 def load_tiny(folder: Path) -> ActionDetector:

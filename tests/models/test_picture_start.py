@@ -19,7 +19,7 @@ from avadet.models.checkpoints.image_start import start_from_images
 from avadet.models.checkpoints.weights import Checkpoint, read_checkpoint
 from avadet.models.detectors.two_streams import cross_modality
 
-THIN = {"depths": (1, 1, 1, 1), "inner": 8}
+THIN = {"depths": (1, 1, 1, 1), "width_per_group": 8}
 
 
 def shaken(net: nn.Module) -> nn.Module:
@@ -115,7 +115,7 @@ def test_transformers_of_video_take_an_image_transformer(tmp_path: Path) -> None
     net = shaken(VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=64, num_classes=5))
     checkpoint = pictures(net, tmp_path)
     assert checkpoint.format.name == "torchvision vit"
-    sizes = {"channels": 16, "depth": 2, "heads": 2}
+    sizes = {"embed_dim": 16, "depth": 2, "heads": 2}
     for name, grid in (("vivit", (4, 2, 2)), ("timesformer", (8, 2, 2)), ("token_learner_vit", (4, 2, 2))):
         model = build(name, 7, grid=grid, **sizes)
         report = start_from_images(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
@@ -127,7 +127,7 @@ def test_transformers_of_video_take_an_image_transformer(tmp_path: Path) -> None
 def test_token_learner_takes_all_blocks_of_an_image_transformer(tmp_path: Path) -> None:
     net = shaken(VisionTransformer(32, 16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=64, num_classes=5))
     checkpoint = pictures(net, tmp_path)
-    sizes = {"channels": 16, "depth": 3, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (2, 3, 4)}
+    sizes = {"embed_dim": 16, "depth": 3, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (2, 3, 4)}
     model = build("token_learner_vit", 7, **sizes).eval()
     report = start_from_images(model, checkpoint.tensors, checkpoint.format, "pictures.pth")
     # All it has but the class and its classifier; what stays random is what no image has.
@@ -147,8 +147,8 @@ def test_token_learner_takes_all_blocks_of_an_image_transformer(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("swin3d", {"channels": 8, "depths": (1, 1), "heads": (1, 2)}, "from which no part of this model can start"),
-        ("single_frame_r50", {**THIN, "inner": 16}, r"pictures\.pth: .*do not fit"),
+        ("swin3d", {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)}, "from which no part of this model can start"),
+        ("single_frame_r50", {**THIN, "width_per_group": 16}, r"pictures\.pth: .*do not fit"),
         ("slow_r50", {"width": 8}, r"pictures\.pth: .*2-D weights"),
     ],
 )

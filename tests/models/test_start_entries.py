@@ -161,7 +161,9 @@ def test_a_training_starts_from_pictures_by_name(tmp_path: Path, monkeypatch: py
     net = ResNet(Bottleneck, [1, 1, 1, 1], num_classes=5, width_per_group=8)
     cached("small_in1k", tmp_path, monkeypatch, net.state_dict(), "frame_resnet")
     config = ModelConfig(
-        family="tsn_r50", arguments={"depths": [1, 1, 1, 1], "inner": 8, "segments": 2}, init=Path("small_in1k")
+        family="tsn_r50",
+        arguments={"depths": [1, 1, 1, 1], "width_per_group": 8, "segments": 2},
+        init=Path("small_in1k"),
     )
     model, origin = build_model(config, CLIP, zoo.numbered_labels(3))
     assert torch.equal(model.backbone.conv1.weight, net.conv1.weight)

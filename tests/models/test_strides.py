@@ -54,7 +54,7 @@ def test_boxes_are_found_by_what_is_declared(patch_hw: tuple[int, int], pad: boo
 
 def test_patches_of_14_px_are_14_px() -> None:
     # By its size alone a map of 4x6 cells of 64x85 px could be one of 16 px, or of 14.2.
-    model = build("videomae", 5, channels=8, depth=1, heads=1, tubelet=(2, 14, 14), grid=(2, 4, 6)).eval()
+    model = build("videomae", 5, embed_dim=8, depth=1, heads=1, tubelet=(2, 14, 14), grid=(2, 4, 6)).eval()
     assert model.head.strides == ((14, 14),)
 
 

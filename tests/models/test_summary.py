@@ -60,7 +60,7 @@ def test_parameters_multiply_adds_and_shapes_by_hand() -> None:
 
 
 def test_equal_blocks_are_one_line() -> None:
-    small = {"channels": 16, "depth": 3, "heads": 2, "grid": (4, 2, 3)}
+    small = {"embed_dim": 16, "depth": 3, "heads": 2, "grid": (4, 2, 3)}
     found = summary(lambda: build("vivit", 5, **small), frames=8, hw=(32, 48))
     (blocks,) = [part for part in found.parts[0].parts if part.name == "blocks"]
     assert (blocks.kind, blocks.shapes, blocks.parts) == ("3 x Block", ((1, 1 + 4 * 2 * 3, 16),), ())

@@ -13,7 +13,7 @@ from avadet.errors import AvadetError
 from avadet.models.backbones.swin3d import Swin3d
 from avadet.models.build import build
 
-SMALL = {"channels": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
+SMALL = {"embed_dim": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
 
 
 @pytest.mark.parametrize(

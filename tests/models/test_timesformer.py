@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from avadet.errors import AvadetError
 from avadet.models.backbones.timesformer import TimeSformer
 
-SMALL = {"channels": 16, "depth": 2, "heads": 2, "grid": (3, 2, 3)}
+SMALL = {"embed_dim": 16, "depth": 2, "heads": 2, "grid": (3, 2, 3)}
 BLOCK = 12 * 768**2 + 13 * 768
 TIME = 5 * 768**2 + 7 * 768
 """A divided block has more: attention along time, another matrix behind it, and a norm before it."""
@@ -107,7 +107,7 @@ def test_a_divided_block_looks_along_time_then_within_the_frame() -> None:
     block = net.blocks[0]
     cls = torch.zeros(1, 1, 16)
     with torch.no_grad():
-        tokens = [net.patches(each)[0].reshape(1, 3, 6, 16) for each in (clip, other)]
+        tokens = [net.patch_embed(each)[0].reshape(1, 3, 6, 16) for each in (clip, other)]
         # Attention along time alone: the first place of every frame changes, nothing else.
         along = [block.temporal_attn(one.transpose(1, 2)).transpose(1, 2) for one in tokens]
         (_, before), (_, after) = block(cls, tokens[0]), block(cls, tokens[1])
@@ -133,8 +133,8 @@ def test_an_unknown_form() -> None:
 def own_names(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """transformers' tensors of a `TimesformerModel` under the names they have here."""
     renames = (
-        ("embeddings.patch_embeddings.projection", "patches"),
-        ("embeddings.position_embeddings", "positions.table"),
+        ("embeddings.patch_embeddings.projection", "patch_embed"),
+        ("embeddings.position_embeddings", "pos_embed.table"),
         ("embeddings.time_embeddings", "times.table"),
         ("embeddings.cls_token", "cls_token"),
         ("encoder.layer", "blocks"),
@@ -154,7 +154,7 @@ def own_names(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in theirs.items():
         for old, new in renames:
             name = name.replace(old, new)
-        named[name] = tensor[:, :, None] if name == "patches.weight" else tensor
+        named[name] = tensor[:, :, None] if name == "patch_embed.weight" else tensor
     return named
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from avadet.models.backbones.token_learner import LearnedTokensBlock, TokenFuser, TokenLearner, TokenLearnerViT
 from avadet.models.backbones.vivit import JointViViT
 
-SMALL = {"channels": 16, "depth": 2, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (4, 2, 3)}
+SMALL = {"embed_dim": 16, "depth": 2, "heads": 2, "learn_after": 1, "tokens": 3, "grid": (4, 2, 3)}
 
 
 def test_sizes_of_the_base_model() -> None:
@@ -88,13 +88,13 @@ def test_blocks_see_learned_tokens_of_all_frames() -> None:
 def test_before_the_learned_tokens_it_is_a_plain_transformer() -> None:
     torch.manual_seed(0)
     net = TokenLearnerViT(**SMALL).eval()  # its late block is an identity yet
-    plain = JointViViT(channels=16, depth=1, heads=2, grid=(4, 2, 3)).eval()
+    plain = JointViViT(embed_dim=16, depth=1, heads=2, grid=(4, 2, 3)).eval()
     tensors = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("blocks.1.")}
-    table = tensors.pop("positions.table")
-    plain.load_state_dict({**plain.state_dict(), **tensors, "positions.table": torch.cat([table[:, :1], table], dim=1)})
+    table = tensors.pop("pos_embed.table")
+    plain.load_state_dict({**plain.state_dict(), **tensors, "pos_embed.table": torch.cat([table[:, :1], table], dim=1)})
     clip = torch.randn(1, 3, 8, 32, 48)
-    tokens, grid = net.patches(clip)
+    tokens, grid = net.patch_embed(clip)
     with torch.no_grad():
-        expected = plain.norm(plain.blocks[0](tokens + plain.positions(grid)[:, 1:]))
+        expected = plain.norm(plain.blocks[0](tokens + plain.pos_embed(grid)[:, 1:]))
         (found,) = net(clip)
     torch.testing.assert_close(found.flatten(2).transpose(1, 2), expected)

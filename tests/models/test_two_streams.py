@@ -16,7 +16,7 @@ from avadet.models.backbones.frames import FrameResNet
 from avadet.models.build import build
 from avadet.models.detectors.two_streams import FlowNet, TwoStreamDetector, cross_modality, normal_flow, optical_flow
 
-THIN: dict[str, Any] = {"depths": (1, 1, 1, 1), "inner": 8}
+THIN: dict[str, Any] = {"depths": (1, 1, 1, 1), "width_per_group": 8}
 METHODS = ["dis", "farneback"]
 
 

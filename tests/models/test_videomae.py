@@ -12,7 +12,7 @@ from torch import nn
 
 from avadet.models.backbones.videomae import VideoMAE, sines_and_cosines
 
-SMALL = {"channels": 16, "depth": 2, "heads": 2, "grid": (2, 2, 3)}
+SMALL = {"embed_dim": 16, "depth": 2, "heads": 2, "grid": (2, 2, 3)}
 
 
 def by_hand(channels: int, depth: int) -> int:
@@ -58,7 +58,7 @@ def test_parameters_are_named_as_in_published_checkpoints() -> None:
         )
     }
     assert {name for name in names if not name.startswith("blocks.")} == {
-        *("patches.weight", "patches.bias", "norm.weight", "norm.bias")
+        *("patch_embed.weight", "patch_embed.bias", "norm.weight", "norm.bias")
     }
 
 
@@ -74,7 +74,7 @@ def test_order_of_frames_counts() -> None:
 def own_names(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """transformers' tensors of a `VideoMAEModel` under the names they have here."""
     renames = (
-        ("embeddings.patch_embeddings.projection", "patches"),
+        ("embeddings.patch_embeddings.projection", "patch_embed"),
         ("encoder.layer", "blocks"),
         ("attention.attention", "attn"),
         ("attention.output.dense", "attn.proj"),

@@ -19,15 +19,15 @@ from avadet.models.checkpoints.formats.videomae import VIDEOMAE, videomae_argume
 @pytest.mark.parametrize(
     ("form", "foreign", "own"),
     [
-        (VIDEOMAE, "patch_embed.proj.weight", "backbone.patches.weight"),
-        (VIDEOMAE, "encoder.patch_embed.proj.bias", "backbone.patches.bias"),
+        (VIDEOMAE, "patch_embed.proj.weight", "backbone.patch_embed.weight"),
+        (VIDEOMAE, "encoder.patch_embed.proj.bias", "backbone.patch_embed.bias"),
         (VIDEOMAE, "blocks.11.attn.q_bias", "backbone.blocks.11.attn.q_bias"),
         (VIDEOMAE, "encoder.blocks.3.attn.qkv.weight", "backbone.blocks.3.attn.qkv.weight"),
         (VIDEOMAE, "blocks.0.mlp.fc2.bias", "backbone.blocks.0.mlp.fc2.bias"),
         (VIDEOMAE, "encoder.norm.weight", "backbone.norm.weight"),
         (VIDEOMAE, "fc_norm.bias", "backbone.norm.bias"),
         (VIDEOMAE, "head.weight", "head.proj.weight"),
-        (MMACTION_VIT, "backbone.patch_embed.projection.weight", "backbone.patches.weight"),
+        (MMACTION_VIT, "backbone.patch_embed.projection.weight", "backbone.patch_embed.weight"),
         (MMACTION_VIT, "backbone.blocks.7.attn.v_bias", "backbone.blocks.7.attn.v_bias"),
         (MMACTION_VIT, "backbone.blocks.7.mlp.layers.0.0.weight", "backbone.blocks.7.mlp.fc1.weight"),
         (MMACTION_VIT, "backbone.blocks.7.mlp.layers.1.bias", "backbone.blocks.7.mlp.fc2.bias"),
@@ -62,7 +62,9 @@ def mmaction_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A detector's state dict as mmaction2 would store it, less the classifier's row for no class."""
     named = {}
     for name, tensor in tensors.items():
-        name = name.replace(".patches.", ".patch_embed.projection.").replace("head.proj.", "roi_head.bbox_head.fc_cls.")
+        name = name.replace(".patch_embed.", ".patch_embed.projection.").replace(
+            "head.proj.", "roi_head.bbox_head.fc_cls."
+        )
         named[name.replace(".fc1.", ".layers.0.0.").replace(".fc2.", ".layers.1.")] = tensor
     return named
 
@@ -90,4 +92,4 @@ def test_shapes_alone_tell_the_model(builder: str) -> None:
 
 def test_what_is_no_encoder_is_refused() -> None:
     with pytest.raises(AvadetError, match=r"x\.pth: not an encoder of VideoMAE: no tubelets or no blocks"):
-        videomae_arguments(Evidence({"backbone.patches.weight": torch.empty(8, 3, 16, 16)}, source="x.pth"))
+        videomae_arguments(Evidence({"backbone.patch_embed.weight": torch.empty(8, 3, 16, 16)}, source="x.pth"))

@@ -142,7 +142,7 @@ def image_tokens(net: VisionTransformer, pictures: Tensor) -> Tensor:
     return net.encoder(torch.cat([net.class_token.expand(len(pictures), -1, -1), patches], dim=1))[:, 1:]
 
 
-SMALL = {"channels": 16, "depth": 2, "heads": 2}
+SMALL = {"embed_dim": 16, "depth": 2, "heads": 2}
 
 
 def map_tokens(net: nn.Module, clip: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ def test_frames_of_a_fresh_factorised_encoder_are_images() -> None:
     start_from_image(net, image_vit_names(image.state_dict()))
     clip = torch.randn(1, 3, 6, 32, 32)
     with torch.no_grad():
-        tokens, grid = net.patches(clip)
+        tokens, grid = net.patch_embed(clip)
         found = net.within_frames(by_frame(tokens, 2), grid)[0, :, 1:]
         expected = image_tokens(image, clip[0, :, [1, 4]].transpose(0, 1))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -216,18 +216,18 @@ def test_positions_of_an_image_are_those_of_every_frame_at_any_size() -> None:
     net = JointViViT(**SMALL, tubelet=(2, 16, 16), grid=(3, 4, 4))
     tensors = image_vit_names(image_vit().state_dict())
     start_from_image(net, tensors)
-    table = net.positions.table
-    torch.testing.assert_close(table[:, :1], tensors["positions.table"][:, :1])
+    table = net.pos_embed.table
+    torch.testing.assert_close(table[:, :1], tensors["pos_embed.table"][:, :1])
     frames = by_frame(table[:, 1:], 3)
     torch.testing.assert_close(frames[:, 0], frames[:, 2])
-    torch.testing.assert_close(frames[:, 0], resized(tensors["positions.table"][:, 1:], (1, 2, 2), (1, 4, 4)))
+    torch.testing.assert_close(frames[:, 0], resized(tensors["pos_embed.table"][:, 1:], (1, 2, 2), (1, 4, 4)))
 
 
 def test_image_models_that_do_not_fit() -> None:
     tensors = image_vit_names(image_vit().state_dict())
     with pytest.raises(AvadetError, match=r"^cls_token of the image .* fits \(1, 1, 16\), .* has \(1, 1, 8\)$"):
-        start_from_image(JointViViT(channels=8, depth=2, heads=2), tensors)
+        start_from_image(JointViViT(embed_dim=8, depth=2, heads=2), tensors)
     with pytest.raises(AvadetError, match=r"no place for blocks\.1\.\S+ of the image transformer"):
-        start_from_image(JointViViT(channels=16, depth=1, heads=2), tensors)
+        start_from_image(JointViViT(embed_dim=16, depth=1, heads=2), tensors)
     with pytest.raises(AvadetError, match="no image transformer: its tensors must have"):
         start_from_image(JointViViT(**SMALL), {})

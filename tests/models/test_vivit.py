@@ -14,7 +14,7 @@ from avadet.models.backbones.vivit import FactorisedSelfAttentionBlock, JointViV
 from avadet.models.build import build
 
 FORMS = ("joint", "factorised_encoder", "factorised_attention", "factorised_dot_product")
-SMALL = {"channels": 16, "depth": 2, "heads": 2, "grid": (4, 2, 3)}
+SMALL = {"embed_dim": 16, "depth": 2, "heads": 2, "grid": (4, 2, 3)}
 BLOCK = 12 * 768**2 + 13 * 768
 """Parameters of a block: matrices of 4 + 8 times C x C; biases of 4 + 5 times C; norms of 4 times C."""
 TUBELETS = 3 * 2 * 16 * 16 * 768 + 768
@@ -71,11 +71,11 @@ def backbone(form: str, **changes: Any) -> nn.Module:
 def blind_to_order(net: nn.Module) -> nn.Module:
     """The net with the same positions in all frames."""
     for name, table in net.named_parameters():
-        if name == "positions.table" and net.positions.grid[0] > 1:
-            cls = net.positions.cls_tokens
+        if name == "pos_embed.table" and net.pos_embed.grid[0] > 1:
+            cls = net.pos_embed.cls_tokens
             first = table.data[:, cls : cls + 6]
             table.data = torch.cat([table.data[:, :cls], first.repeat(1, 4, 1)], dim=1)
-        if name == "temporal_positions.table":
+        if name == "temporal_pos_embed.table":
             table.data = table.data[:, :1].expand_as(table).clone()
     return net
 
@@ -116,7 +116,7 @@ def test_frames_see_each_other(form: str) -> None:
 def test_fresh_attention_along_time_gives_zeros() -> None:
     torch.manual_seed(0)
     net = build("vivit", 5, form="factorised_attention", **SMALL).backbone
-    nn.init.zeros_(net.positions.table)
+    nn.init.zeros_(net.pos_embed.table)
     clip = torch.randn(1, 3, 8, 32, 48)
     with torch.no_grad():
         (whole,), (end,) = net(clip), net(clip[:, :, 6:])
@@ -155,7 +155,7 @@ def test_each_head_has_channels_of_its_own() -> None:
 
 def test_cells_of_the_factorised_encoder_are_places_plus_frames() -> None:
     net = backbone("factorised_encoder")
-    tokens, grid = net.patches(torch.randn(1, 3, 8, 32, 48))
+    tokens, grid = net.patch_embed(torch.randn(1, 3, 8, 32, 48))
     with torch.no_grad():
         frames = net.within_frames(tokens.reshape(1, 4, 6, 16), grid)
         over = net.over_frames(frames[:, :, 0])
@@ -168,7 +168,7 @@ def test_what_cannot_be_built() -> None:
     with pytest.raises(AvadetError, match=r"must be one of joint, factorised_encoder, .*, got 'divided'"):
         build("vivit", 5, form="divided", **SMALL)
     with pytest.raises(AvadetError, match="are split in two, got 3 of them"):
-        build("vivit", 5, form="factorised_dot_product", channels=12, depth=1, heads=3)
+        build("vivit", 5, form="factorised_dot_product", embed_dim=12, depth=1, heads=3)
     assert isinstance(
         build("vivit", 5, form="factorised_attention", **SMALL).backbone.blocks[0], FactorisedSelfAttentionBlock
     )
@@ -177,8 +177,8 @@ def test_what_cannot_be_built() -> None:
 def own_names(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """transformers' tensors of a `VivitModel` under the names they have here."""
     renames = (
-        ("embeddings.patch_embeddings.projection", "patches"),
-        ("embeddings.position_embeddings", "positions.table"),
+        ("embeddings.patch_embeddings.projection", "patch_embed"),
+        ("embeddings.position_embeddings", "pos_embed.table"),
         ("embeddings.cls_token", "cls_token"),
         ("encoder.layer.", "blocks."),  # as checkpoints and older releases have it
         ("layers.", "blocks."),

@@ -26,7 +26,7 @@ from avadet.models.checkpoints.formats.transformers import TRANSFORMERS_VJEPA2 a
 from avadet.models.checkpoints.formats.vjepa2 import VJEPA2 as VJEPA2_AUTHORS
 from avadet.models.checkpoints.weights import load_tensors, read_checkpoint
 
-SMALL: dict[str, Any] = {"channels": 32, "depth": 2, "heads": 2}
+SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 2, "heads": 2}
 
 
 def strong(net: Any) -> Any:
@@ -176,7 +176,7 @@ def test_transformers_classifier_starts_a_detector(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("foreign", "own"),
     [
-        ("encoder.embeddings.patch_embeddings.proj.weight", "backbone.patches.weight"),
+        ("encoder.embeddings.patch_embeddings.proj.weight", "backbone.patch_embed.weight"),
         ("encoder.layer.11.attention.query.bias", "backbone.blocks.11.attn.q.bias"),
         ("encoder.layer.11.attention.key.weight", "backbone.blocks.11.attn.k.weight"),
         ("vjepa2.encoder.layer.0.attention.value.weight", "backbone.blocks.0.attn.v.weight"),
@@ -203,7 +203,7 @@ def test_a_file_of_the_authors_starts_a_detector(tmp_path: Path) -> None:
     torch.manual_seed(0)
     trained, fresh = build("vjepa2", 5, **SMALL), build("vjepa2", 5, **SMALL)
     encoder = {
-        "module." + name.replace("patches.", "patch_embed.proj."): tensor
+        "module." + name.replace("patch_embed.", "patch_embed.proj."): tensor
         for name, tensor in trained.state_dict().items()
         if name.startswith("backbone.")
     }

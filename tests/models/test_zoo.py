@@ -67,6 +67,24 @@ def test_importing_the_zoo_imports_no_torch() -> None:
     assert done.stdout == "False\n"
 
 
+def test_the_bundled_models_run_without_the_slow_imports() -> None:
+    code = """
+import sys
+import numpy as np
+import torch
+from avadet.models import zoo
+from avadet.models.engines.backends import prepare
+from avadet.persons.load import load_detector
+
+load_detector("tiny", "cpu")(np.zeros((64, 96, 3), np.uint8))
+loaded = prepare(zoo.load("tiny"))
+rois = torch.tensor([[0, 2.0, 2.0, 60.0, 60.0]])
+loaded.model(torch.zeros(1, 3, loaded.spec.num_frames, 64, 96, dtype=torch.uint8), rois)
+print([name for name in ("torchvision", "torch._dynamo", "sympy") if name in sys.modules])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_own_format_comes_back_ready_to_run(saved: Path) -> None:
     loaded = zoo.load(saved)
     assert (loaded.name, loaded.spec, loaded.labels.names) == ("small", SPEC, ("class 1", "class 2"))

@@ -12,11 +12,11 @@ import torch
 
 from avadet import boxes
 from avadet.errors import AvadetError
-from avadet.figures.scene import random_scene
 from avadet.models.checkpoints.weights import save_model
 from avadet.persons.person_net import PersonNet, cells
 from avadet.persons.person_weights import load_person_net
 from avadet.persons.tiny import BUNDLED, TinyPersons, both_ways, letterbox, one_way, strongest
+from avadet.synthetic.scene import random_scene
 from avadet.types import PersonBoxes, UInt8Array
 
 
@@ -26,7 +26,7 @@ def tiny() -> TinyPersons:
 
 
 def scene(seed: int, num_people: int) -> tuple[UInt8Array, np.ndarray]:
-    clip = random_scene(np.random.default_rng((99, seed)), (240, 320), 1, num_people=num_people)
+    clip = random_scene(np.random.default_rng((99, seed)), (240, 320), 1, num_persons=num_people)
     return clip.frames[0], boxes.to_px(clip.boxes_norm[0][clip.visible[0]], (240, 320))
 
 

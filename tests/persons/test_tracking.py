@@ -11,12 +11,11 @@ import pytest
 
 from avadet import boxes
 from avadet.errors import AvadetError
-from avadet.figures.backdrop import random_backdrop
-from avadet.figures.camera import random_camera
-from avadet.figures.scene import make_person, render
-from avadet.figures.view import View
 from avadet.persons.tiny import TinyPersons
 from avadet.persons.tracking import PersonTracker, covered_by_better, is_cut, thumbnail
+from avadet.synthetic.backdrop import random_backdrop
+from avadet.synthetic.camera import View, backdrop_hw, random_camera
+from avadet.synthetic.scene import make_person, render
 from avadet.types import PersonBoxes
 from avadet.video.read import VideoReader
 
@@ -250,11 +249,11 @@ def walkers_who_cross(seed, step_s):
         View(side * np.pi / 2, 150.0 - 5 * side, (160.0, 205.0 + 5 * side), (160.0, 60.0), 8.0) for side in (1, -1)
     ]
     walking = [make_person(rng, "walk", t, view, centred=True) for view in views]
-    camera = random_camera(rng, size_hw, len(t), 1 / step_s, shaky=False)
-    return render(walking, random_backdrop(rng, camera.backdrop_hw(size_hw), 60.0), camera, size_hw, 1 / step_s)
+    camera = random_camera(rng, size_hw, len(t), 1 / step_s)
+    return render(walking, random_backdrop(rng, backdrop_hw(size_hw), 60.0), camera, size_hw, 1 / step_s)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_rendered_people_who_cross_come_out_with_the_numbers_they_went_in_with(seed):
     """Found by the bundled detector; who is hidden, or in one box with the other, may go without for a moment."""
     clip, tracker, detector = walkers_who_cross(seed, 0.4), PersonTracker(), TinyPersons()

@@ -14,11 +14,11 @@ import train_tiny_actions
 from tiny_actions import appearance, calibrate, crops, figures, fitting, labels, motion
 from tiny_actions.loop import Loop, rate_factor
 
-from avadet.figures.scene import random_scene
 from avadet.models.build import build
 from avadet.models.cards import calibration_of, labels_of, read_card, scores_of
 from avadet.models.checkpoints.torch_file import read_safetensors
 from avadet.models.scores import to_scores
+from avadet.synthetic.scene import random_scene
 from avadet.types import PersonBoxes, UInt8Array
 
 
@@ -36,7 +36,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         name = ("running", "sitting", "drinking")[number % 3]
         path = tmp_path / "data" / "har" / "data" / "train" / name / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        scene = random_scene(np.random.default_rng(number), (96, 128), 1, num_people=1)
+        scene = random_scene(np.random.default_rng(number), (96, 128), 1, num_persons=1)
         cv2.imwrite(str(path), scene.frames[0][..., ::-1])
         if number < 6:
             cells = [

@@ -41,7 +41,7 @@ def joined_config(run_dir: Path, accumulate: int = 1, **train_knobs: object) -> 
 def transformer_config(run_dir: Path, dropout: float = 0.0, optimizer: str = "sgd", **train_knobs: object) -> Config:
     """The same with a transformer of three blocks, with sizes that two processes cannot halve."""
     plain = joined_config(run_dir, **{"batch_norm": "plain", **train_knobs})
-    sizes = {"channels": 15, "depth": 3, "heads": 3, "mlp_ratio": 2.2, "tubelet": [2, 8, 8], "grid": [2, 6, 8]}
+    sizes = {"embed_dim": 15, "depth": 3, "heads": 3, "mlp_ratio": 2.2, "tubelet": [2, 8, 8], "grid": [2, 6, 8]}
     model = {"family": "videomae", "arguments": sizes, "dropout": dropout}
     optim = {**plain.optim.model_dump(), "name": optimizer, "lr": 0.05 if optimizer == "sgd" else 0.01}
     return Config.model_validate({**plain.model_dump(), "model": model, "optim": optim})

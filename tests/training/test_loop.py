@@ -11,6 +11,8 @@ from staged_squares import config, use_squares
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
+from avadet.training import loop
+from avadet.training.distributed import Processes
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
 from avadet.training.trainer import Trainer
@@ -171,3 +173,63 @@ def test_a_run_is_not_overwritten_nor_resumed_with_another_config(
     RunFolder(tmp_path / "run").checkpoint.write_bytes(b"garbage")
     with pytest.raises(AvadetError, match="damaged or no checkpoint"):
         train(wanted, resume=True)
+
+
+def test_resume_auto_starts_goes_on_and_stops_where_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a queue needs that runs one command until the job is done."""
+    use_squares(monkeypatch)
+    straight = train(config(tmp_path / "straight"))
+    wanted = config(tmp_path / "run")
+    close_epoch = Run.close_epoch
+
+    def killed_in_epoch_two(self: Run) -> dict[str, float]:
+        if self.trainer.position.epoch == 1:
+            raise KeyboardInterrupt
+        return close_epoch(self)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "close_epoch", killed_in_epoch_two)
+        train(wanted, resume="auto")
+    folder = train(wanted, resume="auto")
+    assert _metrics(folder) == _metrics(straight) and len(_metrics(folder)) == 2
+    kept, said = {path: path.stat().st_mtime_ns for path in folder.path.iterdir()}, []
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "read_run_data", lambda config: pytest.fail("its data is read again"))
+        train(wanted, resume="auto", say=said.append)
+        assert said == [f"finished already: {folder.model}"]
+        assert {path: path.stat().st_mtime_ns for path in folder.path.iterdir()} == kept
+        with pytest.raises(AvadetError, match=r"last\.pt was trained with another config \(schedule\.epochs=2"):
+            train(config(tmp_path / "run", schedule={"epochs": 3}), resume="auto")
+        folder.checkpoint.unlink()  # the model alone is kept, say
+        train(wanted, resume="auto", say=said.append)
+        with pytest.raises(AvadetError, match="is the model of a run with another config; use another run_dir"):
+            train(config(tmp_path / "run", schedule={"epochs": 3}), resume="auto")
+    assert len(said) == 2
+
+
+def test_a_model_that_was_not_written_in_the_end_is_written_by_resume_auto(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_squares(monkeypatch)
+    wanted = config(tmp_path / "run", schedule={"epochs": 1})
+    folder = train(wanted)
+    model = folder.model.read_bytes()
+    folder.model.unlink()
+    assert train(wanted, resume="auto").model.read_bytes() == model
+
+
+def test_all_processes_go_by_what_the_first_one_finds(tmp_path: Path) -> None:
+    """Another machine may not see the folder, or see it change."""
+    first, other = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "other")
+    first.path.mkdir()
+    first.checkpoint.write_bytes(b"x")
+    seen = loop._find_run(first, Processes())
+    assert seen == (True, False) and loop._find_run(other, Processes()) == (False, False)
+
+    class Second(Processes):
+        def gather(self, item: object) -> list:
+            return [seen, item]
+
+    assert loop._find_run(other, Second(rank=1, count=2)) == seen

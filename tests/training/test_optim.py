@@ -67,7 +67,7 @@ def test_layers_decay_by_the_depth_of_their_block() -> None:
     with torch.device("meta"):
         model = build("mvitv2_s_16x4", 3)
     factors = layer_factors(model, 0.5)
-    assert factors["backbone.patches.weight"] == 0.5**17
+    assert factors["backbone.patch_embed.weight"] == 0.5**17
     assert {value for name, value in factors.items() if ".blocks.0." in name} == {0.5**16}
     assert {value for name, value in factors.items() if ".blocks.15." in name} == {0.5}
     assert factors["backbone.norm.weight"] == 1 and not any(name.startswith("head") for name in factors)

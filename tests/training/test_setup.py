@@ -9,9 +9,10 @@ import pytest
 import torch
 from staged_squares import LABELS, config
 
-from avadet.config import Config
+from avadet.config import Config, read_config
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
+from avadet.models import zoo
 from avadet.models.build import build
 from avadet.models.cards import make_card
 from avadet.models.checkpoints.formats.acar import ACAR
@@ -19,8 +20,10 @@ from avadet.models.checkpoints.formats.pyslowfast import PYSLOWFAST
 from avadet.models.checkpoints.weights import Checkpoint, remap_classifier, save_model
 from avadet.models.detectors.two_stage import ActionModel
 from avadet.training import setup
+from avadet.training.distributed import Processes
 from avadet.training.fingerprint import resume_fingerprint
 from avadet.training.logs import RunFolder, describe_machine, git_commit
+from avadet.training.preflight import check_run
 from avadet.types import LabelMap
 
 AVA = read_label_map("ava_v2.2")
@@ -90,6 +93,43 @@ def test_names_are_equal_but_for_case_and_underscores() -> None:
     assert remap_classifier(model, tensors, ("a", "b", "c", "d"), ("e", "f", "g")) == (
         {"head.norm.bias": tensors["head.norm.bias"]}, 0,
     )  # fmt: skip
+
+
+def test_a_part_of_a_name_is_enough_where_it_is_clear() -> None:
+    model = build("tiny_actions", 4)
+    names = ("run/jog", "eat (something)", "hit (an object)", "fight/hit (a person)", "sit")
+    tensors = {"head.proj.weight": torch.arange(5.0)[:, None].expand(5, 576), "head.proj.bias": torch.arange(5.0)}
+    changed, count = remap_classifier(model, tensors, names, ("eat", "Run", "hit", "sit"))
+    assert count == 3 and changed["head.proj.bias"][[0, 1, 3]].tolist() == [1.0, 0.0, 4.0]
+    assert changed["head.proj.bias"][2] == model.head.proj.bias[2]  # an object or a person
+
+
+def test_the_bundled_model_is_a_start_for_own_classes(tmp_path: Path) -> None:
+    """Both of its classifiers, whose logits are added, are carried over; what it has not is drawn."""
+    own = LabelMap(("sit", "juggle", "run"), (1, 2, 3), ("action",) * 3, (True,) * 3)
+    bundled = zoo.load("tiny")
+    wanted = read_config("custom/tiny", ["model.init=tiny"])
+    model, origin = setup.build_model(wanted.model, wanted.clip, own)
+    assert "classifier: 2 of 3 classes carried over by name" in origin and "0 reshaped" in origin
+    rows = [bundled.labels.names.index(name) for name in ("sit", "run/jog")]
+    for layer in ("of_appearance", "of_motion"):
+        new, old = getattr(model, layer), getattr(bundled.model, layer)
+        assert torch.equal(new.weight[[0, 2]], old.weight[rows]) and torch.equal(new.bias[[0, 2]], old.bias[rows])
+        assert new.weight.shape[0] == 3 and new.weight[1].std() > 0
+    torch.testing.assert_close(model.motion.state_dict(), bundled.model.motion.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.resolution=5"], r"model\.resolution has no effect on person_crops"),
+        (["clip.num_frames=4"], r"appearance_frames must be some of 0 to 3"),
+        (["model.arguments={head: {aligned: true}}"], "head"),
+    ],
+)
+def test_what_the_bundled_model_does_not_take(overrides: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(AvadetError, match=message):
+        check_run(read_config("custom/tiny", [f"run_dir={tmp_path}", *overrides]), Processes(), resume=False)
 
 
 def test_resume_fingerprint() -> None:

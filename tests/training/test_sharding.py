@@ -36,7 +36,7 @@ from avadet.types import ClipSpec
 CPU = torch.device("cpu")
 SPEC = ClipSpec(num_frames=4, stride=1, fps=30, short_side=32, mean=(0.45,) * 3, std=(0.225,) * 3)
 ROIS = torch.tensor([[0.0, 4, 4, 30, 30], [1, 8, 2, 24, 28], [1, 0, 0, 32, 32]])
-VIT = {"channels": 16, "depth": 2, "heads": 2, "tubelet": (2, 8, 8), "grid": (2, 4, 4)}
+VIT = {"embed_dim": 16, "depth": 2, "heads": 2, "tubelet": (2, 8, 8), "grid": (2, 4, 4)}
 MODELS = {
     "videomae": VIT,
     "slowfast": {"width": 8, "depths": (1, 1, 1, 1), "fast_width": 4, "alpha": 2},

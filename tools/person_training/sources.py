@@ -12,10 +12,11 @@ from jhmdb_clips import JhmdbClip
 
 from avadet import boxes
 from avadet.errors import AvadetError
-from avadet.figures.scene import random_frame, random_scene
+from avadet.synthetic.scene import random_scene
 from avadet.types import Float32Array, PersonBoxes, UInt8Array
 from avadet.video.read import VideoReader
 from avadet.video.sample import resize_short
+from person_training.crowds import random_crowd
 from person_training.frames import LabelledFrame, label
 
 Look = Callable[[UInt8Array], PersonBoxes]
@@ -179,6 +180,6 @@ def figure_frames(scenes: int, per_scene: int, seed: int) -> Iterator[tuple[str,
             kept = boxes.area(corners) > 4
             yield f"scene{scene:04d}", LabelledFrame(image, corners[kept], visible[kept].astype(np.float32))
         for _ in range(per_scene):
-            image, boxes_norm = random_frame(rng, size_hw)
+            image, boxes_norm = random_crowd(rng, size_hw)
             worth = np.ones(len(boxes_norm), np.float32)
             yield f"crowd{scene:04d}", LabelledFrame(image, boxes.to_px(boxes_norm, size_hw), worth)

@@ -79,8 +79,8 @@ class AppearanceNet(nn.Module):
         return self.pose(features), self.action(features)
 
     def frozen(self) -> list[nn.Module]:
-        """The beginning of the trunk, which stays as it is."""
-        return [self.stream.trunk.stem, *self.stream.trunk.stages[:FROZEN_STAGES]]
+        """The beginning of the backbone, which stays as it is."""
+        return [self.stream.backbone.stem, *self.stream.backbone.stages[:FROZEN_STAGES]]
 
     def train(self, mode: bool = True) -> AppearanceNet:
         """Switch all but the frozen beginning."""
@@ -225,13 +225,13 @@ def as_batch(crops: Sequence[UInt8Array]) -> Tensor:
 
 
 def start_net(work: Path, stage: Stage, imagenet: Path | None, seed: int) -> AppearanceNet:
-    """The net as a stage begins: from ImageNet, or from an earlier stage; the beginning of its trunk is frozen."""
+    """The net as a stage begins: from ImageNet, or from an earlier stage; the beginning of its backbone is frozen."""
     torch.manual_seed(seed)
     net = AppearanceNet()
     if stage.begins:
         load_finished(net, work / stage.begins)
     elif imagenet is not None:
-        load_imagenet(net.stream.trunk, imagenet)
+        load_imagenet(net.stream.backbone, imagenet)
     for module in net.frozen():
         module.requires_grad_(False)
     return net.to(memory_format=torch.channels_last)
@@ -267,7 +267,7 @@ def run(
     settings = {"stage": stage.name, "steps": steps, "seed": seed, "persons": len(train)}
     report(f"{stage.name}: {len(train):,} persons to learn from, {len(held):,} to validate on, {steps} steps")
     net = start_net(work, stage, imagenet, seed)
-    rates = {"": stage.rate, "stream.trunk": stage.rate * BACKBONE_RATE}
+    rates = {"": stage.rate, "stream.backbone": stage.rate * BACKBONE_RATE}
     loop = Loop(net, rates, work / stage.name, settings, WARMUP, LOG_EVERY)
     done = loop.begin(resume)
     drawn = np.random.RandomState(seed).choice(len(train), size=steps * BATCH, p=drawing_weights(learnt))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from avadet.boxes import to_px
-from avadet.figures.scene import random_scene
+from avadet.synthetic.scene import random_scene
 from tiny_actions.persons import Person, Report, write_persons
 from tiny_actions.sources import FIGURES
 from tiny_actions.windows import NUM_FRAMES, WindowFiles, Windows
@@ -17,10 +17,7 @@ SCENES = 420
 FIRST_SEED = 10_000
 FPS = 7.5
 SMALLEST_PX = 30
-ACTIONS = (
-    *("walk", "run", "jump", "wave", "clap", "pick", "kick_ball", "throw", "golf", "swing_baseball", "shoot_bow"),
-    *("push", "walk", "wave", "jump"),
-)
+ACTIONS = ("walk", "run", "jump", "wave", "clap", "pick", "kick_ball", "walk", "wave", "jump")
 
 
 def draw(scene: int, files: WindowFiles) -> list[Person]:

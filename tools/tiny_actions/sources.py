@@ -176,13 +176,13 @@ CLIPS = Source(
 )
 FIGURES = Source(
     name="figures",
-    repository="drawn by avadet.figures",
+    repository="drawn by avadet.synthetic",
     commit="",
     paths=(),
     licence="Apache-2.0",
     permissive=True,
-    count="420 scenes, 842 persons",
-    teaches="walk, run, jump, wave, clap, pick up, kick, throw, hit as movement alone",
+    count="420 scenes",
+    teaches="walk, run, jump, wave, clap, pick up, kick as movement alone",
 )
 SOURCES = (
     FLICKR8K,

@@ -28,7 +28,7 @@ class ChannelSeparatedNet(StagedBackbone):
     """A pooled stem and four stages, each of which but the first halves time and space."""
 
     def __init__(
-        self, *, depths: Sequence[int] = R101, width: int = 64, preserved: bool = False, fine: bool = True
+        self, *, depths: Sequence[int] = R101, width: int = 64, preserved: bool = False, output_stride: int = 16
     ) -> None:
         """Build it with random weights.
 
@@ -36,7 +36,7 @@ class ChannelSeparatedNet(StagedBackbone):
             depths: residual blocks of each stage.
             width: channels of the stem; stage i ends with 4 * width * 2**i.
             preserved: whether interactions between channels are preserved (ip) or reduced (ir).
-            fine: whether the last stage gives up its spatial stride, for cells of 16 px instead of 32.
+            output_stride: px of a cell, 32 or 16, for which the last stage gives up its spatial stride.
         """
         super().__init__()
         self.stem = create_res_basic_stem(
@@ -57,10 +57,10 @@ class ChannelSeparatedNet(StagedBackbone):
             )
             self.add_module(name, stage)
             channels = 4 * width * 2**index
-        if fine:
+        if output_stride == 16:
             without_stride(self.get_submodule("res5"))
         self.out_channels = (channels,)
-        self.strides = (Stride(8, 16, 16) if fine else Stride(8, 32, 32),)
+        self.strides = (Stride(8, output_stride, output_stride),)
         random_weights(self)
 
 

@@ -48,21 +48,21 @@ class FrameResNet(Backbone):
         *,
         depths: Sequence[int] = R50,
         bottleneck: bool = True,
-        inner: int = 64,
+        width_per_group: int = 64,
         frames: str | int = "all",
         windows: Mapping[str, Window] | None = None,
-        fine: bool = True,
+        output_stride: int = 16,
     ) -> None:
         """Build it with random weights, alike for all frames that meet.
 
         Args:
             depths: residual blocks of each stage.
             bottleneck: whether they are bottlenecks (R50 and up) or basic blocks (R18, R34).
-            inner: channels inside the bottlenecks of the first stage, 64 in all published sizes.
+            width_per_group: channels inside the bottlenecks of the first stage, 64 in all published sizes.
             frames: "all", "middle", "ends" (the first and the last), or a number of segments of equal length, of
                 each of which one frame is seen: the middle one, in training any.
             windows: where frames meet: place (see `PLACES`) -> window.
-            fine: whether the last stage gives up its stride, for cells of 16 px instead of 32.
+            output_stride: px of a cell, 32 or 16, for which the last stage gives up its stride.
         """
         super().__init__()
         if not isinstance(frames, int) and frames not in ("all", "middle", "ends"):
@@ -71,18 +71,20 @@ class FrameResNet(Backbone):
         self.windows = {place: (int(window[0]), int(window[1])) for place, window in (windows or {}).items()}
         if not set(self.windows) <= set(PLACES):
             raise AvadetError(f"frames can meet before {', '.join(PLACES)}, got {', '.join(self.windows)}")
-        net = ResNet(Bottleneck if bottleneck else BasicBlock, list(depths), num_classes=1, width_per_group=inner)
+        net = ResNet(
+            Bottleneck if bottleneck else BasicBlock, list(depths), num_classes=1, width_per_group=width_per_group
+        )
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         channels = int(net.fc.in_features)
-        if fine:
+        if output_stride == 16:
             without_stride(self.layer4)
         for place, (extent, _) in self.windows.items():
             self._widen(place, extent)
         self.out_channels = (channels * self.windows.get("end", (1, 1))[0],)
         follows = frames == "all"
         time = math.prod(stride for _, stride in self.windows.values()) if follows else None
-        self.strides = (Stride(time, 16, 16) if fine else Stride(time, 32, 32),)
+        self.strides = (Stride(time, output_stride, output_stride),)
         self.num_frames = Allowed(least=self._least() if follows else frames if isinstance(frames, int) else 1)
 
     def forward(self, clip: Tensor) -> list[Tensor]:

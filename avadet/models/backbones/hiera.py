@@ -43,7 +43,7 @@ class Hiera(Backbone):
     def __init__(
         self,
         *,
-        channels: int = 96,
+        embed_dim: int = 96,
         heads: int = 1,
         depths: Sequence[int] = (2, 3, 16, 3),
         mlp_ratio: float = 4.0,
@@ -54,7 +54,7 @@ class Hiera(Backbone):
         """Build it with random weights.
 
         Args:
-            channels: of the first stage; they double from stage to stage.
+            embed_dim: of the first stage; they double from stage to stage.
             heads: of attention in the first stage; they double too.
             depths: blocks of each stage.
             mlp_ratio: hidden units of a perceptron, as a multiple of its inputs.
@@ -71,15 +71,15 @@ class Hiera(Backbone):
         if not maps or any(not 1 <= stage <= last for stage in maps):
             raise AvadetError(f"maps of a Hiera must be stages from 1 to {last}, got {list(maps)}")
         self.maps = tuple(maps)
-        self.patches = nn.Conv3d(3, channels, PATCH_KERNEL, PATCH_STRIDE, PATCH_PADDING)
-        self.positions = SeparatePositions(channels, grid_of(grid))
+        self.patch_embed = nn.Conv3d(3, embed_dim, PATCH_KERNEL, PATCH_STRIDE, PATCH_PADDING)
+        self.pos_embed = SeparatePositions(embed_dim, grid_of(grid))
         rates = drops(sum(depths), drop_path)
         self.depths = tuple(depths[: max(maps)])
         self.blocks = nn.ModuleList(
-            Block(channels, heads, stage, is_first, mlp_ratio, rate)
+            Block(embed_dim, heads, stage, is_first, mlp_ratio, rate)
             for (stage, is_first), rate in zip(_places(self.depths), rates)
         )
-        widths = {stage: channels * 2 ** (stage - 1) for stage in self.maps}
+        widths = {stage: embed_dim * 2 ** (stage - 1) for stage in self.maps}
         # The last norm is the only one that pre-training has; it keeps its name.
         self.norm = nn.LayerNorm(widths[last], EPS) if last in widths else nn.Identity()
         self.norms = nn.ModuleDict({str(stage): nn.LayerNorm(widths[stage], EPS) for stage in widths if stage != last})
@@ -91,9 +91,9 @@ class Hiera(Backbone):
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> maps (B, C_i, T / 2, H / s, W / s), rounded up; s = 4, 8, 16, 32."""
-        volume = self.patches(clip)
+        volume = self.patch_embed(clip)
         grid = grid_of(volume.shape[2:])
-        cells = volume.permute(0, 2, 3, 4, 1) + self.positions(grid).reshape(1, *grid, -1)
+        cells = volume.permute(0, 2, 3, 4, 1) + self.pos_embed(grid).reshape(1, *grid, -1)
         stages: dict[int, Tensor] = {}
         for (stage, _), block in zip(_places(self.depths), self.blocks):
             cells = block(cells)
@@ -120,12 +120,12 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, channels: int, heads: int, stage: int, is_first: bool, mlp_ratio: float, drop_path: float
+        self, embed_dim: int, heads: int, stage: int, is_first: bool, mlp_ratio: float, drop_path: float
     ) -> None:
         """Build it.
 
         Args:
-            channels: of the model's first stage.
+            embed_dim: of the model's first stage.
             heads: of the model's first stage.
             stage: the block's, counted from 1.
             is_first: whether it is the first block of its stage.
@@ -134,19 +134,19 @@ class Block(nn.Module):
         """
         super().__init__()
         before = stage - 1 if is_first and stage > 1 else stage
-        width_in, width = channels * 2 ** (before - 1), channels * 2 ** (stage - 1)
+        width_in, width = embed_dim * 2 ** (before - 1), embed_dim * 2 ** (stage - 1)
         unit = UNIT // 2 ** (before - 1) if before <= LOCAL_STAGES else None
         self.norm1 = nn.LayerNorm(width_in, EPS)
         self.attn = UnitAttention(width_in, width, heads * 2 ** (stage - 1), unit)
         self.norm2 = nn.LayerNorm(width, EPS)
         self.mlp = mlp(width, int(width * mlp_ratio))
-        self.widen = nn.Linear(width_in, width) if width_in != width else None
+        self.proj = nn.Linear(width_in, width) if width_in != width else None
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, cells: Tensor) -> Tensor:
         """Tokens (B, T, H, W, C) -> (B, T, H', W', C'), where H' and W' may be half of H and W, rounded up."""
         normed = self.norm1(cells)
-        shortcut = cells if self.widen is None else pooled(self.widen(normed))
+        shortcut = cells if self.proj is None else pooled(self.proj(normed))
         cells = shortcut + self.drop_path(self.attn(normed))
         out: Tensor = cells + self.drop_path(self.mlp(self.norm2(cells)))
         return out
@@ -155,12 +155,12 @@ class Block(nn.Module):
 class UnitAttention(nn.Module):
     """Attention of tokens to those of their mask unit, or to all of the clip; it pools queries where it widens."""
 
-    def __init__(self, channels_in: int, channels: int, heads: int, unit: int | None) -> None:
+    def __init__(self, channels_in: int, embed_dim: int, heads: int, unit: int | None) -> None:
         """Build it.
 
         Args:
             channels_in: of the tokens that come.
-            channels: of those that go; if they differ, queries are pooled.
+            embed_dim: of those that go; if they differ, queries are pooled.
             heads: each of channels / heads channels.
             unit: rows and columns of a mask unit of the tokens that come; None = the whole clip is one.
 
@@ -168,13 +168,13 @@ class UnitAttention(nn.Module):
             AvadetError: if heads do not divide channels.
         """
         super().__init__()
-        if channels % heads:
-            raise AvadetError(f"heads must divide channels, got {heads} for {channels}")
+        if embed_dim % heads:
+            raise AvadetError(f"heads must divide channels, got {heads} for {embed_dim}")
         self.heads = heads
         self.unit = unit
-        self.pools = channels_in != channels
-        self.qkv = nn.Linear(channels_in, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.pools = channels_in != embed_dim
+        self.qkv = nn.Linear(channels_in, 3 * embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, cells: Tensor) -> Tensor:
         """Tokens (B, T, H, W, C) -> (B, T, H', W', C')."""

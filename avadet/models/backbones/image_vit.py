@@ -21,7 +21,7 @@ def start_from_image(net: nn.Module, tensors: Mapping[str, Tensor], start: str =
     """Fill a plain video transformer from an image transformer.
 
     Args:
-        net: with `Tubelets` called `patches` and `Positions` called `positions`.
+        net: with `Tubelets` called `patch_embed` and `Positions` called `pos_embed`.
         tensors: the image model's, under the names of `image_vit_names`; its grid of positions is square.
         start: how patches become tubelets, see `inflate_filters`: "mean" gives on a clip that stands still the tokens
             of the image; "centre" those of the middle frame (Arnab et al., "ViViT", ICCV 2021, section 3.4).
@@ -32,13 +32,15 @@ def start_from_image(net: nn.Module, tensors: Mapping[str, Tensor], start: str =
     Raises:
         AvadetError: if a tensor is missing or of another shape.
     """
-    positions = net.get_submodule("positions")
+    positions = net.get_submodule("pos_embed")
     assert isinstance(positions, Positions)
     own, filled = net.state_dict(), dict(tensors)
-    if "patches.weight" not in filled or "positions.table" not in filled:
-        raise AvadetError("no image transformer: its tensors must have patches.weight and positions.table")
-    filled["patches.weight"] = inflate_filters(filled["patches.weight"], own["patches.weight"].shape[2], start)
-    filled["positions.table"] = _over_time(filled["positions.table"], positions)
+    if "patch_embed.weight" not in filled or "pos_embed.table" not in filled:
+        raise AvadetError("no image transformer: its tensors must have patch_embed.weight and pos_embed.table")
+    filled["patch_embed.weight"] = inflate_filters(
+        filled["patch_embed.weight"], own["patch_embed.weight"].shape[2], start
+    )
+    filled["pos_embed.table"] = _over_time(filled["pos_embed.table"], positions)
     if "cls_token" not in own:
         filled.pop("cls_token", None)
     for name, tensor in filled.items():
@@ -62,9 +64,9 @@ def _over_time(table: Tensor, positions: Positions) -> Tensor:
 def image_vit_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of a torchvision `VisionTransformer` under the names of a plain ViT here, less its classifier."""
     renames = (
-        ("conv_proj.", "patches."),
+        ("conv_proj.", "patch_embed."),
         ("class_token", "cls_token"),
-        ("encoder.pos_embedding", "positions.table"),
+        ("encoder.pos_embedding", "pos_embed.table"),
         ("encoder.ln.", "norm."),
         ("encoder.layers.encoder_layer_", "blocks."),
         (".ln_1.", ".norm1."),

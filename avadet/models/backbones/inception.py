@@ -50,20 +50,20 @@ class InceptionNet(Backbone):
     pixels = TORCHVISION_KINETICS
     num_frames = Allowed(least=5)
 
-    def __init__(self, features: nn.Sequential, out_channels: int, fine: bool, last: int = DEPTHS[2]) -> None:
+    def __init__(self, features: nn.Sequential, out_channels: int, output_stride: int, last: int = DEPTHS[2]) -> None:
         """Take over a trunk.
 
         Args:
             features: clip -> map; ends with the last pool and the last group, or without both.
             out_channels: of that map.
-            fine: whether the last pool gives up its spatial stride, for cells of 16 px instead of 32.
+            output_stride: px of a cell, 32 or 16, for which the last pool gives up its spatial stride.
             last: blocks of the last group.
         """
         super().__init__()
         self.features = features
         self.out_channels = (out_channels,)
-        self.strides = (Stride(8 if last > 0 else 4, 16, 16) if fine or last == 0 else Stride(8, 32, 32),)
-        if fine and last > 0:
+        self.strides = (Stride(8, output_stride, output_stride) if last > 0 else Stride(4, 16, 16),)
+        if output_stride == 16 and last > 0:
             # One cell more at the far ends, so that a pool over two cells leaves as many as it found.
             pad = nn.ReplicationPad3d((0, 1, 0, 1, 0, 0))
             place = len(features) - last - 1
@@ -73,7 +73,7 @@ class InceptionNet(Backbone):
                 dilate(block)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
-        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 8, H / 16, W / 16), of H / 32 cells unless `fine`.
+        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / 8, H / `output_stride`, W / `output_stride`).
 
         Raises:
             AvadetError: for fewer than 5 frames.
@@ -156,15 +156,15 @@ class I3d(InceptionNet):
 
     init_from_image = "torchvision googlenet"
 
-    def __init__(self, *, width: float = 1.0, depths: Sequence[int] = DEPTHS, fine: bool = True) -> None:
+    def __init__(self, *, width: float = 1.0, depths: Sequence[int] = DEPTHS, output_stride: int = 16) -> None:
         """Build it with random weights.
 
         Args:
             width: multiplies all channels.
             depths: blocks of each group, no more than in `GROUPS`.
-            fine: whether the last pool gives up its spatial stride, for cells of 16 px instead of 32.
+            output_stride: px of a cell, 32 or 16, for which the last pool gives up its spatial stride.
         """
-        super().__init__(*i3d_trunk(width, depths), fine, depths[2])
+        super().__init__(*i3d_trunk(width, depths), output_stride, depths[2])
 
     def fill_from_image(self, tensors: Mapping[str, Tensor]) -> list[str]:
         """Inflate torchvision's GoogLeNet."""
@@ -179,7 +179,7 @@ class S3d(InceptionNet):
         *,
         width: float = 1.0,
         depths: Sequence[int] = DEPTHS,
-        fine: bool = True,
+        output_stride: int = 16,
         momentum: float = S3D_MOMENTUM,
     ) -> None:
         """Build it with random weights.
@@ -187,10 +187,10 @@ class S3d(InceptionNet):
         Args:
             width: multiplies all channels.
             depths: blocks of each group, no more than in `GROUPS`.
-            fine: whether the last pool gives up its spatial stride, for cells of 16 px instead of 32.
+            output_stride: px of a cell, 32 or 16, for which the last pool gives up its spatial stride.
             momentum: share of each batch in what norms remember of all; short runs need more, such as 0.1.
         """
-        super().__init__(*s3d_trunk(width, depths, momentum), fine, depths[2])
+        super().__init__(*s3d_trunk(width, depths, momentum), output_stride, depths[2])
 
 
 GOOGLENET_LAYERS = {

@@ -53,13 +53,13 @@ class View:
 
     Attributes:
         frames: of a tubelet.
-        channels: of its tokens.
+        embed_dim: of its tokens.
         heads: of attention; each has channels / heads channels.
         depth: blocks; None = as many as the net has. Behind its last block a view still asks and is asked.
     """
 
     frames: int
-    channels: int
+    embed_dim: int
     heads: int
     depth: int | None = None
 
@@ -71,9 +71,9 @@ class CrossViewAttention(nn.Module):
         """Make it for normed tokens of these two views; it has the width and heads of the one that asks."""
         super().__init__()
         self.heads = query.heads
-        self.q = nn.Linear(query.channels, query.channels)
-        self.kv = nn.Linear(key_value.channels, 2 * query.channels)
-        self.proj = nn.Linear(query.channels, query.channels)
+        self.q = nn.Linear(query.embed_dim, query.embed_dim)
+        self.kv = nn.Linear(key_value.embed_dim, 2 * query.embed_dim)
+        self.proj = nn.Linear(query.embed_dim, query.embed_dim)
 
     def forward(self, query: Tensor, key_value: Tensor) -> Tensor:
         """Tokens (..., N, C) and (..., M, C') -> what to add to the first."""
@@ -96,11 +96,11 @@ class MultiviewBlock(nn.Module):
         """
         super().__init__()
         fused = views if fuses else ()
-        self.norms = nn.ModuleList(nn.LayerNorm(view.channels, EPS) for view in fused)
+        self.norms = nn.ModuleList(nn.LayerNorm(view.embed_dim, EPS) for view in fused)
         self.cross = nn.ModuleList(CrossViewAttention(*pair) for pair in itertools.pairwise(fused))
         self.drops = nn.ModuleList(StochasticDepth(rate or 0.0, "row") for rate in rates[1:] if fuses)
         self.views = nn.ModuleList(
-            nn.Identity() if rate is None else Block(view.channels, view.heads, mlp_ratio, rate, gelu="tanh")
+            nn.Identity() if rate is None else Block(view.embed_dim, view.heads, mlp_ratio, rate, gelu="tanh")
             for view, rate in zip(views, rates)
         )
 
@@ -156,17 +156,17 @@ class MTV(Backbone):
         rows = [View(**view) for view in views]
         _check(rows)
         self.tubelets = [view.frames for view in rows]
-        total = sum(view.channels for view in rows)
-        self.patches = nn.ModuleList(Tubelets(view.channels, (view.frames, patch, patch)) for view in rows)
+        total = sum(view.embed_dim for view in rows)
+        self.patch_embed = nn.ModuleList(Tubelets(view.embed_dim, (view.frames, patch, patch)) for view in rows)
         steps = [grid[0] * self.tubelets[-1] // frames for frames in self.tubelets]
-        self.cls_tokens = nn.ParameterList(torch.zeros(1, count, view.channels) for view, count in zip(rows, steps))
-        self.positions = nn.ModuleList(Positions(view.channels, (1, grid[1], grid[2]), 1) for view in rows)
+        self.cls_tokens = nn.ParameterList(torch.zeros(1, count, view.embed_dim) for view, count in zip(rows, steps))
+        self.pos_embed = nn.ModuleList(Positions(view.embed_dim, (1, grid[1], grid[2]), 1) for view in rows)
         rates = list(itertools.zip_longest(*(drops(view.depth or depth, drop_path) for view in rows)))
         self.blocks = nn.ModuleList(
             MultiviewBlock(rows, rate, mlp_ratio, index in fuse_at) for index, rate in enumerate(rates)
         )
         self.global_cls_token = nn.Parameter(torch.zeros(1, 1, total))
-        self.global_positions = Positions(total, (grid[0], 1, 1), cls_tokens=1)
+        self.global_pos_embed = Positions(total, (grid[0], 1, 1), cls_tokens=1)
         self.global_blocks = blocks(global_depth, total, global_heads, global_hidden / total, drop_path, gelu="tanh")
         self.norm = nn.LayerNorm(total, EPS)
         self.out_channels = (total,)
@@ -200,7 +200,7 @@ class MTV(Backbone):
     def _tokenised(self, clip: Tensor) -> tuple[list[Tensor], Grid]:
         """Tokens (B, T_i, 1 + N, C_i) of every view, class tokens first, and the grid of the shortest tubelets."""
         found, grids = [], []
-        for patches, cls, positions in zip(self.patches, self.cls_tokens, self.positions):
+        for patches, cls, positions in zip(self.patch_embed, self.cls_tokens, self.pos_embed):
             tokens, grid = patches(clip)
             frames = by_frame(tokens, grid[0])
             steps = resized(cls, (cls.shape[1], 1, 1), (grid[0], 1, 1))[:, :, None]
@@ -214,7 +214,7 @@ class MTV(Backbone):
         side_by_side = torch.cat([one.repeat(1, grid[0] // one.shape[1], 1, 1) for one in frames], dim=-1)
         of_frames = side_by_side[:, :, 0]
         tokens = torch.cat([self.global_cls_token.expand(len(of_frames), -1, -1), of_frames], dim=1)
-        tokens = tokens + self.global_positions((grid[0], 1, 1))
+        tokens = tokens + self.global_pos_embed((grid[0], 1, 1))
         for block in self.global_blocks:
             tokens = block(tokens)
         joined: Tensor = self.norm(side_by_side[:, :, 1:] + tokens[:, 1:, None])

@@ -37,14 +37,14 @@ class Stage:
 
     Attributes:
         depth: blocks.
-        channels: of the tokens in attention.
+        embed_dim: of the tokens in attention.
         heads: of attention; each has channels / heads channels.
         q_stride: of the queries of the first block, by which the grid shrinks.
         kv_stride: of keys and values of every block, from the grid that enters the block.
     """
 
     depth: int
-    channels: int
+    embed_dim: int
     heads: int
     q_stride: Sequence[int] = ONE
     kv_stride: Sequence[int] = ONE
@@ -69,7 +69,7 @@ class BlockShape:
 
     grid: Grid
     channels_in: int
-    channels: int
+    embed_dim: int
     channels_out: int
     heads: int
     q_stride: Grid
@@ -133,15 +133,15 @@ class MViT(Backbone):
             relative_positions=relative_positions,
             mlp_ratio=mlp_ratio,
         )
-        width, kernel = plan[0].channels, grid_of(patch_kernel)
+        width, kernel = plan[0].embed_dim, grid_of(patch_kernel)
         self.cls_tokens = traits.cls_tokens
-        self.patches = nn.Conv3d(3, width, kernel, grid_of(patch_stride), _half(kernel))
+        self.patch_embed = nn.Conv3d(3, width, kernel, grid_of(patch_stride), _half(kernel))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if cls_token else None
-        self.positions = _positions(absolute_positions, width, grid_of(grid), self.cls_tokens)
+        self.pos_embed = _positions(absolute_positions, width, grid_of(grid), self.cls_tokens)
         shapes = block_shapes(plan, grid_of(grid), widen_in_attention, drop_path)
         self.blocks = nn.ModuleList(Block(shape, traits) for shape in shapes)
-        self.norm = nn.LayerNorm(plan[-1].channels, EPS)
-        self.out_channels = (plan[-1].channels,)
+        self.norm = nn.LayerNorm(plan[-1].embed_dim, EPS)
+        self.out_channels = (plan[-1].embed_dim,)
         steps = [grid_of(patch_stride), *(grid_of(stage.q_stride) for stage in plan)]
         self.strides = (Stride(*(math.prod(axis) for axis in zip(*steps))),)
         self._random_weights()
@@ -151,13 +151,13 @@ class MViT(Backbone):
 
         With the published strides T' = T / 2, H' = H / 32 and W' = W / 32, rounded up.
         """
-        volume = self.patches(clip)
+        volume = self.patch_embed(clip)
         grid = grid_of(volume.shape[2:])
         tokens = volume.flatten(2).transpose(1, 2)
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        if self.positions is not None:
-            tokens = tokens + self.positions(grid)
+        if self.pos_embed is not None:
+            tokens = tokens + self.pos_embed(grid)
         for block in self.blocks:
             tokens, grid = block(tokens, grid)
         cells = self.norm(tokens[:, self.cls_tokens :])
@@ -165,7 +165,11 @@ class MViT(Backbone):
 
     def _random_weights(self) -> None:
         """Normal of deviation 0.02 for matrices, tables and the class token, zeros for biases."""
-        tables = [p for name, p in self.named_parameters() if "positions." in name or name == "cls_token"]
+        tables = [
+            p
+            for name, p in self.named_parameters()
+            if "pos_embed." in name or "rel_pos." in name or name == "cls_token"
+        ]
         matrices = [module for module in self.modules() if isinstance(module, nn.Linear)]
         for weights in [*tables, *(matrix.weight for matrix in matrices)]:
             nn.init.trunc_normal_(weights, std=INIT_STD)
@@ -173,13 +177,13 @@ class MViT(Backbone):
             nn.init.zeros_(matrix.bias)
 
 
-def _positions(kind: str, channels: int, grid: Grid, cls_tokens: int) -> nn.Module | None:
+def _positions(kind: str, embed_dim: int, grid: Grid, cls_tokens: int) -> nn.Module | None:
     """The tables of a kind of absolute positions."""
     if kind not in KINDS:
         raise AvadetError(f"absolute_positions must be one of {', '.join(KINDS)}, got '{kind}'")
     if kind == "separate":
-        return SeparatePositions(channels, grid, cls_tokens)
-    return Positions(channels, grid, cls_tokens, trilinear=True) if kind == "joint" else None
+        return SeparatePositions(embed_dim, grid, cls_tokens)
+    return Positions(embed_dim, grid, cls_tokens, trilinear=True) if kind == "joint" else None
 
 
 def _half(kernel: Grid) -> Grid:
@@ -191,17 +195,17 @@ def block_shapes(stages: Sequence[Stage], grid: Grid, widen_in_attention: bool, 
     """The blocks of all stages, one after the other."""
     each = [(stage, index == 0) for stage in stages for index in range(stage.depth)]
     shapes: list[BlockShape] = []
-    channels_in = stages[0].channels
+    channels_in = stages[0].embed_dim
     for number, (stage, is_first) in enumerate(each):
-        if stage.channels % stage.heads:
-            raise AvadetError(f"heads of a stage must divide its channels, got {stage.heads} for {stage.channels}")
-        following = each[min(number + 1, len(each) - 1)][0].channels
+        if stage.embed_dim % stage.heads:
+            raise AvadetError(f"heads of a stage must divide its channels, got {stage.heads} for {stage.embed_dim}")
+        following = each[min(number + 1, len(each) - 1)][0].embed_dim
         stride = grid_of(stage.q_stride) if is_first else ONE
         shape = BlockShape(
             grid=grid,
             channels_in=channels_in,
-            channels=stage.channels,
-            channels_out=stage.channels if widen_in_attention else following,
+            embed_dim=stage.embed_dim,
+            channels_out=stage.embed_dim if widen_in_attention else following,
             heads=stage.heads,
             q_stride=stride,
             kv_stride=grid_of(stage.kv_stride),
@@ -227,11 +231,11 @@ class Block(nn.Module):
         self.widen_in_attention = traits.widen_in_attention
         self.norm1 = nn.LayerNorm(shape.channels_in, EPS)
         self.attn = Attention(shape, traits)
-        self.norm2 = nn.LayerNorm(shape.channels, EPS)
-        hidden = int(shape.channels * traits.mlp_ratio)
-        self.mlp = MLP(shape.channels, [hidden, shape.channels_out], None, nn.GELU, inplace=None)
+        self.norm2 = nn.LayerNorm(shape.embed_dim, EPS)
+        hidden = int(shape.embed_dim * traits.mlp_ratio)
+        self.mlp = MLP(shape.embed_dim, [hidden, shape.channels_out], None, nn.GELU, inplace=None)
         widens = shape.channels_in != shape.channels_out
-        self.widen = nn.Linear(shape.channels_in, shape.channels_out) if widens else None
+        self.proj = nn.Linear(shape.channels_in, shape.channels_out) if widens else None
         kernel = _kernel(shape.q_stride)
         self.pool = nn.MaxPool3d(kernel, shape.q_stride, _half(kernel)) if math.prod(shape.q_stride) > 1 else None
         self.drop_path = StochasticDepth(shape.drop_path, "row")
@@ -240,12 +244,12 @@ class Block(nn.Module):
         """Tokens (B, [1 +] N, C) of a grid -> tokens (B, [1 +] N', C') of a grid that may be smaller."""
         normed = self.norm1(tokens)
         attended, new_grid = self.attn(normed, grid)
-        shortcut = self.widen(normed) if self.widen is not None and self.widen_in_attention else tokens
+        shortcut = self.proj(normed) if self.proj is not None and self.widen_in_attention else tokens
         if self.pool is not None:
             shortcut, _ = _over_grid(self.pool, shortcut, grid, self.cls_tokens)
         tokens = shortcut + self.drop_path(attended)
         normed = self.norm2(tokens)
-        shortcut = self.widen(normed) if self.widen is not None and not self.widen_in_attention else tokens
+        shortcut = self.proj(normed) if self.proj is not None and not self.widen_in_attention else tokens
         return shortcut + self.drop_path(self.mlp(normed)), new_grid
 
 
@@ -284,14 +288,14 @@ class Attention(nn.Module):
         self.heads = shape.heads
         self.cls_tokens = traits.cls_tokens
         self.residual_pooling = traits.residual_pooling
-        self.qkv = nn.Linear(shape.channels_in, 3 * shape.channels)
-        self.proj = nn.Linear(shape.channels, shape.channels)
-        width = shape.channels // shape.heads
+        self.qkv = nn.Linear(shape.channels_in, 3 * shape.embed_dim)
+        self.proj = nn.Linear(shape.embed_dim, shape.embed_dim)
+        width = shape.embed_dim // shape.heads
         queries_pooled = traits.pool_all_queries or math.prod(shape.q_stride) > 1
         self.pool_q = _head_pool(width, shape.q_stride, traits) if queries_pooled else None
         self.pool_k = _head_pool(width, shape.kv_stride, traits)
         self.pool_v = _head_pool(width, shape.kv_stride, traits)
-        self.positions = RelativePositions(width, shape) if traits.relative_positions else None
+        self.rel_pos = RelativePositions(width, shape) if traits.relative_positions else None
 
     def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
         """Tokens (B, [1 +] N, C) of a grid -> tokens (B, [1 +] N', C') of the grid of the pooled queries."""
@@ -307,10 +311,10 @@ class Attention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, q_grid: Grid, k_grid: Grid) -> Tensor:
         """The softmax of q times k, times v; all (B, heads, tokens, channels of a head)."""
-        if self.positions is None:
+        if self.rel_pos is None:
             return F.scaled_dot_product_attention(q, k, v)
         width, cls = q.shape[-1], self.cls_tokens  # the class token is nowhere: zeros for it
-        of_queries = self.positions(q[:, :, cls:], q_grid, k_grid)
+        of_queries = self.rel_pos(q[:, :, cls:], q_grid, k_grid)
         if self.count_as_written:
             frames, rows, columns = of_queries.split(k_grid, dim=-1)
             added = frames[..., None, None] + rows[..., None, :, None] + columns[..., None, None, :]
@@ -328,11 +332,11 @@ class Attention(nn.Module):
 class HeadPool(nn.Module):
     """A convolution over the grid, channel by channel and the same for all heads; then a norm."""
 
-    def __init__(self, channels: int, kernel: Grid, stride: Grid, cls_tokens: int) -> None:
+    def __init__(self, embed_dim: int, kernel: Grid, stride: Grid, cls_tokens: int) -> None:
         """Build it; the class token skips the convolution, not the norm."""
         super().__init__()
-        self.conv = nn.Conv3d(channels, channels, kernel, stride, _half(kernel), groups=channels, bias=False)
-        self.norm = nn.LayerNorm(channels, EPS)
+        self.conv = nn.Conv3d(embed_dim, embed_dim, kernel, stride, _half(kernel), groups=embed_dim, bias=False)
+        self.norm = nn.LayerNorm(embed_dim, EPS)
         self.cls_tokens = cls_tokens
 
     def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
@@ -342,24 +346,24 @@ class HeadPool(nn.Module):
         return normed.reshape(*tokens.shape[:2], *normed.shape[1:]), new_grid
 
 
-def _head_pool(channels: int, stride: Grid, traits: Traits) -> HeadPool | None:
+def _head_pool(embed_dim: int, stride: Grid, traits: Traits) -> HeadPool | None:
     """The pooling of a stride, None where it would neither look around nor skip."""
     kernel = traits.pool_kernel or _kernel(stride)
     is_needed = math.prod(kernel) > 1 or math.prod(stride) > 1
-    return HeadPool(channels, kernel, stride, traits.cls_tokens) if is_needed else None
+    return HeadPool(embed_dim, kernel, stride, traits.cls_tokens) if is_needed else None
 
 
 class RelativePositions(nn.Module):
     """A table for each axis: a vector for every distance of query and key, in cells of the finer of the two."""
 
-    def __init__(self, channels: int, shape: BlockShape) -> None:
+    def __init__(self, embed_dim: int, shape: BlockShape) -> None:
         """Make tables for the grid that the block was trained on."""
         super().__init__()
         q_grid, k_grid = _shrunk(shape.grid, shape.q_stride), _shrunk(shape.grid, shape.kv_stride)
         # Along time the published tables are sized before pooling.
-        self.t = nn.Parameter(torch.zeros(2 * shape.grid[0] - 1, channels))
-        self.h = nn.Parameter(torch.zeros(2 * max(q_grid[1], k_grid[1]) - 1, channels))
-        self.w = nn.Parameter(torch.zeros(2 * max(q_grid[2], k_grid[2]) - 1, channels))
+        self.t = nn.Parameter(torch.zeros(2 * shape.grid[0] - 1, embed_dim))
+        self.h = nn.Parameter(torch.zeros(2 * max(q_grid[1], k_grid[1]) - 1, embed_dim))
+        self.w = nn.Parameter(torch.zeros(2 * max(q_grid[2], k_grid[2]) - 1, embed_dim))
 
     def forward(self, q: Tensor, q_grid: Grid, k_grid: Grid) -> Tensor:
         """Queries (B, heads, N, C) without class token -> (B, heads, N, T' + H' + W'), what each gives every place."""

@@ -22,7 +22,7 @@ def pyramid(
     for index, depth in enumerate(depths):
         stride = 1 if index == 0 else last_stride if index == len(depths) - 1 else 2
         kv_stride = max(kv_stride // stride, 1)
-        row = {"depth": depth, "channels": width * 2**index, "heads": heads * 2**index}
+        row = {"depth": depth, "embed_dim": width * 2**index, "heads": heads * 2**index}
         rows.append({**row, "q_stride": (1, stride, stride), "kv_stride": (1, kv_stride, kv_stride)})
     return rows
 

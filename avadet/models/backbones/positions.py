@@ -24,13 +24,13 @@ def grid_of(sizes: Sequence[int]) -> Grid:
 class Positions(nn.Module):
     """A learned vector for every place of a grid, and for the class token if there is one."""
 
-    def __init__(self, channels: int, grid: Grid, cls_tokens: int = 0, *, trilinear: bool = False) -> None:
+    def __init__(self, embed_dim: int, grid: Grid, cls_tokens: int = 0, *, trilinear: bool = False) -> None:
         """Make a table for the grid of the clips that the model is trained on; `trilinear` as in `resized`."""
         super().__init__()
         self.grid = grid
         self.cls_tokens = cls_tokens
         self.trilinear = trilinear
-        self.table = nn.Parameter(torch.zeros(1, cls_tokens + math.prod(grid), channels))
+        self.table = nn.Parameter(torch.zeros(1, cls_tokens + math.prod(grid), embed_dim))
         nn.init.trunc_normal_(self.table, std=INIT_STD)
 
     def forward(self, grid: Grid) -> Tensor:
@@ -42,13 +42,13 @@ class Positions(nn.Module):
 class SeparatePositions(nn.Module):
     """Positions as the sum of a table of places and a table of times."""
 
-    def __init__(self, channels: int, grid: Grid, cls_tokens: int = 0) -> None:
+    def __init__(self, embed_dim: int, grid: Grid, cls_tokens: int = 0) -> None:
         """Make tables for the grid of the clips that the model is trained on."""
         super().__init__()
         self.grid = grid
-        self.spatial = nn.Parameter(torch.zeros(1, grid[1] * grid[2], channels))
-        self.temporal = nn.Parameter(torch.zeros(1, grid[0], channels))
-        self.cls = nn.Parameter(torch.zeros(1, cls_tokens, channels)) if cls_tokens else None
+        self.spatial = nn.Parameter(torch.zeros(1, grid[1] * grid[2], embed_dim))
+        self.temporal = nn.Parameter(torch.zeros(1, grid[0], embed_dim))
+        self.cls = nn.Parameter(torch.zeros(1, cls_tokens, embed_dim)) if cls_tokens else None
         for table in self.parameters():
             nn.init.trunc_normal_(table, std=INIT_STD)
 

@@ -26,13 +26,13 @@ TEMPORAL_STRIDES = (1, 1, 2, 2)
 class SplitBottleneckNet(StagedBackbone):
     """A stem without pooling and four stages."""
 
-    def __init__(self, *, depths: Sequence[int] = R50, width: int = 64, fine: bool = True) -> None:
+    def __init__(self, *, depths: Sequence[int] = R50, width: int = 64, output_stride: int = 16) -> None:
         """Build it with random weights.
 
         Args:
             depths: residual blocks of each stage.
             width: channels of the stem; stage i ends with 4 * width * 2**i.
-            fine: whether the last stage gives up its spatial stride, for cells of 16 px instead of 32.
+            output_stride: px of a cell, 32 or 16, for which the last stage gives up its spatial stride.
         """
         super().__init__()
         self.stem = create_res_basic_stem(
@@ -51,8 +51,8 @@ class SplitBottleneckNet(StagedBackbone):
             )
             self.add_module(name, stage)
             channels = 4 * width * 2**index
-        if fine:
+        if output_stride == 16:
             without_stride(self.get_submodule("res5"))
         self.out_channels = (channels,)
-        self.strides = (Stride(4, 16, 16) if fine else Stride(4, 32, 32),)
+        self.strides = (Stride(4, output_stride, output_stride),)
         random_weights(self)

@@ -26,7 +26,7 @@ class Swin3d(Backbone):
     def __init__(
         self,
         *,
-        channels: int = 96,
+        embed_dim: int = 96,
         depths: Sequence[int] = (2, 2, 6, 2),
         heads: Sequence[int] = (3, 6, 12, 24),
         window: Sequence[int] = (8, 7, 7),
@@ -37,7 +37,7 @@ class Swin3d(Backbone):
         """Build it with random weights.
 
         Args:
-            channels: of the first stage; they double from stage to stage.
+            embed_dim: of the first stage; they double from stage to stage.
             depths: blocks of each stage.
             heads: of attention in each stage.
             window: frames, rows and columns of tokens that attend to one another.
@@ -55,7 +55,7 @@ class Swin3d(Backbone):
             raise AvadetError(f"maps of a Swin must be stages from 1 to {last}, got {list(self.maps)}")
         net = SwinTransformer3d(
             patch_size=list(tubelet),
-            embed_dim=channels,
+            embed_dim=embed_dim,
             depths=list(depths),
             num_heads=list(heads),
             window_size=list(window),
@@ -67,7 +67,7 @@ class Swin3d(Backbone):
         self.patch_embed = net.patch_embed
         self.features = net.features
         self.norm = net.norm if last in self.maps else nn.Identity()
-        widths = {stage: channels * 2 ** (stage - 1) for stage in self.maps}
+        widths = {stage: embed_dim * 2 ** (stage - 1) for stage in self.maps}
         self.norms = nn.ModuleDict({str(stage): nn.LayerNorm(widths[stage]) for stage in self.maps if stage != last})
         self.out_channels = tuple(widths.values())
         frames, rows, columns = tubelet

@@ -25,12 +25,12 @@ FORMS = ("divided", "joint", "space")
 class DividedBlock(Block):
     """Attention along time, attention within frames, perceptron; each after a norm and beside a shortcut."""
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(self, embed_dim: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
         """Build it; `drop_path` is the share of samples that skip a branch in training."""
-        super().__init__(channels, heads, mlp_ratio, drop_path)
-        self.temporal_norm = nn.LayerNorm(channels, EPS)
-        self.temporal_attn = Attention(channels, heads)
-        self.temporal_fc = nn.Linear(channels, channels)
+        super().__init__(embed_dim, heads, mlp_ratio, drop_path)
+        self.temporal_norm = nn.LayerNorm(embed_dim, EPS)
+        self.temporal_attn = Attention(embed_dim, heads)
+        self.temporal_fc = nn.Linear(embed_dim, embed_dim)
 
     def forward(  # type: ignore[override]
         self, cls: Tensor, frames: Tensor
@@ -57,7 +57,7 @@ class TimeSformer(PlainViT):
         self,
         *,
         form: str = "divided",
-        channels: int = 768,
+        embed_dim: int = 768,
         depth: int = 12,
         heads: int = 12,
         mlp_ratio: float = 4.0,
@@ -69,7 +69,7 @@ class TimeSformer(PlainViT):
 
         Args:
             form: "divided"; "joint" = all tokens attend to all; "space" = frames by themselves.
-            channels: of the tokens.
+            embed_dim: of the tokens.
             depth: blocks.
             heads: of attention; each has channels / heads channels.
             mlp_ratio: hidden units of a perceptron, as a multiple of its inputs.
@@ -80,18 +80,18 @@ class TimeSformer(PlainViT):
         Raises:
             AvadetError: for an unknown form, or heads that do not divide channels.
         """
-        super().__init__(channels, (1, patch, patch))
+        super().__init__(embed_dim, (1, patch, patch))
         if form not in FORMS:
             raise AvadetError(f"form of a TimeSformer must be one of {', '.join(FORMS)}, got '{form}'")
         self.form = form
         frames, rows, columns = grid_of(grid)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         nn.init.trunc_normal_(self.cls_token, std=INIT_STD)
-        self.positions = Positions(channels, (1, rows, columns), cls_tokens=1)
-        self.times = Positions(channels, (frames, 1, 1)) if form != "space" else None
+        self.pos_embed = Positions(embed_dim, (1, rows, columns), cls_tokens=1)
+        self.times = Positions(embed_dim, (frames, 1, 1)) if form != "space" else None
         block = DividedBlock if form == "divided" else Block
-        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
-        self.norm = nn.LayerNorm(channels, EPS)
+        self.blocks = nn.ModuleList(block(embed_dim, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
+        self.norm = nn.LayerNorm(embed_dim, EPS)
         self._random_weights()
 
     def _random_weights(self) -> None:
@@ -105,7 +105,7 @@ class TimeSformer(PlainViT):
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Tokens (B, N, C) of a grid -> the same shape; the class token takes part but is not returned."""
-        places = self.positions((1, *grid[1:]))
+        places = self.pos_embed((1, *grid[1:]))
         frames = by_frame(tokens, grid[0]) + places[:, 1:]
         if self.times is not None:
             frames = frames + self.times((grid[0], 1, 1)).transpose(0, 1)

@@ -21,11 +21,11 @@ from avadet.models.backbones.vit_blocks import EPS, Block, PlainViT, by_frame, d
 class TokenLearner(nn.Module):
     """Each learned token is a weighted mean of a frame's tokens; the weights depend on the tokens."""
 
-    def __init__(self, channels: int, tokens: int, hidden: int = 64) -> None:
+    def __init__(self, embed_dim: int, tokens: int, hidden: int = 64) -> None:
         """Make it for `tokens` learned tokens; the perceptron that weighs places has so many hidden units."""
         super().__init__()
-        self.norm = nn.LayerNorm(channels, EPS)
-        self.weigh = mlp(channels, hidden, tokens)
+        self.norm = nn.LayerNorm(embed_dim, EPS)
+        self.weigh = mlp(embed_dim, hidden, tokens)
 
     def weights(self, frames: Tensor) -> Tensor:
         """Tokens (..., N, C) -> what each counts in each learned token, (..., S, N); rows sum to 1."""
@@ -40,17 +40,17 @@ class TokenLearner(nn.Module):
 class TokenFuser(nn.Module):
     """Learned tokens, mixed with one another, and given to each place as it wants them."""
 
-    def __init__(self, channels: int, tokens: int, hidden: int = 64) -> None:
+    def __init__(self, embed_dim: int, tokens: int, hidden: int = 64) -> None:
         """Make it for `tokens` learned tokens; it gives zeros at first.
 
         Here the last norm starts at zero; the authors start the mixing at zero, which leaves the norm nothing to norm.
         """
         super().__init__()
-        self.norm_tokens = nn.LayerNorm(channels, EPS)
+        self.norm_tokens = nn.LayerNorm(embed_dim, EPS)
         self.mix = nn.Linear(tokens, tokens)
-        self.norm_mixed = nn.LayerNorm(channels, EPS)
-        self.norm_places = nn.LayerNorm(channels, EPS)
-        self.want = mlp(channels, hidden, tokens)
+        self.norm_mixed = nn.LayerNorm(embed_dim, EPS)
+        self.norm_places = nn.LayerNorm(embed_dim, EPS)
+        self.want = mlp(embed_dim, hidden, tokens)
         nn.init.zeros_(self.norm_mixed.weight)
 
     def forward(self, tokens: Tensor, frames: Tensor) -> Tensor:
@@ -64,12 +64,12 @@ class TokenFuser(nn.Module):
 class LearnedTokensBlock(nn.Module):
     """TokenLearner in each frame, a block over the learned tokens of all frames, TokenFuser; beside a shortcut."""
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float, tokens: int) -> None:
+    def __init__(self, embed_dim: int, heads: int, mlp_ratio: float, drop_path: float, tokens: int) -> None:
         """Build it; `drop_path` is the share of samples that skip a branch in training."""
         super().__init__()
-        self.learner = TokenLearner(channels, tokens)
-        self.block = Block(channels, heads, mlp_ratio, drop_path)
-        self.fuser = TokenFuser(channels, tokens)
+        self.learner = TokenLearner(embed_dim, tokens)
+        self.block = Block(embed_dim, heads, mlp_ratio, drop_path)
+        self.fuser = TokenFuser(embed_dim, tokens)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Tokens (B, T, N, C) -> the same shape."""
@@ -90,7 +90,7 @@ class TokenLearnerViT(PlainViT):
     def __init__(
         self,
         *,
-        channels: int = 768,
+        embed_dim: int = 768,
         depth: int = 12,
         learn_after: int = 6,
         tokens: int = 8,
@@ -103,7 +103,7 @@ class TokenLearnerViT(PlainViT):
         """Build it with random weights.
 
         Args:
-            channels: of the tokens.
+            embed_dim: of the tokens.
             depth: blocks.
             learn_after: blocks that see all tokens; those after them see learned ones.
             tokens: learned tokens a frame (of tubelets).
@@ -113,18 +113,18 @@ class TokenLearnerViT(PlainViT):
             grid: tokens (frames, rows, columns) of the clips it is trained on.
             drop_path: share of samples that skip the last block in training; for earlier blocks less, down to 0.
         """
-        super().__init__(channels, tubelet)
-        self.positions = Positions(channels, grid_of(grid))
+        super().__init__(embed_dim, tubelet)
+        self.pos_embed = Positions(embed_dim, grid_of(grid))
         rates = drops(depth, drop_path)
-        early = [Block(channels, heads, mlp_ratio, rate) for rate in rates[:learn_after]]
-        late = [LearnedTokensBlock(channels, heads, mlp_ratio, rate, tokens) for rate in rates[learn_after:]]
+        early = [Block(embed_dim, heads, mlp_ratio, rate) for rate in rates[:learn_after]]
+        late = [LearnedTokensBlock(embed_dim, heads, mlp_ratio, rate, tokens) for rate in rates[learn_after:]]
         self.blocks = nn.ModuleList([*early, *late])
-        self.norm = nn.LayerNorm(channels, EPS)
+        self.norm = nn.LayerNorm(embed_dim, EPS)
         random_weights(self)
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Tokens (B, N, C) of a grid -> the same shape."""
-        tokens = tokens + self.positions(grid)
+        tokens = tokens + self.pos_embed(grid)
         for block in self.blocks:
             if isinstance(block, LearnedTokensBlock):
                 tokens = block(by_frame(tokens, grid[0])).flatten(1, 2)

@@ -24,12 +24,12 @@ class VideoMAE(PlainViT):
     Clips of any size are welcome: positions are interpolated to the grid at hand.
     """
 
-    positions: Tensor
+    pos_embed: Tensor
 
     def __init__(
         self,
         *,
-        channels: int = 768,
+        embed_dim: int = 768,
         depth: int = 12,
         heads: int = 12,
         mlp_ratio: float = 4.0,
@@ -40,7 +40,7 @@ class VideoMAE(PlainViT):
         """Build it with random weights.
 
         Args:
-            channels: of the tokens.
+            embed_dim: of the tokens.
             depth: blocks.
             heads: of attention; each has channels / heads channels.
             mlp_ratio: hidden units of a perceptron, as a multiple of its inputs.
@@ -48,28 +48,28 @@ class VideoMAE(PlainViT):
             grid: tokens (frames, rows, columns) of the clips it is trained on.
             drop_path: share of samples that skip the last block in training; for earlier blocks less, down to 0.
         """
-        super().__init__(channels, tubelet)
+        super().__init__(embed_dim, tubelet)
         self.grid = grid_of(grid)
-        self.register_buffer("positions", sines_and_cosines(math.prod(self.grid), channels), persistent=False)
-        self.blocks = blocks(depth, channels, heads, mlp_ratio, drop_path, key_bias=False)
-        self.norm = nn.LayerNorm(channels, EPS)
+        self.register_buffer("pos_embed", sines_and_cosines(math.prod(self.grid), embed_dim), persistent=False)
+        self.blocks = blocks(depth, embed_dim, heads, mlp_ratio, drop_path, key_bias=False)
+        self.norm = nn.LayerNorm(embed_dim, EPS)
         random_weights(self)
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Tokens (B, N, C) of a grid -> the same shape."""
-        tokens = tokens + resized(self.positions, self.grid, grid)
+        tokens = tokens + resized(self.pos_embed, self.grid, grid)
         for block in self.blocks:
             tokens = block(tokens)
         encoded: Tensor = self.norm(tokens)
         return encoded
 
 
-def sines_and_cosines(tokens: int, channels: int) -> Tensor:
+def sines_and_cosines(tokens: int, embed_dim: int) -> Tensor:
     """A table (1, tokens, channels) of positions: for number n, sin and cos of n / 10000 ** (2i / channels) in turn.
 
     Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.5.
     """
-    pairs = torch.arange(channels, dtype=torch.float64) // 2
-    angles = torch.arange(tokens, dtype=torch.float64)[:, None] / 10000 ** (2 * pairs / channels)
-    is_even = torch.arange(channels) % 2 == 0
+    pairs = torch.arange(embed_dim, dtype=torch.float64) // 2
+    angles = torch.arange(tokens, dtype=torch.float64)[:, None] / 10000 ** (2 * pairs / embed_dim)
+    is_even = torch.arange(embed_dim) % 2 == 0
     return torch.where(is_even, angles.sin(), angles.cos()).float()[None]

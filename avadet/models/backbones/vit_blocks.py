@@ -28,9 +28,9 @@ EPS = 1e-6
 class Tubelets(nn.Conv3d):
     """A clip cut into boxes of pixels that do not overlap, each projected to a token; a rest at the edges is left."""
 
-    def __init__(self, channels: int, size: Sequence[int]) -> None:
-        """Make it for tokens of `channels` and tubelets of `size` = (frames, rows, columns) px."""
-        super().__init__(3, channels, grid_of(size), grid_of(size))
+    def __init__(self, embed_dim: int, size: Sequence[int]) -> None:
+        """Make it for tokens of `embed_dim` and tubelets of `size` = (frames, rows, columns) px."""
+        super().__init__(3, embed_dim, grid_of(size), grid_of(size))
 
     @property
     def cell(self) -> Stride:
@@ -61,24 +61,24 @@ class PlainViT(Backbone):
 
     graph_has_one_size = True
 
-    def __init__(self, channels: int, tubelet: Sequence[int]) -> None:
+    def __init__(self, embed_dim: int, tubelet: Sequence[int]) -> None:
         """Build what all of them share.
 
         Args:
-            channels: of the tokens.
+            embed_dim: of the tokens.
             tubelet: frames, rows and columns (px) of a token.
         """
         super().__init__()
-        self.patches = Tubelets(channels, tubelet)
-        self.out_channels = (channels,)
-        self.strides = (self.patches.cell,)
+        self.patch_embed = Tubelets(embed_dim, tubelet)
+        self.out_channels = (embed_dim,)
+        self.strides = (self.patch_embed.cell,)
         frames, rows, columns = grid_of(tubelet)
         self.num_frames, self.sizes = Allowed(frames), (Allowed(rows), Allowed(columns))
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """Normalised clip (B, 3, T, H, W) -> one map (B, C, T / frames, H / rows, W / columns), rounded down."""
         self.check(clip)
-        tokens, grid = self.patches(clip)
+        tokens, grid = self.patch_embed(clip)
         return [as_map(self.encode(tokens, grid), grid)]
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
@@ -93,11 +93,11 @@ class PlainViT(Backbone):
 class Attention(nn.Module):
     """Multi-head attention of tokens to one another."""
 
-    def __init__(self, channels: int, heads: int, key_bias: bool = True) -> None:
+    def __init__(self, embed_dim: int, heads: int, key_bias: bool = True) -> None:
         """Build it.
 
         Args:
-            channels: of the tokens.
+            embed_dim: of the tokens.
             heads: each of channels / heads channels.
             key_bias: whether keys have a bias as queries and values do. It changes nothing (the softmax cancels it);
                 BEiT and VideoMAE leave it out and keep the other two by themselves.
@@ -106,13 +106,13 @@ class Attention(nn.Module):
             AvadetError: if heads do not divide channels.
         """
         super().__init__()
-        if channels % heads:
-            raise AvadetError(f"heads must divide channels, got {heads} for {channels}")
+        if embed_dim % heads:
+            raise AvadetError(f"heads must divide channels, got {heads} for {embed_dim}")
         self.heads = heads
-        self.q_bias = None if key_bias else nn.Parameter(torch.zeros(channels))
-        self.v_bias = None if key_bias else nn.Parameter(torch.zeros(channels))
-        self.qkv = nn.Linear(channels, 3 * channels, bias=key_bias)
-        self.proj = nn.Linear(channels, channels)
+        self.q_bias = None if key_bias else nn.Parameter(torch.zeros(embed_dim))
+        self.v_bias = None if key_bias else nn.Parameter(torch.zeros(embed_dim))
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=key_bias)
+        self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (..., N, C) -> the same shape."""
@@ -147,15 +147,15 @@ def _by_head(tokens: Tensor, heads: int) -> Tensor:
     return tokens.reshape(-1, tokens.shape[-2], heads, tokens.shape[-1] // heads).transpose(1, 2)
 
 
-def mlp(channels: int, hidden: int, channels_out: int | None = None, gelu: str = "none") -> nn.Sequential:
+def mlp(embed_dim: int, hidden: int, channels_out: int | None = None, gelu: str = "none") -> nn.Sequential:
     """Two linear layers with GELU between; `gelu` is its approximation, "tanh" in models trained with JAX.
 
     It is torchvision's `MLP` without dropout, under the names that published checkpoints have.
     """
     layers = {
-        "fc1": nn.Linear(channels, hidden),
+        "fc1": nn.Linear(embed_dim, hidden),
         "gelu": nn.GELU(gelu),
-        "fc2": nn.Linear(hidden, channels_out or channels),
+        "fc2": nn.Linear(hidden, channels_out or embed_dim),
     }
     return nn.Sequential(OrderedDict(layers))
 
@@ -167,7 +167,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        channels: int,
+        embed_dim: int,
         heads: int,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
@@ -176,10 +176,10 @@ class Block(nn.Module):
     ) -> None:
         """Build it; `drop_path` is the share of samples that skip a branch in training, for the rest see the parts."""
         super().__init__()
-        self.norm1 = nn.LayerNorm(channels, EPS)
-        self.attn = self.attention(channels, heads, key_bias)
-        self.norm2 = nn.LayerNorm(channels, EPS)
-        self.mlp = mlp(channels, round(channels * mlp_ratio), gelu=gelu)
+        self.norm1 = nn.LayerNorm(embed_dim, EPS)
+        self.attn = self.attention(embed_dim, heads, key_bias)
+        self.norm2 = nn.LayerNorm(embed_dim, EPS)
+        self.mlp = mlp(embed_dim, round(embed_dim * mlp_ratio), gelu=gelu)
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -189,9 +189,9 @@ class Block(nn.Module):
         return out
 
 
-def blocks(depth: int, channels: int, heads: int, mlp_ratio: float, drop_path: float, **options: Any) -> nn.ModuleList:
+def blocks(depth: int, embed_dim: int, heads: int, mlp_ratio: float, drop_path: float, **options: Any) -> nn.ModuleList:
     """Blocks one after the other, the first never skipped in training, the last with a probability of `drop_path`."""
-    return nn.ModuleList(Block(channels, heads, mlp_ratio, rate, **options) for rate in drops(depth, drop_path))
+    return nn.ModuleList(Block(embed_dim, heads, mlp_ratio, rate, **options) for rate in drops(depth, drop_path))
 
 
 def drops(depth: int, last: float) -> list[float]:

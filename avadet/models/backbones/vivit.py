@@ -47,7 +47,7 @@ class JointViViT(PlainViT):
     def __init__(
         self,
         *,
-        channels: int = 768,
+        embed_dim: int = 768,
         depth: int = 12,
         heads: int = 12,
         mlp_ratio: float = 4.0,
@@ -57,16 +57,16 @@ class JointViViT(PlainViT):
         gelu: str = "none",
     ) -> None:
         """Build it with random weights; arguments as `vivit` says."""
-        super().__init__(channels, tubelet)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
-        self.positions = Positions(channels, grid_of(grid), cls_tokens=1)
-        self.blocks = blocks(depth, channels, heads, mlp_ratio, drop_path, gelu=gelu)
-        self.norm = nn.LayerNorm(channels, EPS)
+        super().__init__(embed_dim, tubelet)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed = Positions(embed_dim, grid_of(grid), cls_tokens=1)
+        self.blocks = blocks(depth, embed_dim, heads, mlp_ratio, drop_path, gelu=gelu)
+        self.norm = nn.LayerNorm(embed_dim, EPS)
         random_weights(self)
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Tokens (B, N, C) of a grid -> the same shape; the class token takes part but is not returned."""
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions(grid)
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed(grid)
         for block in self.blocks:
             tokens = block(tokens)
         encoded: Tensor = self.norm(tokens)[:, 1:]
@@ -81,7 +81,7 @@ class FactorisedEncoder(PlainViT):
     def __init__(
         self,
         *,
-        channels: int = 768,
+        embed_dim: int = 768,
         depth: int = 12,
         temporal_depth: int = 4,
         heads: int = 12,
@@ -92,16 +92,16 @@ class FactorisedEncoder(PlainViT):
         gelu: str = "none",
     ) -> None:
         """Build it with random weights; arguments as `vivit` says."""
-        super().__init__(channels, tubelet)
+        super().__init__(embed_dim, tubelet)
         frames, rows, columns = grid
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
-        self.positions = Positions(channels, (1, rows, columns), cls_tokens=1)
-        self.blocks = blocks(depth, channels, heads, mlp_ratio, drop_path, gelu=gelu)
-        self.norm = nn.LayerNorm(channels, EPS)
-        self.temporal_cls_token = nn.Parameter(torch.zeros(1, 1, channels))
-        self.temporal_positions = Positions(channels, (frames, 1, 1), cls_tokens=1)
-        self.temporal_blocks = blocks(temporal_depth, channels, heads, mlp_ratio, drop_path, gelu=gelu)
-        self.temporal_norm = nn.LayerNorm(channels, EPS)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed = Positions(embed_dim, (1, rows, columns), cls_tokens=1)
+        self.blocks = blocks(depth, embed_dim, heads, mlp_ratio, drop_path, gelu=gelu)
+        self.norm = nn.LayerNorm(embed_dim, EPS)
+        self.temporal_cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.temporal_pos_embed = Positions(embed_dim, (frames, 1, 1), cls_tokens=1)
+        self.temporal_blocks = blocks(temporal_depth, embed_dim, heads, mlp_ratio, drop_path, gelu=gelu)
+        self.temporal_norm = nn.LayerNorm(embed_dim, EPS)
         random_weights(self)
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
@@ -113,7 +113,7 @@ class FactorisedEncoder(PlainViT):
     def within_frames(self, frames: Tensor, grid: Grid) -> Tensor:
         """Tokens (B, T, N, C) -> (B, T, 1 + N, C), each frame's class token first."""
         cls = self.cls_token.expand(*frames.shape[:2], -1, -1)
-        frames = torch.cat([cls, frames], dim=2) + self.positions((1, *grid[1:]))
+        frames = torch.cat([cls, frames], dim=2) + self.pos_embed((1, *grid[1:]))
         for block in self.blocks:
             frames = block(frames)
         normed: Tensor = self.norm(frames)
@@ -122,7 +122,7 @@ class FactorisedEncoder(PlainViT):
     def over_frames(self, frames: Tensor) -> Tensor:
         """One token a frame (B, T, C) -> the same shape; a class token takes part but is not returned."""
         tokens = torch.cat([self.temporal_cls_token.expand(len(frames), -1, -1), frames], dim=1)
-        tokens = tokens + self.temporal_positions((frames.shape[1], 1, 1))
+        tokens = tokens + self.temporal_pos_embed((frames.shape[1], 1, 1))
         for block in self.temporal_blocks:
             tokens = block(tokens)
         normed: Tensor = self.temporal_norm(tokens)
@@ -138,7 +138,7 @@ class FactorisedViViT(PlainViT):
         self,
         block: type[FactorisedSelfAttentionBlock] | type[FactorisedDotProductBlock],
         *,
-        channels: int = 768,
+        embed_dim: int = 768,
         depth: int = 12,
         heads: int = 12,
         mlp_ratio: float = 4.0,
@@ -147,10 +147,10 @@ class FactorisedViViT(PlainViT):
         drop_path: float = 0.0,
     ) -> None:
         """Build it of `block`s with random weights; the other arguments as `vivit` says."""
-        super().__init__(channels, tubelet)
-        self.positions = Positions(channels, grid_of(grid))
-        self.blocks = nn.ModuleList(block(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
-        self.norm = nn.LayerNorm(channels, EPS)
+        super().__init__(embed_dim, tubelet)
+        self.pos_embed = Positions(embed_dim, grid_of(grid))
+        self.blocks = nn.ModuleList(block(embed_dim, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
+        self.norm = nn.LayerNorm(embed_dim, EPS)
         random_weights(self)
         for one in self.blocks:
             if isinstance(one, FactorisedSelfAttentionBlock):
@@ -158,7 +158,7 @@ class FactorisedViViT(PlainViT):
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:
         """Tokens (B, N, C) of a grid -> the same shape."""
-        frames = by_frame(tokens + self.positions(grid), grid[0])
+        frames = by_frame(tokens + self.pos_embed(grid), grid[0])
         for block in self.blocks:
             frames = block(frames)
         normed: Tensor = self.norm(frames)
@@ -171,11 +171,11 @@ class FactorisedSelfAttentionBlock(Block):
     Attention along time gives zeros at first, so that the block is that of an image model.
     """
 
-    def __init__(self, channels: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(self, embed_dim: int, heads: int, mlp_ratio: float, drop_path: float) -> None:
         """Build it; `drop_path` is the share of samples that skip a branch in training."""
-        super().__init__(channels, heads, mlp_ratio, drop_path)
-        self.temporal_norm = nn.LayerNorm(channels, EPS)
-        self.temporal_attn = Attention(channels, heads)
+        super().__init__(embed_dim, heads, mlp_ratio, drop_path)
+        self.temporal_norm = nn.LayerNorm(embed_dim, EPS)
+        self.temporal_attn = Attention(embed_dim, heads)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Tokens (B, T, N, C) -> the same shape."""
@@ -189,7 +189,7 @@ class FactorisedSelfAttentionBlock(Block):
 class SplitAttention(Attention):
     """Attention in which the first half of the heads sees a token's frame, the second half its place in all frames."""
 
-    def __init__(self, channels: int, heads: int, key_bias: bool = True) -> None:
+    def __init__(self, embed_dim: int, heads: int, key_bias: bool = True) -> None:
         """Build it.
 
         Raises:
@@ -197,7 +197,7 @@ class SplitAttention(Attention):
         """
         if heads % 2:
             raise AvadetError(f"heads of factorised dot-product attention are split in two, got {heads} of them")
-        super().__init__(channels, heads, key_bias)
+        super().__init__(embed_dim, heads, key_bias)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Queries, keys and values (B, T, N, C) -> values of the same shape, mixed."""
@@ -218,7 +218,7 @@ def vivit(*, form: str = "joint", **arguments: Any) -> PlainViT:
 
     Args:
         form: "joint", "factorised_encoder", "factorised_attention" or "factorised_dot_product".
-        arguments: `channels` of the tokens; `depth`, the number of blocks; `temporal_depth`, those over frames (the
+        arguments: `embed_dim` of the tokens; `depth`, the number of blocks; `temporal_depth`, those over frames (the
             factorised encoder only); `heads`; `mlp_ratio`, hidden units of a perceptron as a multiple of its inputs;
             `tubelet`, (frames, rows, columns) px of a token; `grid`, (frames, rows, columns) of tokens of the clips it
             is trained on; `drop_path`, the share of samples that skip the last block in training; `gelu` (forms 1 and

@@ -34,7 +34,7 @@ class VJEPA2(PlainViT):
     def __init__(
         self,
         *,
-        channels: int = 1024,
+        embed_dim: int = 1024,
         depth: int = 24,
         heads: int = 16,
         mlp_ratio: float = 4.0,
@@ -44,7 +44,7 @@ class VJEPA2(PlainViT):
         """Build it with random weights.
 
         Args:
-            channels: of the tokens.
+            embed_dim: of the tokens.
             depth: blocks.
             heads: of attention; each has channels / heads channels.
             mlp_ratio: hidden units of a perceptron, as a multiple of its inputs.
@@ -54,10 +54,10 @@ class VJEPA2(PlainViT):
         Raises:
             AvadetError: if heads do not divide channels.
         """
-        super().__init__(channels, tubelet)
-        self.width = channels // heads
-        self.blocks = nn.ModuleList(RotaryBlock(channels, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
-        self.norm = nn.LayerNorm(channels, EPS)
+        super().__init__(embed_dim, tubelet)
+        self.width = embed_dim // heads
+        self.blocks = nn.ModuleList(RotaryBlock(embed_dim, heads, mlp_ratio, rate) for rate in drops(depth, drop_path))
+        self.norm = nn.LayerNorm(embed_dim, EPS)
         random_weights(self)
 
     def encode(self, tokens: Tensor, grid: Grid) -> Tensor:

@@ -19,7 +19,7 @@ class X3d(StagedBackbone):
     """The stem, four stages, and conv5; no stride in time."""
 
     def __init__(
-        self, *, width: int = 12, width_factor: float = 2.0, depth_factor: float = 2.2, fine: bool = True
+        self, *, width: int = 12, width_factor: float = 2.0, depth_factor: float = 2.2, output_stride: int = 16
     ) -> None:
         """Build it with random weights.
 
@@ -27,7 +27,7 @@ class X3d(StagedBackbone):
             width: channels of the first stage before they are multiplied.
             width_factor: multiplies all channels.
             depth_factor: multiplies the blocks of the stages: 1, 2, 5 and 3 of them.
-            fine: whether the last stage gives up its stride, for cells of 16 px instead of 32.
+            output_stride: px of a cell, 32 or 16, for which the last stage gives up its stride.
         """
         super().__init__()
         # SiLU is Swish; pytorchvideo's own one hides its formula from exporters.
@@ -41,12 +41,12 @@ class X3d(StagedBackbone):
         self.conv5 = nn.Sequential()
         for name, part in (("conv", pool.pre_conv), ("norm", pool.pre_norm), ("act", pool.pre_act)):
             self.conv5.add_module(name, part)
-        if fine:
+        if output_stride == 16:
             without_stride(self.get_submodule("res5"))
         self.out_channels = (pool.pre_conv.out_channels,)
-        self.strides = (Stride(1, 16, 16) if fine else Stride(1, 32, 32),)
+        self.strides = (Stride(1, output_stride, output_stride),)
         random_weights(self)
 
     def forward(self, clip: Tensor) -> list[Tensor]:
-        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T, H / 16, W / 16), or of H / 32 cells unless `fine`."""
+        """Normalised clip (B, 3, T, H, W) -> one map (B, C, T, H / `output_stride`, W / `output_stride`)."""
         return [self.conv5(one_map) for one_map in super().forward(clip)]

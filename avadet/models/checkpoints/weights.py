@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,15 +155,12 @@ def remap_classifier(
 
     Returns:
         the tensors with classifiers in the model's order, and how many classes they had of those wanted. Names are
-        equal but for case, underscores and spaces; of several equal ones the first counts. Where no class is shared
-        the classifier is left out.
+        equal but for case, underscores and spaces; of several equal ones the first counts. Where none is equal a part
+        of one may be ("run" and "run/jog", "eat" and "eat (something)"), if no other class has that part. Where no
+        class is shared the classifier is left out.
     """
-
-    def plainly(name: str) -> str:
-        return " ".join(name.replace("_", " ").lower().split())
-
-    place = {plainly(name): row for row, name in reversed(list(enumerate(names)))}
-    pairs = [(row, place[plainly(name)]) for row, name in enumerate(wanted) if plainly(name) in place]
+    places = [_place(name, names) for name in wanted]
+    pairs = [(row, place) for row, place in enumerate(places) if place is not None]
     own, changed = model.state_dict(), dict(tensors)
     for name, value in tensors.items():
         module, _, kind = name.rpartition(".")
@@ -174,6 +172,26 @@ def remap_classifier(
             changed[name] = own[name].detach().clone()
             changed[name][[row for row, _ in pairs]] = value[[row for _, row in pairs]]
     return changed, len(pairs)
+
+
+def _place(name: str, names: Sequence[str]) -> int | None:
+    """Which of the names a class has, see `remap_classifier`; None = none, or it is not clear which."""
+    plain = [_plain_name(one) for one in names]
+    if _plain_name(name) in plain:
+        return plain.index(_plain_name(name))
+    parts = _parts_of_name(name)
+    alike = [row for row, one in enumerate(names) if parts & _parts_of_name(one)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _plain_name(name: str) -> str:
+    return " ".join(name.replace("_", " ").lower().split())
+
+
+def _parts_of_name(name: str) -> set[str]:
+    """A class's name without what is in brackets, and each of its alternatives."""
+    bare = re.sub(r"\([^)]*\)", "", _plain_name(name))
+    return {part.strip() for part in (bare, *bare.split("/"))} - {""}
 
 
 def _without_trailing_ones(tensor: Tensor) -> list[int]:

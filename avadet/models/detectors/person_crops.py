@@ -147,15 +147,17 @@ class AppearanceStream(nn.Module):
     def __init__(self) -> None:
         """Build it with random weights."""
         super().__init__()
-        self.trunk = EfficientNetLite()
+        self.backbone = EfficientNetLite()
         half = self.features // 2
         self.neck = nn.Sequential(
-            nn.Conv2d(self.trunk.out_channels[-1], half, 1, bias=False), nn.BatchNorm2d(half, momentum=0.02), nn.ReLU6()
+            nn.Conv2d(self.backbone.out_channels[-1], half, 1, bias=False),
+            nn.BatchNorm2d(half, momentum=0.02),
+            nn.ReLU6(),
         )
 
     def forward(self, crops: Tensor) -> Tensor:
         """Mean and maximum over the map at stride 32."""
-        one_map = self.neck(self.trunk(crops)[-1])
+        one_map = self.neck(self.backbone(crops)[-1])
         return torch.cat([one_map.mean(dim=(2, 3)), one_map.amax(dim=(2, 3))], dim=1)
 
 
@@ -186,7 +188,7 @@ class PersonCropDetector(ActionModel):
             margin: side of a crop as a multiple of the longer side of the box.
             motion_px: side of the grey crops, which are of all frames; a multiple of 64.
             motion_margin: as `margin`, of the grey crops.
-            pixels: how clips are normalised; None = not at all, as the bundled weights, whose trunk does it, want it.
+            pixels: how clips are normalised; None = not at all, as the bundled weights, which do it inside, want it.
         """
         super().__init__()
         if not appearance_frames or not all(0 <= index < num_frames for index in appearance_frames):

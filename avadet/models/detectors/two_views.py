@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import roi_align
 
 from avadet.models.backbones.backbone import UNCHANGED
 from avadet.models.backbones.tiny_actions import ShiftedShuffleNet
@@ -121,6 +120,8 @@ def cut_out(clips: Tensor, rois: Tensor, windows: Tensor, crop_hw: tuple[int, in
     Returns:
         cut-outs float (R, 3, T, h, w) 0-1, and the boxes in them (R, 5): own index + xyxy px of the cut-out.
     """
+    from torchvision.ops import roi_align
+
     unit = clips.float() / 255 if clips.dtype == torch.uint8 else clips
     # RoIAlign of one point a cell is bilinear sampling. It repeats what lies at the edge, which is black here.
     pictures = functional.pad(unit.flatten(1, 2), (1, 1, 1, 1))

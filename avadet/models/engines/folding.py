@@ -89,6 +89,11 @@ class _Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._hooks.append(module.register_forward_pre_hook(self._enter))
                 self._hooks.append(module.register_forward_hook(self._leave))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: guarding `__torch_dispatch__` from the compiler, which never sees it, would import the compiler."""
+        return False
+
     def watch(self, net: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
         """Run the net once; its outputs."""
         try:

@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
-from torchvision.ops import roi_align
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.strides import Strides, evident_stride
@@ -116,6 +115,8 @@ class RoICrop:
         return in_parts(partial(self._crop, frame, scale), BOXES_AT_ONCE, is_training, rois)
 
     def _crop(self, frame: Tensor, scale: tuple[float, float], rois: Tensor) -> Tensor:
+        from torchvision.ops import roi_align  # takes as long to import as torch; the bundled models need none
+
         by_height, by_width = scale
         if self.stretch or by_height != by_width:  # axis by axis; in a graph for all sizes (`export`) ratios stay open
             batch_index, left, top, right, bottom = rois.unbind(dim=1)

@@ -106,6 +106,8 @@ class RoIHead(nn.Module):
             options: see there; None = the defaults.
             own_features: F, of a kind whose `box_features` are not the cropped ones.
         """
+        import torchvision.ops  # noqa: F401  # not with this module, which all models need; under a tracer it is too late
+
         super().__init__()
         options = options or self.Options()
         channels = sum(in_channels)

@@ -26,9 +26,9 @@ def hiera_arguments(found: Evidence) -> dict[str, Any]:
         AvadetError: if this is no Hiera over video of square images.
     """
     tensors = found.tensors
-    patches = tensors.get("backbone.patches.weight")
+    patches = tensors.get("backbone.patch_embed.weight")
     hidden = tensors.get("backbone.blocks.0.mlp.fc1.weight")
-    temporal, spatial = (tensors.get(f"backbone.positions.{kind}") for kind in ("temporal", "spatial"))
+    temporal, spatial = (tensors.get(f"backbone.pos_embed.{kind}") for kind in ("temporal", "spatial"))
     if patches is None or patches.ndim != 5 or hidden is None or temporal is None or spatial is None:
         raise found.error("not a Hiera over video: no tubelets, blocks or positions among its tensors")
     channels, places = patches.shape[0], spatial.shape[1]
@@ -37,7 +37,7 @@ def hiera_arguments(found: Evidence) -> dict[str, Any]:
         raise found.error(f"a Hiera of {places} places a frame, expected a square number")
     depth_of = Counter(len(norm) for norm in found.numbered("backbone.blocks.{}.norm2.weight"))
     return {
-        "channels": channels,
+        "embed_dim": channels,
         "heads": num_heads(channels, HEADS),
         "depths": [depth_of[width] for width in sorted(depth_of)],
         "mlp_ratio": hidden.shape[0] / channels,
@@ -48,7 +48,7 @@ def hiera_arguments(found: Evidence) -> dict[str, Any]:
 
 def _infer(found: Evidence) -> Recipe:
     arguments = hiera_arguments(found)
-    channels = arguments["channels"] * 2 ** (arguments["maps"][0] - 1)
+    channels = arguments["embed_dim"] * 2 ** (arguments["maps"][0] - 1)
     return detector_recipe(found, "hiera", arguments, channels, (16, 4, 256))
 
 
@@ -58,9 +58,8 @@ HIERA = CheckpointFormat(
     (
         (r"^head\.projection\.", "head.proj."),
         (r"^(?=patch_embed\.|pos_embed_|blocks\.|norm\.)", "backbone."),
-        (r"\.patch_embed\.proj\.", ".patches."),
-        (r"\.pos_embed_(spatial|temporal)$", r".positions.\1"),
-        (r"(blocks\.\d+)\.proj\.", r"\1.widen."),
+        (r"\.patch_embed\.proj\.", ".patch_embed."),
+        (r"\.pos_embed_(spatial|temporal)$", r".pos_embed.\1"),
     ),
     # The half that guesses pixels, and what feeds it.
     ignore=r"^decoder_|^encoder_norm\.|^multi_scale_fusion_heads\.|^mask_token$",

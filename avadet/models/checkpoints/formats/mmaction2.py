@@ -139,7 +139,7 @@ MMACTION_VIT = CheckpointFormat(
     (
         (r"^roi_head\.bbox_head\.fc_cls\.", "head.proj."),
         (r"^backbone\.fc_norm\.", "backbone.norm."),
-        (r"\.patch_embed\.projection\.", ".patches."),
+        (r"\.patch_embed\.projection\.", ".patch_embed."),
         (r"\.mlp\.layers\.0\.0\.", ".mlp.fc1."),
         (r"\.mlp\.layers\.1\.", ".mlp.fc2."),
     ),

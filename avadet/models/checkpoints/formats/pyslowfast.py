@@ -46,12 +46,12 @@ def mvit_arguments(found: Evidence) -> dict[str, Any]:
     """
     tensors, cfg = found.tensors, found.section("MVIT")
     _check_settings(found)
-    patches, blocks = tensors.get("backbone.patches.weight"), _blocks(found)
+    patches, blocks = tensors.get("backbone.patch_embed.weight"), _blocks(found)
     if patches is None or patches.ndim != 5 or not blocks:
         raise found.error("not an MViT over video")
     pools = re.compile(r"\.attn\.pool_[qkv]\.conv\.weight$")
     kernels = [list(tensor.shape[2:]) for name, tensor in tensors.items() if pools.search(name)]
-    relative = "backbone.blocks.0.attn.positions.h" in tensors
+    relative = "backbone.blocks.0.attn.rel_pos.h" in tensors
     patch_stride = list(cfg.get("PATCH_STRIDE", PATCH_STRIDE))
     hidden = tensors["backbone.blocks.0.mlp.0.weight"]
     positions = {"spatial": "separate", "table": "joint"}
@@ -67,7 +67,7 @@ def mvit_arguments(found: Evidence) -> dict[str, Any]:
         "residual_pooling": bool(cfg.get("RESIDUAL_POOLING", relative)),
         "relative_positions": relative,
         "absolute_positions": next(
-            (positions[one] for one in positions if f"backbone.positions.{one}" in tensors), "none"
+            (positions[one] for one in positions if f"backbone.pos_embed.{one}" in tensors), "none"
         ),
         "cls_token": "backbone.cls_token" in tensors,
         "mlp_ratio": hidden.shape[0] / hidden.shape[1],
@@ -82,7 +82,7 @@ def mvit_clip(arguments: Mapping[str, Any]) -> tuple[int, int, int]:
 
 def _infer_mvit(found: Evidence) -> Recipe:
     arguments = mvit_arguments(found)
-    return detector_recipe(found, "mvit", arguments, arguments["stages"][-1]["channels"], mvit_clip(arguments))
+    return detector_recipe(found, "mvit", arguments, arguments["stages"][-1]["embed_dim"], mvit_clip(arguments))
 
 
 def _check_settings(found: Evidence) -> None:
@@ -115,7 +115,7 @@ def _stages(found: Evidence, blocks: list[Block]) -> list[dict[str, Any]]:
     q_strides = _q_strides(found, blocks)
     stages: list[dict[str, Any]] = []
     for (_, channels, heads), q_stride, kv_stride in zip(blocks, q_strides, _kv_strides(found, q_strides)):
-        row = {"channels": channels, "heads": heads, "kv_stride": list(kv_stride)}
+        row = {"embed_dim": channels, "heads": heads, "kv_stride": list(kv_stride)}
         if stages and math.prod(q_stride) == 1 and all(stages[-1][key] == value for key, value in row.items()):
             stages[-1]["depth"] += 1
         else:
@@ -135,7 +135,7 @@ def _q_strides(found: Evidence, blocks: list[Block]) -> list[list[int]]:
     rows_before = 0
     for number, block in enumerate(blocks):
         alike = [other for other, shape in enumerate(blocks) if shape[1:] == block[1:]]
-        tables = [found.tensors.get(f"backbone.blocks.{other}.attn.positions.h") for other in alike]
+        tables = [found.tensors.get(f"backbone.blocks.{other}.attn.rel_pos.h") for other in alike]
         # The table of a stage's first block may still have the size of unpooled keys, its last has that of queries.
         rows = min(((len(table) + 1) // 2 for table in tables if table is not None), default=0)
         if rows:
@@ -168,15 +168,15 @@ def _listed(rows: Sequence[Sequence[int]], depth: int) -> list[list[int]]:
 def _grid(found: Evidence, patch_stride: list[int]) -> list[int]:
     """The grid that tables of positions belong to: by their own sizes, where those are not enough by the settings."""
     tensors, data = found.tensors, found.section("DATA")
-    if "backbone.blocks.0.attn.positions.h" in tensors:
-        return [(len(tensors[f"backbone.blocks.0.attn.positions.{axis}"]) + 1) // 2 for axis in "thw"]
+    if "backbone.blocks.0.attn.rel_pos.h" in tensors:
+        return [(len(tensors[f"backbone.blocks.0.attn.rel_pos.{axis}"]) + 1) // 2 for axis in "thw"]
     frames = int(data.get("NUM_FRAMES", 16)) // patch_stride[0]
     side = int(data.get("TRAIN_CROP_SIZE", 224)) // patch_stride[1]
     cells = side * side
-    if "backbone.positions.spatial" in tensors:
-        frames, cells = (tensors[f"backbone.positions.{kind}"].shape[1] for kind in ("temporal", "spatial"))
-    elif "backbone.positions.table" in tensors:
-        cells = (tensors["backbone.positions.table"].shape[1] - int("backbone.cls_token" in tensors)) // frames
+    if "backbone.pos_embed.spatial" in tensors:
+        frames, cells = (tensors[f"backbone.pos_embed.{kind}"].shape[1] for kind in ("temporal", "spatial"))
+    elif "backbone.pos_embed.table" in tensors:
+        cells = (tensors["backbone.pos_embed.table"].shape[1] - int("backbone.cls_token" in tensors)) // frames
     side = math.isqrt(cells)
     if side * side != cells:
         raise found.error(f"positions of {cells} places a frame, expected those of a square")
@@ -215,14 +215,13 @@ MVIT = CheckpointFormat(
         (r"^cls_positional_encoding\.", ""),
         (r"^norm_embed\.", "norm."),
         (r"^(?=patch_embed\.|blocks\.|norm\.|cls_token$|pos_embed)", "backbone."),
-        (r"\.patch_embed\.proj\.", ".patches."),
-        (r"\.pos_embed$", ".positions.table"),
-        (r"\.pos_embed_class$", ".positions.cls"),
-        (r"\.pos_embed_(spatial|temporal)$", r".positions.\1"),
-        (r"\.attn\.rel_pos_([thw])$", r".attn.positions.\1"),
+        (r"\.patch_embed\.proj\.", ".patch_embed."),
+        (r"\.pos_embed$", ".pos_embed.table"),
+        (r"\.pos_embed_class$", ".pos_embed.cls"),
+        (r"\.pos_embed_(spatial|temporal)$", r".pos_embed.\1"),
+        (r"\.attn\.rel_pos_([thw])$", r".attn.rel_pos.\1"),
         (r"\.attn\.pool_([qkv])\.", r".attn.pool_\1.conv."),
         (r"\.attn\.norm_([qkv])\.", r".attn.pool_\1.norm."),
-        (r"(blocks\.\d+)\.proj\.", r"\1.widen."),
         (r"\.mlp\.fc1\.", ".mlp.0."),
         (r"\.mlp\.fc2\.", ".mlp.3."),
     ),

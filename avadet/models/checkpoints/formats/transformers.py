@@ -11,8 +11,8 @@ from avadet.models.checkpoints.formats.vit import join_qkv
 _RULES = (
     (r"^classifier\.", "head.proj."),
     (r"^(vivit|timesformer|videomae)\.", "backbone."),
-    (r"\.embeddings\.patch_embeddings\.projection\.", ".patches."),
-    (r"\.embeddings\.position_embeddings$", ".positions.table"),
+    (r"\.embeddings\.patch_embeddings\.projection\.", ".patch_embed."),
+    (r"\.embeddings\.position_embeddings$", ".pos_embed.table"),
     (r"\.embeddings\.time_embeddings$", ".times.table"),
     (r"\.embeddings\.cls_token$", ".cls_token"),
     (r"^backbone\.(encoder\.layer|layers)\.", "backbone.blocks."),
@@ -40,7 +40,7 @@ TIMESFORMER = CheckpointFormat(
     "transformers timesformer",
     r"^timesformer\.embeddings\.cls_token$",
     _RULES,
-    new_axes=((r"^backbone\.patches\.weight$", 2),),
+    new_axes=((r"^backbone\.patch_embed\.weight$", 2),),
     classifies=CLIPS,
 )
 
@@ -58,7 +58,7 @@ TRANSFORMERS_VJEPA2 = CheckpointFormat(
     r"^(vjepa2\.)?encoder\.layer\.0\.attention\.query\.weight$",
     (
         (r"^(vjepa2\.)?encoder\.", "backbone."),
-        (r"^backbone\.embeddings\.patch_embeddings\.proj\.", "backbone.patches."),
+        (r"^backbone\.embeddings\.patch_embeddings\.proj\.", "backbone.patch_embed."),
         (r"^backbone\.layer\.", "backbone.blocks."),
         (r"^backbone\.layernorm\.", "backbone.norm."),
         (r"\.attention\.([qkv])(uery|ey|alue)\.", r".attn.\1."),

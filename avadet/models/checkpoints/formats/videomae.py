@@ -25,13 +25,13 @@ def videomae_arguments(found: Evidence) -> dict[str, Any]:
     Raises:
         AvadetError: if this is no encoder of VideoMAE.
     """
-    patches = found.tensors.get("backbone.patches.weight")
+    patches = found.tensors.get("backbone.patch_embed.weight")
     hidden = found.numbered("backbone.blocks.{}.mlp.fc1.weight")
     if patches is None or patches.ndim != 5 or not hidden:
         raise found.error("not an encoder of VideoMAE: no tubelets or no blocks among its tensors")
     channels, tubelet = patches.shape[0], list(patches.shape[2:])
     return {
-        "channels": channels,
+        "embed_dim": channels,
         "depth": len(hidden),
         "heads": num_heads(channels, HEADS),
         "mlp_ratio": hidden[0].shape[0] / channels,
@@ -43,7 +43,7 @@ def videomae_arguments(found: Evidence) -> dict[str, Any]:
 def infer_videomae(found: Evidence) -> Recipe:
     """A VideoMAE; raises AvadetError if it is none."""
     arguments = videomae_arguments(found)
-    return detector_recipe(found, "videomae", arguments, arguments["channels"], (16, 4, 256))
+    return detector_recipe(found, "videomae", arguments, arguments["embed_dim"], (16, 4, 256))
 
 
 VIDEOMAE = CheckpointFormat(
@@ -52,7 +52,7 @@ VIDEOMAE = CheckpointFormat(
     (
         (r"^head\.", "head.proj."),
         (r"^(encoder\.)?(?=patch_embed\.|blocks\.|norm\.|fc_norm\.)", "backbone."),
-        (r"\.patch_embed\.proj\.", ".patches."),
+        (r"\.patch_embed\.proj\.", ".patch_embed."),
         (r"^backbone\.fc_norm\.", "backbone.norm."),
     ),
     ignore=r"^(encoder\.)?pos_embed$|^decoder\.|^encoder_to_decoder\.|^mask_token$",

@@ -7,7 +7,7 @@ from avadet.models.checkpoints.formats.format import CheckpointFormat
 VJEPA2 = CheckpointFormat(
     "v-jepa 2",
     r"^backbone\.patch_embed\.proj\.weight$",
-    ((r"^backbone\.patch_embed\.proj\.", "backbone.patches."),),
+    ((r"^backbone\.patch_embed\.proj\.", "backbone.patch_embed."),),
     ignore=r"^backbone\.pos_embed$",  # a table that nothing reads, for queries and keys turn instead
 )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from avadet.figures.look import Colour, shaded
+from avadet.synthetic.appearance import Colour, shaded
 from avadet.types import BoolArray, Float32Array, Float64Array, UInt8Array
 
 SHIFT = 4
@@ -20,6 +20,8 @@ _EDGE = 0.35  # px by which OpenCV's antialiased polygons are fatter than their 
 _ARC = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 6)
 _FAR_CAP = np.stack([np.cos(_ARC), np.sin(_ARC)], axis=-1)
 _CAPS = np.concatenate([-_FAR_CAP, _FAR_CAP])
+
+Pair = tuple[Float64Array, Float64Array]
 
 
 @dataclass(frozen=True)
@@ -41,50 +43,26 @@ class Layer:
 
 @dataclass(frozen=True)
 class Part:
-    """Layers at one depth, drawn in order.
-
-    Attributes:
-        layers: bottom to top.
-        depth: float64 (T,), larger = farther.
-    """
+    """Layers at one depth, bottom to top; depth float64 (T,), larger = farther."""
 
     layers: tuple[Layer, ...]
     depth: Float64Array
 
 
-def _rounded(
-    first: Float64Array, second: Float64Array, first_radius: Float64Array, second_radius: Float64Array
-) -> tuple[Float64Array, Float64Array]:
+def _rounded(ends: Pair, radii: Pair) -> Pair:
     """Centres and outward steps (T, 12, 2) px whose sum is the outline of a tapered limb."""
-    along = second - first
+    along = ends[1] - ends[0]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
     cos, sin = along[:, :1] / length, along[:, 1:] / length
-    centres = np.empty((len(first), 12, 2))
-    centres[:, :6], centres[:, 6:] = first[:, None], second[:, None]
-    radii = np.empty((len(first), 12))
-    radii[:, :6], radii[:, 6:] = first_radius[:, None], second_radius[:, None]
-    steps = np.empty_like(centres)
-    steps[..., 0] = radii * (cos * _CAPS[:, 0] - sin * _CAPS[:, 1])
-    steps[..., 1] = radii * (sin * _CAPS[:, 0] + cos * _CAPS[:, 1])
-    return centres, steps
+    centres = np.repeat(np.stack(ends, axis=1), 6, axis=1)
+    radius = np.repeat(np.stack(radii, axis=1), 6, axis=1)
+    x, y = cos * _CAPS[:, 0] - sin * _CAPS[:, 1], sin * _CAPS[:, 0] + cos * _CAPS[:, 1]
+    return centres, np.stack([radius * x, radius * y], axis=-1)
 
 
-def capsule(
-    first: Float64Array, second: Float64Array, first_radius: Float64Array, second_radius: Float64Array
-) -> Float64Array:
-    """Outline of a tapered limb: points (T, 2) and radii (T,) px -> polygon (T, 12, 2)."""
-    centres, steps = _rounded(first, second, first_radius, second_radius)
-    return centres + steps
-
-
-def limb_layers(
-    ends: tuple[Float64Array, Float64Array],
-    radii: tuple[Float64Array, Float64Array],
-    colour: Colour,
-    light: tuple[float, float],
-) -> tuple[Layer, ...]:
+def limb_layers(ends: Pair, radii: Pair, colour: Colour, light: tuple[float, float]) -> tuple[Layer, ...]:
     """A rounded limb: dark rim, cloth, a lighter streak towards the light. Px."""
-    centres, steps = _rounded(*ends, *radii)
+    centres, steps = _rounded(ends, radii)
     toward = 0.5 * (radii[0] + radii[1])[:, None, None] * np.array(light)
     return (
         Layer(centres + steps, shaded(colour, 0.7)),
@@ -96,12 +74,11 @@ def limb_layers(
 def hull_layers(points: Float64Array, colour: Colour, light: tuple[float, float]) -> tuple[Layer, ...]:
     """A rounded body of hull points (T, P, 2) px: dark rim, cloth, light."""
     middle = points.mean(axis=1, keepdims=True)
-    reach = np.abs(points - middle).max(axis=1, keepdims=True)
-    layers = []
-    for scale, offset, gain in ((1.0, 0.0, 0.7), (0.9, 0.05, 1.0), (0.55, 0.14, 1.09)):
-        moved = middle + scale * (points - middle) + offset * reach * np.array(light)
-        layers.append(Layer(moved, shaded(colour, gain), hull=True))
-    return tuple(layers)
+    reach = np.abs(points - middle).max(axis=1, keepdims=True) * np.array(light)
+    return tuple(
+        Layer(middle + scale * (points - middle) + offset * reach, shaded(colour, gain), hull=True)
+        for scale, offset, gain in ((1.0, 0.0, 0.7), (0.9, 0.05, 1.0), (0.55, 0.14, 1.09))
+    )
 
 
 def joined(parts: Sequence[Part], nearer: float = 0.0) -> Part:
@@ -111,22 +88,17 @@ def joined(parts: Sequence[Part], nearer: float = 0.0) -> Part:
     return Part(tuple(layers), np.mean([part.depth for part in parts], axis=0) - nearer)
 
 
-def outline_boxes(parts: Sequence[Part], num_frames: int) -> Float64Array:
+def outline_boxes(parts: Sequence[Part]) -> Float64Array:
     """Smallest boxes around the parts as drawn, float64 (T, 4) xyxy continuous px (pixel i covers [i, i + 1))."""
-    low = np.full((num_frames, 2), np.inf)
-    high = np.full((num_frames, 2), -np.inf)
-    for part in parts:
-        points = np.concatenate([layer.points for layer in part.layers], axis=1)
-        low = np.minimum(low, points.min(axis=1))
-        high = np.maximum(high, points.max(axis=1))
-    return np.concatenate([low - _EDGE, high + 1 + _EDGE], axis=1)
+    points = np.concatenate([layer.points for part in parts for layer in part.layers], axis=1)
+    return np.concatenate([points.min(axis=1) - _EDGE, points.max(axis=1) + 1 + _EDGE], axis=1)
 
 
-def _fill(image: UInt8Array, layer: Layer, frame: int, warp: Float64Array) -> None:
-    """Fill one layer of one frame, moved by the 2x3 matrix `warp`."""
-    points = layer.points[frame % len(layer.points)]
+def _fill(image: UInt8Array, layer: Layer, moment: int, warp: Float64Array) -> None:
+    """Fill one layer at one moment, moved by the 2x3 matrix `warp`."""
+    points = layer.points[moment % len(layer.points)]
     if layer.shown is not None:
-        shown = layer.shown[frame]
+        shown = layer.shown[moment]
         if not shown.any():
             return
         points = points[shown] if shown.ndim else points
@@ -136,13 +108,12 @@ def _fill(image: UInt8Array, layer: Layer, frame: int, warp: Float64Array) -> No
     cv2.fillConvexPoly(image, fixed, layer.colour, cv2.LINE_AA, SHIFT)
 
 
-def paint(image: UInt8Array, parts: Sequence[Part], frame: int, warp: Float64Array | None = None) -> None:
-    """Draw moment `frame` of the parts into `image` (uint8 (H, W, 3) RGB, changed in place), far parts first."""
-    matrix = np.eye(2, 3) if warp is None else warp
-    depths = [part.depth[frame % len(part.depth)] for part in parts]
+def paint(image: UInt8Array, parts: Sequence[Part], moment: int, warp: Float64Array) -> None:
+    """Draw the parts as they are at a moment into `image` (uint8 (H, W, 3) RGB, in place), far ones first."""
+    depths = [part.depth[moment % len(part.depth)] for part in parts]
     for index in np.argsort(np.negative(depths), kind="stable"):
         for layer in parts[index].layers:
-            _fill(image, layer, frame, matrix)
+            _fill(image, layer, moment, warp)
 
 
 def clip_boxes(boxes_px: Float64Array, size_hw: tuple[int, int]) -> tuple[Float32Array, Float64Array]:
@@ -150,6 +121,5 @@ def clip_boxes(boxes_px: Float64Array, size_hw: tuple[int, int]) -> tuple[Float3
     height, width = size_hw
     limit = np.array([width, height, width, height], np.float64)
     inside = np.clip(boxes_px, 0, limit)
-    area = (inside[..., 2] - inside[..., 0]) * (inside[..., 3] - inside[..., 1])
-    full = (boxes_px[..., 2] - boxes_px[..., 0]) * (boxes_px[..., 3] - boxes_px[..., 1])
+    area, full = (np.prod(each[..., 2:] - each[..., :2], axis=-1) for each in (inside, boxes_px))
     return (inside / limit).astype(np.float32), np.asarray(area / np.maximum(full, 1e-9))

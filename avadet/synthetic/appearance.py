@@ -1,4 +1,4 @@
-"""What a person wears, and the colours of skin, hair and cloth."""
+"""What a person wears, and the colours of skin, hair and cloth, uint8 RGB."""
 
 from __future__ import annotations
 
@@ -24,19 +24,15 @@ SHOES: tuple[Colour, ...] = ((30, 28, 28), (230, 228, 224), (96, 66, 44), (60, 6
 
 
 @dataclass(frozen=True)
-class Look:
-    """One person's appearance; colours are uint8 RGB.
+class Appearance:
+    """One person's colours and clothes.
 
     Attributes:
-        skin: colour of face, neck and hands.
-        hair: colour of the hair.
-        shirt: colour of the upper clothing.
+        skin, hair, shirt, bottom, shoes: colours.
         second: colour of stripes, print, jacket opening and cap.
-        bottom: colour of trousers, shorts or skirt.
-        shoes: colour of the shoes.
-        hair_style: "short", "long", "bald" or "cap".
+        hair_style: "short", "bald" or "cap".
         sleeves: "long", "short" or "none".
-        legs: "trousers", "shorts" or "skirt".
+        legs: "covered" by trousers, or "bare" below the knee.
         pattern: "plain", "stripes", "print" or "jacket".
         light: float (2,), where the light comes from, image axes (x right, y down).
     """
@@ -47,11 +43,11 @@ class Look:
     second: Colour
     bottom: Colour
     shoes: Colour
-    hair_style: str = "short"
-    sleeves: str = "long"
-    legs: str = "trousers"
-    pattern: str = "plain"
-    light: tuple[float, float] = (-0.4, -0.7)
+    hair_style: str
+    sleeves: str
+    legs: str
+    pattern: str
+    light: tuple[float, float]
 
 
 def shaded(colour: Colour, gain: float) -> Colour:
@@ -66,12 +62,6 @@ def _near(rng: np.random.Generator, palette: tuple[Colour, ...], spread: int = 1
     return int(red), int(green), int(blue)
 
 
-def even_colour(rng: np.random.Generator, low: int, high: int) -> Colour:
-    """Any colour with each channel in [low, high)."""
-    red, green, blue = rng.integers(low, high, 3)
-    return int(red), int(green), int(blue)
-
-
 def cloth_colour(rng: np.random.Generator) -> Colour:
     """A colour of clothing: mostly muted, sometimes strong, often grey, black or white."""
     if rng.random() < 0.3:
@@ -81,19 +71,19 @@ def cloth_colour(rng: np.random.Generator) -> Colour:
     return int(255 * red), int(255 * green), int(255 * blue)
 
 
-def random_look(rng: np.random.Generator) -> Look:
+def random_appearance(rng: np.random.Generator) -> Appearance:
     """Dress a person."""
     angle = rng.uniform(-2.6, -0.5)
-    return Look(
+    return Appearance(
         skin=_near(rng, SKIN),
         hair=_near(rng, HAIR),
         shirt=cloth_colour(rng),
         second=cloth_colour(rng),
         bottom=_near(rng, TROUSERS) if rng.random() < 0.75 else cloth_colour(rng),
         shoes=_near(rng, SHOES),
-        hair_style=str(rng.choice(["short", "long", "bald", "cap"], p=[0.55, 0.28, 0.07, 0.1])),
+        hair_style=str(rng.choice(["short", "bald", "cap"], p=[0.83, 0.07, 0.1])),
         sleeves=str(rng.choice(["long", "short", "none"], p=[0.5, 0.4, 0.1])),
-        legs=str(rng.choice(["trousers", "shorts", "skirt"], p=[0.72, 0.18, 0.1])),
+        legs=str(rng.choice(["covered", "bare"], p=[0.72, 0.28])),
         pattern=str(rng.choice(["plain", "stripes", "print", "jacket"], p=[0.45, 0.15, 0.2, 0.2])),
         light=(float(np.cos(angle)), float(np.sin(angle))),
     )

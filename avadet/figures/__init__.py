@@ -1,1 +1,0 @@
-"""Drawn people who move: videos whose people, boxes and actions are known."""
