@@ -15,7 +15,7 @@ from torch import nn
 from avadet.data.batching import ClipBatch
 from avadet.errors import AvadetError
 from avadet.models.build import build
-from avadet.training import setup
+from avadet.training import loop
 from avadet.training.curves import panel, write_curves
 from avadet.training.distributed import Processes
 from avadet.training.logs import RunFolder, StepLog, duration
