@@ -11,7 +11,7 @@ from staged_squares import config, use_squares
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
-from avadet.training import loop, setup
+from avadet.training import loop
 from avadet.training.distributed import Processes
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
@@ -196,7 +196,7 @@ def test_resume_auto_starts_goes_on_and_stops_where_it_is_finished(
     assert _metrics(folder) == _metrics(straight) and len(_metrics(folder)) == 2
     kept, said = {path: path.stat().st_mtime_ns for path in folder.path.iterdir()}, []
     with monkeypatch.context() as patch:
-        patch.setattr(setup, "read_run_data", lambda config: pytest.fail("its data is read again"))
+        patch.setattr(loop, "read_run_data", lambda config: pytest.fail("its data is read again"))
         train(wanted, resume="auto", say=said.append)
         assert said == [f"finished already: {folder.model}"]
         assert {path: path.stat().st_mtime_ns for path in folder.path.iterdir()} == kept

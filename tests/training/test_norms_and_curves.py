@@ -15,7 +15,7 @@ from torch import nn
 from avadet.data.batching import ClipBatch
 from avadet.errors import AvadetError
 from avadet.models.build import build
-from avadet.training import setup
+from avadet.training import loop
 from avadet.training.curves import panel, write_curves
 from avadet.training.distributed import Processes
 from avadet.training.logs import RunFolder, StepLog, duration
@@ -106,7 +106,7 @@ def test_a_missing_tensorboard_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(AvadetError, match=r"needs TensorBoard: pip install 'avadet\[tensorboard\]'"):
         StepLog(RunFolder(tmp_path), print, 1, 10, tensorboard=True)
-    monkeypatch.setattr(setup, "read_run_data", lambda _config: pytest.fail("the data was read"))
+    monkeypatch.setattr(loop, "read_run_data", lambda _config: pytest.fail("the data was read"))
     with pytest.raises(AvadetError, match=r"train\.tensorboard needs TensorBoard: pip install"):
         train(config(tmp_path / "run", train={"tensorboard": True}))
     assert not (tmp_path / "run").exists()
