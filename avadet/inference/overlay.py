@@ -206,27 +206,32 @@ class BoxTrail:
         only = before or after
         if only is None or abs(only.time_s - time_s) > self._hold_s:
             return _drawn([])
-        return _drawn(list(zip(only.persons.boxes_px, _ids(only.persons))))
+        return _drawn(list(zip(only.persons.boxes_px, track_ids_of(only.persons))))
+
+
+def continued(before: IntArray, after: IntArray) -> IntArray:
+    """Rows int64 (N,) in the next detection of the tracks (N,) of one, -1 where it does not have the track."""
+    rows = {int(track): row for row, track in reversed(list(enumerate(after))) if track >= 0}
+    return np.array([rows.pop(int(track), -1) for track in before], np.int64)
 
 
 def _between(before: TrackedPersons, after: TrackedPersons, part: float) -> Drawn:
-    """People at `part` (0-1) of the way from one detection to the next."""
-    ends = {int(track): box for box, track in zip(after.persons.boxes_px, _ids(after.persons)) if track >= 0}
+    """Persons at `part` (0-1) of the way from one detection to the next."""
+    ids, later = track_ids_of(before.persons), track_ids_of(after.persons)
+    first, last = before.persons.boxes_px, after.persons.boxes_px
     shown = []
-    for box, track in zip(before.persons.boxes_px, _ids(before.persons)):
-        end = ends.pop(int(track), None)
-        if end is not None:
-            shown.append(((1 - part) * box + part * end, track))
+    rows = continued(ids, later)
+    for box, track, row in zip(first, ids, rows):
+        if row >= 0:
+            shown.append(((1 - part) * box + part * last[row], track))
         elif part <= 0.5:
             shown.append((box, track))
     if part > 0.5:
-        shown += [(box, track) for track, box in ends.items()]
-        lost = _ids(after.persons) < 0
-        shown += [(box, NO_TRACK) for box in after.persons.boxes_px[lost]]
+        shown += [(last[row], later[row]) for row in np.setdiff1d(np.arange(len(later)), rows)]
     return _drawn(shown)
 
 
-def _ids(persons: PersonBoxes) -> IntArray:
+def track_ids_of(persons: ActionDetections | PersonBoxes) -> IntArray:
     """Track ids, -1 where there are none; int64 (N,)."""
     return np.full(len(persons), NO_TRACK) if persons.track_ids is None else persons.track_ids
 
@@ -277,7 +282,7 @@ class CaptionTrail:
 
 def _find(detections: ActionDetections, track: int, box_norm: Float32Array) -> int | None:
     """Row of a person in a keyframe's results: by track id, else by overlap; None = not there."""
-    ids = np.full(len(detections), NO_TRACK) if detections.track_ids is None else detections.track_ids
+    ids = track_ids_of(detections)
     rows = np.flatnonzero(ids == track)
     if track >= 0 or not len(rows):
         return int(rows[0]) if len(rows) else None

@@ -49,15 +49,22 @@ def test_the_data_by_hand(tmp_path: Path) -> None:
     assert {name: column.tolist() for name, column in columns.items()} == {
         "look_ticks": [0, 5000],
         "look_people": [1, 2],
+        "look_back": [0, 2500],
+        "look_ahead": [2500, 10000],
+        "box_next": [1, 0, 0],
         "box_track": [7, 7, -1],
         "box_corners": [16384, 32768, 32768, 65535] * 3,
         "key_ticks": [0, 10000],
         "key_people": [1, 0],
+        "key_back": [0, 5000],
+        "key_ahead": [5000, 0],
         "person_track": [7],
         "person_corners": [16384, 32768, 32768, 65535],
+        "person_fresh": [1],
         "person_actions": [2],
         "action_class": [1, 2],
         "action_score": [7500, 5000],
+        "action_level": [7500, 5000],
     }
 
 

@@ -21,6 +21,7 @@ from devtools import Browser, find_chromium
 from staged_report import TIMING, keyframe, look, write_page
 
 from avadet.inference.events import EventFinder
+from avadet.inference.overlay import BoxTrail
 from avadet.inference.pipeline import TrackedPersons
 from avadet.inference.report.server import make_server
 from avadet.inference.report.sink import ReportSink
@@ -46,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def clip() -> SyntheticClip:
-    return random_scene(np.random.default_rng(3), (180, 320), 60, 15.0, 2, ["walk", "wave"])
+    return random_scene(np.random.default_rng(4), (180, 320), 60, 15.0, 2, ["walk", "wave"])
 
 
 @pytest.fixture(scope="module")
@@ -336,6 +337,31 @@ def test_the_events_are_those_of_the_events_csv(browser: Browser, tmp_path: Path
     wanted = [[e.track_id, e.class_index, e.start_s, e.end_s, e.mean_score, e.peak_score, e.peak_s] for e in expected]
     assert len(wanted) > 10
     np.testing.assert_allclose(sorted(got), sorted(wanted), atol=2e-4)
+
+
+def test_boxes_between_detections_are_those_of_the_annotated_video(browser: Browser, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    info = VideoInfo(tmp_path / "none.mp4", (100, 200), Fraction(10), 0, 0.0, 0.0)
+    trail, times_s = BoxTrail(TIMING.hold_box_s), 0.3 + np.cumsum(rng.choice([0.2, 0.4, 3.0], 40))
+    with ReportSink(tmp_path / "boxes.html", info, LABELS, 0.4, TIMING) as sink:
+        for index, time_s in enumerate(times_s.tolist()):
+            if index in (12, 30):
+                gap = Gap(times_s[index - 1] + 0.1, time_s - 0.05)
+                sink.gap(gap)
+                trail.gap(gap)
+            tracks = [1 + track for track in range(3) if rng.random() < 0.7] + [-1] * int(rng.integers(0, 2))
+            corners = rng.uniform(0, 0.4, (len(tracks), 4)) + np.array([0, 0, 0.5, 0.5])
+            sink.persons(look(time_s, corners, tracks))
+            trail.add(look(time_s, corners, tracks))
+    browser.open((tmp_path / "boxes.html").as_uri())
+    for time_s in rng.uniform(0, times_s[-1] + 2, 150).tolist():
+        if browser.value(f"gapAt({time_s}) !== null"):
+            continue  # no frame is drawn there
+        drawn = trail.at(time_s)
+        wanted = sorted(zip(drawn.track_ids.tolist(), (drawn.boxes_px / [200, 100, 200, 100]).tolist()))
+        got = sorted((one["track"], one["box"]) for one in browser.value(f"boxesAt({time_s})"))
+        assert [track for track, _ in got] == [track for track, _ in wanted], time_s
+        np.testing.assert_allclose([box for _, box in got], [box for _, box in wanted], atol=2e-3)
 
 
 def test_a_phone_scrolls_in_one_direction_only(browser: Browser, folder: Path) -> None:

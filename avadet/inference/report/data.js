@@ -22,15 +22,27 @@ const firstOf = (counts) => {
 
 const lookTimes = secondsOf(column("look_ticks", Float64Array));
 const lookFirst = firstOf(column("look_people", Uint16Array));
+const lookFrom = secondsOf(column("look_back", Uint32Array)).map((back, look) => lookTimes[look] - back);
+const lookUntil = secondsOf(column("look_ahead", Uint32Array)).map((ahead, look) => lookTimes[look] + ahead);
+const boxNext = column("box_next", Uint16Array);
+const boxNew = new Uint8Array(boxNext.length).fill(1); // whether no box of the look before moves to it
+lookTimes.forEach((_, look) => {
+  for (let i = lookFirst[look]; i < lookFirst[look + 1]; i++) if (boxNext[i]) boxNew[lookFirst[look + 1] + boxNext[i] - 1] = 0;
+});
 const boxTrack = column("box_track", Int32Array);
 const boxCorners = column("box_corners", Uint16Array);
 const keyTimes = secondsOf(column("key_ticks", Float64Array));
+const keyBack = secondsOf(column("key_back", Uint32Array));
+const keyAhead = secondsOf(column("key_ahead", Uint32Array));
+const cells = Array.from(keyTimes, (time, key) => [time - keyBack[key], time + keyAhead[key]]); // each keyframe's time
 const keyFirst = firstOf(column("key_people", Uint16Array));
 const personTrack = column("person_track", Int32Array);
 const personCorners = column("person_corners", Uint16Array);
+const personFresh = column("person_fresh", Uint8Array);
 const actionFirst = firstOf(column("person_actions", Uint16Array));
 const actionClass = column("action_class", Uint16Array);
 const actionScore = Float32Array.from(column("action_score", Uint16Array), (units) => units / report.score_units);
+const actionLevel = Float32Array.from(column("action_level", Uint16Array), (units) => units / report.score_units);
 const personKey = new Uint32Array(personTrack.length);
 keyTimes.forEach((_, key) => personKey.fill(key, keyFirst[key], keyFirst[key + 1]));
 
@@ -77,26 +89,23 @@ const gapAt = (time) => {
   const gap = lastAt(gapStarts, time);
   return gap >= 0 && time < gaps[gap][1] - TOLERANCE_S ? gaps[gap] : null;
 };
-// The stretch between two gaps that a moment with a picture lies in: its number and bounds.
-const stretchOf = (time) => {
-  const number = lastAt(gapMiddles, time) + 1;
-  return { number, from: number ? gaps[number - 1][1] : 0, to: number < gaps.length ? gaps[number][0] : report.end_s };
-};
+// The number of the stretch between two gaps that a moment with a picture lies in.
+const stretchOf = (time) => lastAt(gapMiddles, time) + 1;
 
 // Tracks: on which keyframes a person was seen, and from when to when without a miss.
 const tracks = new Map();
 const trackOf = (id) => {
-  if (!tracks.has(id)) tracks.set(id, { id, people: [], seen: [], lastLook: -2, stretch: 0 });
+  if (!tracks.has(id)) tracks.set(id, { id, people: [], seen: [], lastLook: -2 });
   return tracks.get(id);
 };
 lookTimes.forEach((time, look) => {
-  const stretch = stretchOf(time).number;
+  const follows = look > 0 && lookFrom[look] - lookUntil[look - 1] < 2 * report.tick_s; // no gap between them
   for (let i = lookFirst[look]; i < lookFirst[look + 1]; i++) {
     const track = trackOf(boxTrack[i]);
     if (track.lastLook === look) continue;
-    if (track.lastLook === look - 1 && track.stretch === stretch) track.seen.at(-1)[1] = time;
+    if (track.lastLook === look - 1 && follows) track.seen.at(-1)[1] = time;
     else track.seen.push([time, time]);
-    Object.assign(track, { lastLook: look, stretch });
+    track.lastLook = look;
   }
 });
 personTrack.forEach((id, person) => trackOf(id).people.push(person));
@@ -104,35 +113,22 @@ personTrack.forEach((id, person) => trackOf(id).people.push(person));
 const inOrder = [...tracks.values()].filter(({ people }) => people.length).sort((a, b) => (a.id < 0) - (b.id < 0) || a.id - b.id);
 const personName = (id) => (id === NO_TRACK ? "no track" : `#${id}`);
 
-// Where people are at a moment: a box moves in a straight line between two looks that both have its track; a person
-// whom only one of them has is shown on that one's half of the time between. The annotated video does the same.
+// Where people are at a moment, by what `Look` of columns.py says: boxes that go on move to their place in the next look.
 const boxesAt = (time) => {
   if (gapAt(time)) return [];
-  const { number } = stretchOf(time);
-  const here = (look) => (lookTimes[look] !== undefined && stretchOf(lookTimes[look]).number === number ? look : -1);
-  const last = lastAt(lookTimes, time);
-  const [before, after] = [here(last), here(last + 1)];
-  const of = (look) => {
-    const people = [];
-    for (let i = lookFirst[look]; i < lookFirst[look + 1]; i++) people.push({ track: boxTrack[i], box: corners(boxCorners, i) });
-    return people;
-  };
-  if (before < 0 || after < 0) {
-    const only = before < 0 ? after : before;
-    return only < 0 || Math.abs(lookTimes[only] - time) > report.hold_box_s ? [] : of(only);
-  }
-  const part = (time - lookTimes[before]) / (lookTimes[after] - lookTimes[before]);
-  const ends = new Map();
-  const later = of(after);
-  for (const person of later) if (person.track !== NO_TRACK) ends.set(person.track, person.box);
+  const last = lastAt(lookTimes, time + TOLERANCE_S);
   const shown = [];
-  for (const { track, box } of of(before)) {
-    const end = ends.get(track);
-    if (end) shown.push({ track, box: box.map((side, i) => (1 - part) * side + part * end[i]) });
-    else if (part <= 0.5) shown.push({ track, box });
-    ends.delete(track);
+  for (let i = lookFirst[last]; i < lookFirst[last + 1]; i++) {
+    const box = corners(boxCorners, i);
+    if (boxNext[i]) {
+      const part = (time - lookTimes[last]) / (lookTimes[last + 1] - lookTimes[last]);
+      const end = corners(boxCorners, lookFirst[last + 1] + boxNext[i] - 1);
+      shown.push({ track: boxTrack[i], box: box.map((side, k) => (1 - part) * side + part * end[k]) });
+    } else if (time <= lookUntil[last] + TOLERANCE_S) shown.push({ track: boxTrack[i], box });
   }
-  if (part > 0.5) shown.push(...later.filter(({ track }) => track === NO_TRACK || ends.has(track)));
+  for (let i = lookFirst[last + 1]; i < lookFirst[last + 2]; i++) {
+    if (boxNew[i] && time > lookFrom[last + 1] + TOLERANCE_S) shown.push({ track: boxTrack[i], box: corners(boxCorners, i) });
+  }
   return shown;
 };
 
@@ -162,66 +158,44 @@ const personNear = (track, box, time) => {
   }
 };
 
-// The time that belongs to a keyframe: half-way to its neighbours, as in STEM.events.csv.
-const openSide = (room, step) => (step === undefined || room <= step + TOLERANCE_S ? room : step / 2);
-const cells = Array.from(keyTimes, (time, key) => {
-  const before = key > 0 ? time - keyTimes[key - 1] : undefined;
-  const after = key + 1 < keyTimes.length ? keyTimes[key + 1] - time : undefined;
-  const back = before === undefined ? openSide(time, after) : before / 2;
-  const ahead = after === undefined ? openSide(report.end_s - time, before) : after / 2;
-  const reach = report.rules.reach_s;
-  const { from, to } = stretchOf(time);
-  return [Math.max(time - Math.min(back, reach), from), Math.min(time + Math.min(ahead, reach), to)];
-});
-const gapBefore = cells.map(([start], key) => key > 0 && start > cells[key - 1][1] + TOLERANCE_S);
-
-// Scores of every track and action over the keyframes: track.rows is action -> { people, scores }.
+// Scores of every track and action over the keyframes: track.rows is action -> { people, scores, levels }.
 for (const track of inOrder) {
   track.rows = new Map();
   for (const person of track.people) {
-    const end = report.exclusive ? Math.min(actionFirst[person] + 1, actionFirst[person + 1]) : actionFirst[person + 1];
-    for (let i = actionFirst[person]; i < end; i++) {
-      if (!track.rows.has(actionClass[i])) track.rows.set(actionClass[i], { people: [], scores: [], best: 0 });
+    for (let i = actionFirst[person]; i < actionFirst[person + 1]; i++) {
+      if (track.id !== NO_TRACK && !actionLevel[i]) continue; // another action excludes it
+      if (!track.rows.has(actionClass[i])) track.rows.set(actionClass[i], { people: [], scores: [], levels: [], best: 0 });
       const row = track.rows.get(actionClass[i]);
       row.people.push(person);
       row.scores.push(actionScore[i]);
+      row.levels.push(actionLevel[i]);
       row.best = Math.max(row.best, actionScore[i]);
     }
   }
 }
 
-// Events by the two thresholds of STEM.events.csv: begin at `min`, go on while the score is not far below it.
+// Events at a threshold: keyframes in a row whose level, `Evidence` of events.py, reaches it.
 const eventsOf = (track, action, min) => {
   const row = track.rows.get(action);
-  const leave = report.rules.leave_share * min;
-  const scoreOf = new Map(row.people.map((person, i) => [personKey[person], row.scores[i]]));
+  const indexOf = new Map(row.people.map((person, i) => [person, i]));
   const found = [];
   let open = null;
-  let missed = false;
   let last = -1;
-  const close = () => {
-    if (open) found.push(open);
-    open = null;
-  };
   for (const person of track.people) {
     const key = personKey[person];
-    if (key === last) continue; // two boxes without a track
-    missed = key - last > 2;
-    for (let k = last + 1; k <= key && !missed; k++) missed = gapBefore[k];
-    if (missed) close();
+    if (key === last) continue; // a second box of the track
     last = key;
-    const score = scoreOf.get(key) ?? 0;
-    if (score < leave || score <= 0) close();
-    else if (!open && score >= min - 1e-9) open = { track: track.id, action, start: cells[key][0], end: 0, sum: 0, count: 0, peak: 0, peakTime: 0 };
-    if (!open) continue;
+    const i = indexOf.get(person);
+    const isOn = i !== undefined && row.levels[i] >= min - 1e-6;
+    if (!isOn || personFresh[person]) open = null;
+    if (!isOn) continue;
+    if (!open) found.push((open = { track: track.id, action, start: cells[key][0], end: 0, sum: 0, count: 0, peak: 0, peakTime: 0 }));
     open.end = cells[key][1];
-    open.sum += score;
+    open.sum += row.scores[i];
     open.count += 1;
-    if (score > open.peak) [open.peak, open.peakTime] = [score, keyTimes[key]];
+    if (row.scores[i] > open.peak) [open.peak, open.peakTime] = [row.scores[i], keyTimes[key]];
   }
-  close();
-  const longEnough = ({ start, end }) =>
-    end - start >= report.rules.shortest_s - TOLERANCE_S || start <= 0 || end >= report.end_s;
+  const longEnough = ({ start, end }) => end - start >= report.shortest_s - TOLERANCE_S || start <= 0 || end >= report.end_s - report.tick_s;
   return found.filter(longEnough);
 };
 

@@ -10,22 +10,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+import numpy as np
 from markupsafe import Markup
 
 import avadet
 from avadet import boxes
 from avadet.files import whole_file
-from avadet.inference.events import EventRules
-from avadet.inference.overlay import OverlayTiming
+from avadet.inference.events import EventRules, EvidenceTracker
+from avadet.inference.overlay import OverlayTiming, continued, track_ids_of
 from avadet.inference.person_count import PersonCount
 from avadet.inference.pipeline import TrackedPersons
-from avadet.inference.report.columns import BOX_UNITS, SCORE_UNITS, TICK_S, Columns, Look, track_ids_of
+from avadet.inference.report.columns import BOX_UNITS, SCORE_UNITS, TICK_S, Columns, Look
 from avadet.inference.report.page import APPLICATION, environment, policy_hash, resource, script_json
 from avadet.inference.schedule import Gap
 from avadet.inference.sinks import LastPicture, Sink
@@ -73,6 +73,8 @@ class ReportSink(Sink):
         self._known_actions = known_actions
         self._last = LastPicture(float(1 / info.fps))
         self._gaps: list[Gap] = []
+        self._evidence = EvidenceTracker(labels)
+        self._seen: list[TrackedPersons] = []  # the last two detections, of which the later is not yet written
         self._people = PersonCount()
         self._stack = ExitStack()
         self._columns = Columns(min(threshold, FLOOR))
@@ -101,19 +103,43 @@ class ReportSink(Sink):
     def gap(self, gap: Gap) -> None:
         """Remember of what nothing was recorded."""
         self._gaps.append(gap)
+        self._evidence.gap(gap)
 
     def persons(self, tracked: TrackedPersons) -> None:
         """Take where people are."""
-        people = tracked.persons
-        boxes_norm = boxes.to_norm(people.boxes_px, people.size_hw)
-        self._columns.add_look(Look(tracked.time_s, boxes_norm, track_ids_of(people)))
+        self._add_look(tracked)
+        self._seen = [*self._seen[-1:], tracked]
 
     def keyframe(self, detections: ActionDetections) -> None:
         """Take what people do."""
-        self._columns.add_keyframe(detections)
+        for evidence in self._evidence.add(detections):
+            self._columns.add_keyframe(evidence)
         self._people.add(detections)
 
+    def _add_look(self, after: TrackedPersons | None) -> None:
+        """Write the last detection, now that the one after it is known; None = there is none."""
+        if not self._seen:
+            return
+        here, before = self._seen[-1], self._seen[-2] if len(self._seen) > 1 else None
+        start_s = max((gap.end_s for gap in self._gaps if gap.is_before(here.time_s)), default=0.0)
+        end_s = min((gap.start_s for gap in self._gaps if not gap.is_before(here.time_s)), default=float("inf"))
+        if before is not None and before.time_s < start_s:
+            before = None
+        if after is not None and after.time_s > end_s:
+            after = None
+        ids = track_ids_of(here.persons)
+        later = np.zeros(0, np.int64) if after is None else track_ids_of(after.persons)
+        hold_s = self._timing.hold_box_s
+        from_s = here.time_s - hold_s if before is None else (before.time_s + here.time_s) / 2
+        until_s = here.time_s + hold_s if after is None else (here.time_s + after.time_s) / 2
+        boxes_norm = boxes.to_norm(here.persons.boxes_px, here.persons.size_hw)
+        limits_s = max(from_s, start_s), min(until_s, end_s)
+        self._columns.add_look(Look(here.time_s, boxes_norm, ids, continued(ids, later), *limits_s))
+
     def _write(self) -> None:
+        self._add_look(None)
+        for evidence in self._evidence.finish(self._last.end_s):
+            self._columns.add_keyframe(evidence)
         script, style = "\n".join(map(resource, _SCRIPTS)), resource("page.css")
         page = environment().get_template("page.html")
         with self._partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
@@ -151,12 +177,10 @@ class ReportSink(Sink):
             "gaps": [[round(gap.start_s, 4), round(gap.end_s, 4)] for gap in self._gaps],
             "threshold": self._threshold,
             "floor": min(self._threshold, FLOOR),
-            "hold_box_s": self._timing.hold_box_s,
             "hold_caption_s": self._timing.hold_caption_s,
             "labels": list(self._labels.names),
-            "exclusive": self._labels.exclusive,
             "people": str(self._people),
-            "rules": asdict(EventRules()),
+            "shortest_s": EventRules().shortest_s,
             "tick_s": TICK_S,
             "score_units": SCORE_UNITS,
             "box_units": BOX_UNITS,

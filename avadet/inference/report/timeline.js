@@ -98,8 +98,8 @@ const drawAxis = (brush, colour, width, height) => {
   brush.font = "12px system-ui, sans-serif";
   brush.textAlign = "center";
   const [from, to] = [stretched(view.from), stretched(view.to)];
-  const first = stretchOf(from).number;
-  const last = stretchOf(to).number;
+  const first = stretchOf(from);
+  const last = stretchOf(to);
   let labelled = -Infinity;
   for (let number = first; number <= last; number++) {
     const start = number > first ? gaps[number - 1][1] : from;
@@ -157,12 +157,12 @@ const drawSeen = (brush, track, y) => {
   }
 };
 const drawScores = (brush, { track, action, events: found }, y) => {
-  const { people, scores } = track.rows.get(action);
+  const { people, scores, levels } = track.rows.get(action);
   brush.fillStyle = actionColour(action);
   let until = -Infinity;
   people.forEach((person, i) => {
     const [from, to] = cells[personKey[person]];
-    if (scores[i] < filter.min * report.rules.leave_share || !inView([from, to])) return;
+    if (Math.max(scores[i], levels[i]) < filter.min - 1e-9 || !inView([from, to])) return;
     const x = Math.max(xOf(from), until);
     const end = Math.max(xOf(to), xOf(from) + 1);
     if (end - x < 0.5) return; // less than half a pixel: what is drawn there already stands for it
