@@ -41,10 +41,15 @@ def test_there_are_commands() -> None:
 def test_counts_are_those_of_the_code() -> None:
     from avadet.models import zoo
 
-    text = " ".join(" ".join((ROOT / name).read_text(encoding="utf-8").split()) for name in ("README.md", "docs/infer.md"))
+    text = " ".join(
+        " ".join((ROOT / name).read_text(encoding="utf-8").split()) for name in ("README.md", "docs/infer.md")
+    )
     starts = sum(entry.is_start for entry in zoo.models())
     said = {
-        "models beside the two named": (r"`slowfast_r50_8x8_ava` and (\d+) more(?! by)", len(zoo.models()) - starts - 2),
+        "models beside the two named": (
+            r"`slowfast_r50_8x8_ava` and (\d+) more(?! by)",
+            len(zoo.models()) - starts - 2,
+        ),
         "weights to start from": (r"and (\d+) published weights", starts),
     }
     for what, (pattern, count) in said.items():

@@ -330,7 +330,7 @@ def test_a_detector_and_missing_films(run_dir: Path, films: Path, capsys: pytest
     assert main(["test", str(run_dir), spec, "--boxes", "tiny", "--keyframe-step", "3"]) == 0
     assert "boxes: tiny; views: 1" in capsys.readouterr().out.splitlines()[-1]
     assert main(["test", str(run_dir), empty]) == 1  # an override of the run's own data set
-    assert "4 of 4 videos are missing from" in capsys.readouterr().err
+    assert "4 of 4 videos have no file in" in capsys.readouterr().err
     assert main(["test", str(run_dir), spec, empty, "--on-error", "skip"]) == 0
     said = capsys.readouterr()
     assert "20 clips cannot be read; nothing is found on their keyframes" in said.out
