@@ -121,8 +121,8 @@ def read_split(
         look: looks at its videos, so that keyframes are compared with them and missing videos are errors; None = videos
             are not opened, and `DataVideo.path` is None where there is none.
         strict: False = only boxes that make no sense are errors: for commands that show what is there, or copy it.
-        skip_unreadable: some videos that are missing or cannot be read are no error: their clips are skipped one by one,
-            and counted.
+        skip_unreadable: some videos that are missing or cannot be read are no error: their clips are skipped one by
+            one, and counted.
 
     Raises:
         AvadetError: if there is no such split, a file of it is missing or malformed, a rule refuses it, or splits
