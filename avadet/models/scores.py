@@ -31,9 +31,8 @@ def to_scores(logits: Tensor, labels: LabelMap, rule: ScoreRule, calibration: Ca
     if calibration is None:
         return _uncalibrated(logits, labels, rule)
     logits = logits / logits.new_tensor(calibration.temperature)
-    scores = _uncalibrated(logits, labels, rule)
-    shown = _calibrated(scores, calibration)
-    return _one_pose(scores, shown, labels, calibration) if rule in ("pose_softmax", "pose_or_none") else shown
+    shown = _calibrated(_uncalibrated(logits, labels, rule), calibration)
+    return _one_pose(shown, labels, calibration) if rule in ("pose_softmax", "pose_or_none") else shown
 
 
 def _uncalibrated(logits: Tensor, labels: LabelMap, rule: ScoreRule) -> Tensor:
@@ -64,12 +63,11 @@ def _calibrated(scores: Tensor, calibration: Calibration) -> Tensor:
     return torch.where(threshold < 1, shown, scores * (_NEVER * calibration.shown_at))
 
 
-def _one_pose(scores: Tensor, shown: Tensor, labels: LabelMap, calibration: Calibration) -> Tensor:
-    """Calibrated scores, `shown`, of which each person's most probable pose alone may reach `shown_at`.
+def _one_pose(shown: Tensor, labels: LabelMap, calibration: Calibration) -> Tensor:
+    """Calibrated scores of which each person's best pose alone may reach `shown_at`.
 
     Thresholds of classes differ, so that two poses of one softmax may both reach theirs.
     """
-    reaches = (shown >= calibration.shown_at) & pose_classes(labels).to(scores.device)
-    best = torch.where(reaches, scores, -1.0).argmax(dim=1, keepdim=True)
-    others = reaches.scatter(1, best, False)
-    return torch.where(others, scores * (_NEVER * calibration.shown_at), shown)
+    poses = torch.where(pose_classes(labels).to(shown.device), shown, -1.0)
+    others = (poses >= calibration.shown_at).scatter(1, poses.argmax(dim=1, keepdim=True), False)
+    return torch.where(others, shown * (_NEVER * calibration.shown_at), shown)

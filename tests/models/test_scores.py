@@ -66,12 +66,12 @@ def test_a_calibration_divides_logits_and_puts_every_threshold_at_one_score() ->
     assert calibration_of({"name": "m"}, labels) is None
 
 
-def test_of_two_poses_over_their_thresholds_the_more_probable_is_shown() -> None:
+def test_of_two_poses_over_their_thresholds_the_better_is_shown() -> None:
     labels = label_map("pose", "pose", "object", "object")
-    calibration = calibration_of(calibrated([1, 1, 1, 1], [0.5, 0.1, 0.5, 0.5]), labels)
+    calibration = calibration_of(calibrated([1, 1, 1, 1], [0.5, 0.2, 0.5, 0.5]), labels)
     logits = torch.tensor([[THREE, THREE / 2, 1.0, 1.0], [0.0, THREE, 0.0, 0.0], [-9.0, -9.0, -9.0, -9.0]])
     scores = to_scores(logits, labels, "pose_or_none", calibration)
-    assert (scores >= 0.3).tolist() == [[True, False, True, True], [False, True, True, True], [False] * 4]
+    assert (scores >= 0.3).tolist() == [[False, True, True, True], [False, True, True, True], [False] * 4]
     alone = to_scores(logits, labels, "sigmoid", calibration)  # classes that do not compete are left alone
     assert (alone[0] >= 0.3).all()
 
