@@ -40,23 +40,39 @@ def test_what_makes_a_fault_stale() -> None:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
-    """A tree with one line of code and a test of half of it."""
+    """A tree with one line of code and a test of a part of it."""
     (tmp_path / "code.py").write_text("def price(count, each): return count * each\n")
-    test = "from pathlib import Path\ndef test_price():\n    text = Path('code.py').read_text()\n    assert '* each' in text"
-    (tmp_path / "test_code.py").write_text(test + "\n")
+    (tmp_path / "test_code.py").write_text("def test_price():\n    assert '* each' in open('code.py').read()\n")
     return tmp_path
 
 
-def test_faults_are_caught_or_survive_and_are_gone_afterwards(house: Path) -> None:
+CAUGHT = Fault("price", "code.py", "* each", "+ each", "test_code.py")
+SURVIVES = replace(CAUGHT, old="count,", new="number,")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"), [(CAUGHT, 1, "caught"), (SURVIVES, 0, "SURVIVED"), (CAUGHT, 2, "py")]
+)
+def test_a_fault_is_there_while_tests_run_and_gone_afterwards(
+    fault: Fault, code: int, said: str, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = (house / "code.py").read_text()
-    fault = Fault("price", "code.py", "* each", "+ each", "test_code.py")
-    assert mutants.judge(fault, house)[0] == "caught"
-    assert mutants.judge(replace(fault, old="count,", new="number,"), house)[0] == "SURVIVED"
+
+    def staged(root: Path, targets: list[str]) -> tuple[int, str]:
+        assert targets == ["test_code.py"] and (root / "code.py").read_text() == before.replace(fault.old, fault.new)
+        return code, "what pytest said"
+
+    monkeypatch.setattr(mutants, "run_tests", staged)
+    assert mutants.judge(fault, house)[0].startswith(said)
     assert (house / "code.py").read_text() == before
     with pytest.raises(KeyboardInterrupt), planted(fault, house):
-        assert "+ each" in (house / "code.py").read_text()
         raise KeyboardInterrupt
     assert (house / "code.py").read_text() == before
+
+
+@pytest.mark.slow
+def test_tests_are_run_in_the_tree_with_the_fault(house: Path) -> None:
+    assert (mutants.judge(CAUGHT, house)[0], mutants.judge(SURVIVES, house)[0]) == ("caught", "SURVIVED")
 
 
 def test_what_is_red_without_a_fault_is_found_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
