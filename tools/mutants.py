@@ -13,6 +13,7 @@ beside it is read: what must be caught is caught in every clone.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import cache_from_source
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -92,12 +94,13 @@ def read_faults(folder: Path = TABLES) -> list[Fault]:
 
 
 def copy_tree(target: Path) -> Path:
-    """Copy the files that git knows, as they are now, and return `target`."""
+    """Copy the files that git knows, as they are now, compile the package, and return `target`."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     for name in filter(None, listed.decode().split("\0")):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, target / name)
+    compileall.compile_dir(target / "avadet", quiet=2)
     return target
 
 
@@ -107,6 +110,7 @@ def planted(fault: Fault, root: Path) -> Iterator[None]:
     file = root / fault.file
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+    Path(cache_from_source(str(file))).unlink(missing_ok=True)  # else a quick change of equal length goes unseen
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ from avadet.training.checkpoint import write_state
 from avadet.training.data import RunData
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
-from avadet.training.stopping import Stopped
+from avadet.training.stopping import Stopped, StopRequests
 from avadet.training.trainer import Trainer
 
 
@@ -184,12 +184,26 @@ def test_processes_that_make_batches_live_on_until_the_step_is_done(
                 for worker in workers:
                     os.kill(worker.pid, number)
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.2)
+            for worker in workers:
+                worker.join(1.0)
+                assert worker.is_alive()
         return step(self, parts)
 
     monkeypatch.setattr(Trainer, "step", step_and_signal)
     with pytest.raises(Stopped, match="after step 2 of 6 of epoch 1"):
         train(wanted)
+
+
+def test_a_second_signal_is_followed_at_once() -> None:
+    with StopRequests() as requests:
+        requests.patient = True
+        signal.raise_signal(signal.SIGTERM)
+        assert requests.signal == signal.SIGTERM
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert caught.value.code == 128 + signal.SIGHUP
 
 
 def test_the_command_returns_the_code_and_one_line(
