@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,9 +181,8 @@ def test_processes_that_make_batches_live_on_until_the_step_is_done(
         workers = multiprocessing.active_children()
         assert workers
         if self.position.step == 1:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                for worker in workers:
-                    os.kill(worker.pid, number)
+            for name in ("TERM", "INT"):  # from elsewhere: they heed this process
+                subprocess.run(["kill", f"-{name}", *(str(worker.pid) for worker in workers)], check=True)
             os.kill(os.getpid(), signal.SIGTERM)
             for worker in workers:
                 worker.join(1.0)
