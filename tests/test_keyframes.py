@@ -105,6 +105,7 @@ def test_nearest_of_a_video() -> None:
     assert nearest(times_s, np.array([0.36, 0.38, -0.009, 1.0, 0.5])).tolist() == [1, -1, 0, 2, -1]
     assert nearest(times_s, np.array([0.38, 1.016]), 30.0).tolist() == [1, 2]
     assert nearest(times_s[:1], np.array([0.001, 1.0])).tolist() == [0, -1]
+    assert nearest(np.array([0.0, 0.01]), np.array([0.005]), 30.0).tolist() == [0]  # of equally near ones the earlier
     assert nearest(times_s[:0], np.array([0.0])).tolist() == [-1]
 
 

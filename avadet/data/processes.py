@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Generic, NoReturn, TypeVar
 
@@ -95,6 +96,7 @@ class _Process(Generic[Task, Result]):
         self._task: Task | None = None
         self._is_ready = False
         self._until_s = time.monotonic() + START_S
+        resource_tracker.ensure_running()  # with the first process, else, which would begin with signals unblocked
         try:
             with signals_blocked():
                 self._process.start()

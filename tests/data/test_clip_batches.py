@@ -130,6 +130,28 @@ def damaged(train: AnnotationIndex, tmp_path: Path) -> AnnotationIndex:
     return replace(train, videos=(replace(first, path=path), *train.videos[1:]))
 
 
+def test_labels_stay_with_their_persons_and_epochs_differ(tmp_path: Path) -> None:
+    """A person in the red half of the picture does the first thing, one in the blue half the other."""
+    images = np.zeros((12, 96, 128, 3), np.uint8)
+    images[:, :, :64, 0] = images[:, :, 64:, 2] = 255
+    path = write_film(tmp_path / "halves.mp4", list(images), np.arange(12) / 20)
+    boxes = np.array([[0.05, 0.2, 0.2, 0.8], [0.8, 0.2, 0.95, 0.8]], np.float32)
+    index = AnnotationIndex(
+        (DataVideo("halves", path),), np.zeros(1, np.int64), np.array([0.25]), np.array([0, 2]), boxes,
+        np.eye(2, dtype=np.bool_), np.ones(2, np.float32), np.arange(2),
+    )  # fmt: skip
+    close = Augmentation((64, 64), short_side=(110.0, 130.0), keep_one=False, min_visible=0.5, flip=0.5)
+    dataset = ClipDataset(index, replace(SPEC, fps=20.0), close, seed=1)
+    samples = [dataset[epoch, 0] for epoch in range(16)]
+    for sample in samples:
+        assert isinstance(sample, ClipSample)
+        for (x1, y1, x2, y2), label in zip(sample.boxes_px, sample.labels):
+            red, _, blue = sample.frames[3, int((y1 + y2) / 2), int((x1 + x2) / 2)].tolist()
+            assert label.tolist() == [red > blue, blue > red]
+    assert {(0,), (1,)} <= {tuple(sample.rows.tolist()) for sample in samples}
+    assert len({sample.frames.tobytes() for sample in samples}) > 10
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_video_is_an_error_that_names_it(damaged: AnnotationIndex, workers: int) -> None:
     with pytest.raises(AvadetError, match=r"video figures_0: .*short\.mp4 is not a video that can be read") as caught:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -31,6 +33,26 @@ def test_every_task_is_done_once() -> None:
     assert sorted(outcomes(abs, [-3, 5, -4, 0], 2)) == [(-4, 4), (-3, 3), (0, 0), (5, 5)]
     assert list(outcomes(abs, [], 2)) == []
     assert multiprocessing.active_children() == []
+
+
+def told_as_it_starts(numbers: tuple[int, ...]) -> Callable[[int], int]:
+    """What a process works with, after signals that came before it could say what it makes of them."""
+    for number in numbers:
+        signal.raise_signal(number)
+    return told
+
+
+def told(number: int) -> int:
+    """Work during which a signal comes."""
+    signal.raise_signal(number)
+    return number
+
+
+def test_what_tells_a_run_to_stop_ends_no_process_of_it() -> None:
+    """A terminal sends Ctrl-C to a whole group; tasks that are at work, or about to begin, are for the run to end."""
+    numbers = (signal.SIGINT, signal.SIGHUP)
+    work = Unpickled(told_as_it_starts, numbers)
+    assert sorted(outcomes(work, list(numbers), 2)) == sorted((number, number) for number in numbers)
 
 
 @pytest.mark.parametrize(

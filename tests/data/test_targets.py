@@ -103,6 +103,17 @@ def test_proposals_join_by_rule(rule: ProposalRule, expected: list[tuple[list[fl
     assert told(targets, 0) == [(B, ["talk"])]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_proposal_is_the_person_that_it_overlaps_most_by_nine_tenths(turned: bool) -> None:
+    below, further = [0.1, 0.1, 0.3, 0.85], [0.1, 0.1, 0.3, 0.8]  # IoU of NEAR_A: 0.96 with the first, 0.975 with A
+    truth = [("v", 2.0, A, 12, 1), ("v", 2.0, below, 11, 2)]
+    found = [("v", 2.0, NEAR_A, -1, 0.9)]
+    targets = training_index(split(truth[::-1] if turned else truth, found), LABELS, ProposalRule())
+    assert told(targets, 0)[2] == (NEAR_A, ["stand"])
+    alone = training_index(split(truth[:1], [("v", 2.0, further, -1, 0.9)]), LABELS, ProposalRule())  # IoU 0.875
+    assert told(alone, 0) == [(A, ["stand"]), (further, [])]
+
+
 def test_a_keyframe_of_negatives_alone_counts() -> None:
     targets = training_index(split(TRUTH, FOUND), LABELS, ProposalRule(threshold=0.4))
     assert targets.times_s.tolist() == [5.0, 2.0, 3.0] and told(targets, 2) == [(NOBODY, [])]

@@ -104,6 +104,30 @@ def test_people_out_of_view_are_dropped_with_their_labels() -> None:
         assert len(moved) == kept.sum() == 1
 
 
+def test_the_drawn_person_stays_however_little_of_him_is_in_view() -> None:
+    boxes = np.array([[0, 0, 160, 120], [20, 10, 150, 110]], np.float32)
+    close = replace(PLAIN, zoom=(4.0, 4.0), min_visible=0.9)
+    for seed in range(10):
+        change = draw_change(_rng(seed), (120, 160), boxes, close)
+        assert change.kept.sum() == len(change.boxes_px) == 1
+        assert not draw_change(_rng(seed), (120, 160), boxes, replace(close, keep_one=False)).kept.any()
+
+
+def test_people_stay_by_the_share_of_them_that_is_in_view() -> None:
+    corners = _rng().uniform(0, 100, (30, 2))
+    boxes = np.concatenate([corners, corners + 20], axis=1).astype(np.float32)
+    recipe = replace(PLAIN, zoom=(1.5, 2.5), keep_one=False, min_visible=0.5)
+    both = set()
+    for seed in range(10):
+        change = draw_change(_rng(seed), (120, 160), boxes, recipe)
+        moved = change.window.boxes(boxes)
+        inside = np.clip(moved, 0, [80, 60, 80, 60])
+        share = np.prod(inside[:, 2:] - inside[:, :2], axis=1) / np.prod(moved[:, 2:] - moved[:, :2], axis=1)
+        np.testing.assert_array_equal(change.kept, share >= 0.5)
+        both |= set(np.digitize(share[(share > 0) & (share < 1)], [0.5]).tolist())
+    assert both == {0, 1}
+
+
 def test_a_clip_without_people() -> None:
     frames = np.zeros((1, 120, 160, 3), np.uint8)
     out, moved, kept = augment_clip(_rng(), frames, np.zeros((0, 4), np.float32), STRONG)

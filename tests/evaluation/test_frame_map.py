@@ -121,6 +121,12 @@ def test_only_activitynet_keeps_50_rows_a_keyframe() -> None:
     assert [evaluate([("v", 1, HERE, 12, 1)], found, name).mAP for name in PROTOCOLS] == [0.0, 1.0, 1.0]
 
 
+def test_of_equal_scores_activitynet_keeps_the_first_50() -> None:
+    crowd = [("v", 1, AWAY, 11, 0.5)] * 50
+    for found, mean in (([*crowd, ("v", 1, HERE, 12, 0.5)], 0.0), ([("v", 1, HERE, 12, 0.5), *crowd], 1.0)):
+        assert evaluate([("v", 1, HERE, 12, 1)], found, "activitynet").mAP == mean
+
+
 def test_mmaction2_wants_more_than_0_002() -> None:
     true = [("v", 1, HERE, 12, 1), ("v", 2, HERE, 12, 1)]
     found = [("v", 1, HERE, 12, 0.002), ("v", 2, HERE, 12, 0.0021)]

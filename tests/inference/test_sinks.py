@@ -44,7 +44,7 @@ def test_equal_scores_keep_the_order_of_the_labels() -> None:
 
 def test_a_json_line_by_hand(tmp_path: Path) -> None:
     with JsonlSink(tmp_path / "clip.jsonl", LABELS, threshold=0.5) as sink:
-        sink.keyframe(found(1.0, (7, [0.1, 0.75, 0.5]), (-1, [0.1, 0.2, 0.3])))
+        sink.keyframe(found(1.0, (7, [0.1, 0.71236, 0.5]), (-1, [0.1, 0.2, 0.3])))
         sink.keyframe(found(2.0))
     first, second = (json.loads(line) for line in (tmp_path / "clip.jsonl").read_text().splitlines())
     assert first == {
@@ -55,7 +55,7 @@ def test_a_json_line_by_hand(tmp_path: Path) -> None:
         "box_px": [16.0, 24.0, 32.0, 48.0],
         "box_norm": [0.25, 0.5, 0.5, 1.0],
         "actions": [
-            {"name": "walk", "id": 12, "group": "pose", "score": 0.75},
+            {"name": "walk", "id": 12, "group": "pose", "score": 0.7124},
             {"name": "talk", "id": 13, "group": "pose", "score": 0.5},
         ],
     }

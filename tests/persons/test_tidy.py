@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from avadet.persons.tidy import tidy
+from avadet.persons.tidy import nms, tidy
 
 
 def test_garbage_is_dropped_and_the_rest_cut_and_sorted():
@@ -35,6 +35,17 @@ def test_equal_scores_keep_their_order():
     raw = np.array([[0, 0, 5, 5], [1, 0, 6, 5], [2, 0, 7, 5]])
     people = tidy(raw, np.full(3, 0.5), (10, 10))
     np.testing.assert_array_equal(people.boxes_px[:, 0], [0, 1, 2])
+
+
+def test_a_score_at_the_threshold_is_enough():
+    people = tidy(np.array([[0, 0, 5, 5], [4, 0, 9, 5]]), np.array([0.5, 0.49], np.float32), (10, 10), threshold=0.5)
+    assert people.scores.tolist() == [0.5]
+
+
+def test_of_boxes_that_overlap_the_best_stays():
+    boxes_px = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [30, 0, 40, 10], [6, 0, 16, 10]], np.float32)
+    assert nms(boxes_px, np.array([0.5, 0.9, 0.6, 0.4]), 0.5).tolist() == [1, 2, 3]
+    assert nms(boxes_px, np.array([0.5, 0.9, 0.6, 0.4]), 0.3).tolist() == [1, 2]
 
 
 def test_a_score_a_rounding_over_one_becomes_one():

@@ -152,7 +152,7 @@ def test_a_doubtful_box_does_not_take_the_number_of_somebody_who_is_plainly_ther
     tracker = PersonTracker()
     for time_s in (0.0, 0.2, 0.4):
         tracker.update(people([walker(100 + 200 * time_s)]), time_s)
-    ids = tracker.update(people([walker(240), walker(220)], [0.45, 0.9]), 0.6).track_ids.tolist()
+    ids = tracker.update(people([walker(220), walker(240)], [0.45, 0.9]), 0.6).track_ids.tolist()
     assert ids == [2, 1]
 
 

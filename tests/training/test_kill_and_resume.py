@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from avadet.training.checkpoint import write_state
 from avadet.training.data import RunData
 from avadet.training.logs import RunFolder
 from avadet.training.loop import Run, train
-from avadet.training.stopping import Stopped
+from avadet.training.stopping import Stopped, StopRequests
 from avadet.training.trainer import Trainer
 
 
@@ -180,16 +181,29 @@ def test_processes_that_make_batches_live_on_until_the_step_is_done(
         workers = multiprocessing.active_children()
         assert workers
         if self.position.step == 1:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                for worker in workers:
-                    os.kill(worker.pid, number)
+            for name in ("TERM", "INT"):  # from elsewhere: they heed this process
+                subprocess.run(["kill", f"-{name}", *(str(worker.pid) for worker in workers)], check=True)
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.2)
+            for worker in workers:
+                worker.join(1.0)
+                assert worker.is_alive()
         return step(self, parts)
 
     monkeypatch.setattr(Trainer, "step", step_and_signal)
     with pytest.raises(Stopped, match="after step 2 of 6 of epoch 1"):
         train(wanted)
+
+
+def test_a_second_signal_is_followed_at_once() -> None:
+    with StopRequests() as requests:
+        requests.patient = True
+        signal.raise_signal(signal.SIGTERM)
+        assert requests.signal == signal.SIGTERM
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert caught.value.code == 128 + signal.SIGHUP
 
 
 def test_the_command_returns_the_code_and_one_line(

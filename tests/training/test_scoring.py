@@ -147,6 +147,24 @@ def test_who_knows_everything_scores_100(films: Path) -> None:
     assert len(outcome.found) == 4 * len(KEYFRAMES_S) * 2 * 3 and "green" in outcome.table
 
 
+def test_keyframes_that_are_not_scored_are_not_missed(films: Path) -> None:
+    _, split, targets, _ = opened(films)
+    few = scored_boxes.scored_keyframes(targets, split, "activitynet", 2)
+    outcome = score(films, Oracle(), targets=few)(Oracle())
+    assert outcome.metrics == {"frame_map": 100.0}
+    assert outcome.truth is not None and sorted(set(outcome.truth.times_s.tolist())) == [0.4, 0.8, 1.2]
+
+
+def test_what_is_scored_has_the_decimals_of_files(films: Path) -> None:
+    _, _, targets, _ = opened(films)
+    third = replace(targets, boxes_norm=targets.boxes_norm + np.float32(1 / 300))
+    found = score(films, Oracle(), targets=third)(Oracle()).found
+    assert found is not None and found.scores is not None
+    for values, decimals in ((found.scores, 9), (found.boxes_norm, 6)):
+        np.testing.assert_array_equal(values, np.round(values, decimals))
+        assert (values != np.round(values, decimals - 2)).any()
+
+
 def test_one_keyframe_wrong_of_a_track(films: Path) -> None:
     """Where one of five keyframes is taken for another class, accuracy says so and the mean of the track forgives."""
 

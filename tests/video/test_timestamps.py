@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from barcode_videos import cfr, make_video, number_of
 
 from avadet.types import Frame
 from avadet.video.read import VideoReader
-from avadet.video.timestamps import Gaps
+from avadet.video.timestamps import Gaps, in_order
 
 WRAP_S = 2**33 / 90000
 JUMP_S = 26 * 3600.0
@@ -126,6 +127,34 @@ def test_what_is_joined_where_nobody_reads_it_is_said(tmp_path: Path, suffix: st
         read = len(list(reader.pictures())) // len(SECOND)
         unread = sum((tmp_path / f"{index}{suffix}").stat().st_size for index in range(read, parts))
         assert reader.unread_bytes == unread
+
+
+def staged_picture(ticks: int | None) -> SimpleNamespace:
+    return SimpleNamespace(pts=ticks, dts=None, time_base=Fraction(1, 10))
+
+
+def test_stamps_are_put_in_order_over_five_pictures_and_no_more() -> None:
+    """As AVI files have them, which stamp pictures in the order of decoding."""
+    given, taken = [10, 20, 30, 40, 0, 70, 50, 60], 0
+
+    def pictures() -> Iterator[SimpleNamespace]:
+        nonlocal taken
+        for ticks in given:
+            taken += 1
+            yield staged_picture(ticks)
+
+    shown = in_order(pictures(), 1.0)
+    first = next(shown)
+    assert taken == 5 and first == (0.0, [1.0, 2.0, 3.0, 4.0], first.picture) and first.picture.pts == 10
+    rest = list(shown)
+    assert [one.stamp_s for one in rest] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    assert [one.picture.pts for one in rest] == given[1:]
+    assert [one.following_s for one in rest[-2:]] == [[7.0], []]
+
+
+def test_a_picture_without_a_stamp_follows_the_latest() -> None:
+    pictures = [staged_picture(ticks) for ticks in (10, None, None, 50)]
+    assert [one.stamp_s for one in in_order(iter(pictures), 0.5)] == [1.0, 1.5, 2.0, 5.0]
 
 
 def gaps(intervals_s: Sequence[float], known_after: int = 4) -> list[int]:

@@ -15,6 +15,7 @@ from av.stream import Disposition
 from barcode_videos import SIZE_HW, barcode, cfr, make_video, number_of, sound_frames
 
 from avadet.errors import AvadetError
+from avadet.video.passes import Pass
 from avadet.video.read import VideoReader, probe
 
 NTSC = Fraction(30000, 1001)
@@ -73,6 +74,20 @@ def test_walk_begins_with_the_frame_on_show(videos: Path, name: str) -> None:
                 frame = next(iter(reader.frames(start_s)))
                 assert number_of(frame.image) == index, f"{name} from {start_s} s"
                 assert frame.time_s == pytest.approx(times_s[index], abs=1e-6)
+
+
+def test_a_seek_that_lands_too_late_is_tried_from_further_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_video(tmp_path / "late.mp4", cfr(150, 25), options={"g": "12", "bf": "0", "preset": "ultrafast"})
+    tried_s, seek = [], Pass.seek
+
+    def late(self: Pass, stamp_s: float) -> bool:
+        tried_s.append(stamp_s)
+        return seek(self, stamp_s + 1.0)
+
+    monkeypatch.setattr(Pass, "seek", late)
+    with VideoReader(path) as reader:
+        assert number_of(next(iter(reader.frames(4.0))).image) == 100
+    assert tried_s == pytest.approx([4.0, 2.0])
 
 
 def test_walk_from_the_middle_gives_the_rest(videos: Path) -> None:

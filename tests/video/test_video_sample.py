@@ -95,6 +95,10 @@ def test_resize_short_by_hand() -> None:
     assert resized_hw((240, 320), 256) == (256, 341)
     assert resized_hw((256, 256), 256) == (256, 256)
     assert resized_hw((100, 1000), 50, long_side=200) == (20, 200)
+    assert resized_hw((100, 199), 50) == (50, 99)
+    dot = np.zeros((3, 3, 3), np.uint8)
+    dot[1, 1] = 90
+    assert resize_short(dot, 1).tolist() == [[[90, 90, 90]]]  # by the nearest pixels, not by the mean of all
     image = np.zeros((90, 120, 3), np.uint8)
     assert resize_short(image, 64).shape == (64, 85, 3)
     assert resize_short(image, 90) is image
