@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.labels import label_map_names, read_label_map
@@ -92,7 +93,7 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize("name", LISTS)
+@each_case("name", LISTS)
 def test_class_lists_of_the_field(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"\xef\xbb\xbf" + LISTS[name].replace("\n", "\r\n").encode())
@@ -120,7 +121,7 @@ def test_unknown_name_with_close_matches() -> None:
         read_label_map("ava_2.2")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "text", "says"),
     [
         ("a.csv", "number,text\n1,a\n", "needs the columns id and name, got number, text"),

@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
+from each_case import each_case
 
 from avadet.cli.main import COMMANDS, _asked_for, _build_parser, parse_arguments
 
@@ -26,7 +26,7 @@ def documented_commands() -> list[str]:
     return [line for line in found if line.split()[1] in names and len(line.split()) > 2]
 
 
-@pytest.mark.parametrize("line", documented_commands())
+@each_case("line", documented_commands())
 def test_command_is_understood(line: str) -> None:
     words = shlex.split(line.replace("$D", "/data"))[1:]
     parser, subcommand = _build_parser(_asked_for(words))
@@ -41,10 +41,15 @@ def test_there_are_commands() -> None:
 def test_counts_are_those_of_the_code() -> None:
     from avadet.models import zoo
 
-    text = " ".join(" ".join((ROOT / name).read_text(encoding="utf-8").split()) for name in ("README.md", "docs/infer.md"))
+    text = " ".join(
+        " ".join((ROOT / name).read_text(encoding="utf-8").split()) for name in ("README.md", "docs/infer.md")
+    )
     starts = sum(entry.is_start for entry in zoo.models())
     said = {
-        "models beside the two named": (r"`slowfast_r50_8x8_ava` and (\d+) more(?! by)", len(zoo.models()) - starts - 2),
+        "models beside the two named": (
+            r"`slowfast_r50_8x8_ava` and (\d+) more(?! by)",
+            len(zoo.models()) - starts - 2,
+        ),
         "weights to start from": (r"and (\d+) published weights", starts),
     }
     for what, (pattern, count) in said.items():
@@ -57,7 +62,7 @@ def test_make_targets_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
 
 
-@pytest.mark.parametrize("name", [*PAGES, *DOCS])
+@each_case("name", [*PAGES, *DOCS])
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

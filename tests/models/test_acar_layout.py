@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import each_case
 from small_heads import crop_otherwise
 from torch import Tensor, nn
 from torch.nn import functional
@@ -194,7 +195,7 @@ def loaded(kind: str, tmp_path: Path) -> tuple[nn.Module, Recipe]:
     return model.eval(), recipe
 
 
-@pytest.mark.parametrize("kind", ["r50", "r101", "plain"])
+@each_case("kind", ["r50", "r101", "plain"])
 def test_logits_are_those_of_the_authors(kind: str, tmp_path: Path) -> None:
     model, _ = loaded(kind, tmp_path)
     with torch.no_grad():

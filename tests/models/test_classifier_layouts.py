@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 from torchvision.models import video
 from torchvision.models.video import resnet as torchvision_resnet
@@ -82,7 +83,7 @@ FULL_SIZES: list[tuple[Callable[[], nn.Module], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("theirs", "ours", "layout"), FULL_SIZES, ids=[f"{one[1]}-{one[2]}" for one in FULL_SIZES])
+@each_case(("theirs", "ours", "layout"), FULL_SIZES, ids=[f"{one[1]}-{one[2]}" for one in FULL_SIZES])
 def test_full_sizes_map_without_rest(theirs: Callable[[], nn.Module], ours: str, layout: str) -> None:
     with torch.device("meta"):
         foreign, own = theirs().state_dict(), build(ours, 400).state_dict()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from counting import sizes
+from each_case import each_case
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
@@ -134,9 +135,9 @@ def written_out(layer: UnitAttention, cells: Tensor) -> Tensor:
     return projected
 
 
-@pytest.mark.parametrize("channels", [6, 12])  # 6 stay 6, 12 are pooled
-@pytest.mark.parametrize("unit", [2, 4, None])
-@pytest.mark.parametrize("hw", [(4, 8), (5, 7), (3, 2)])
+@each_case("channels", [6, 12])  # 6 stay 6, 12 are pooled
+@each_case("unit", [2, 4, None])
+@each_case("hw", [(4, 8), (5, 7), (3, 2)])
 def test_attention_written_out(channels: int, unit: int | None, hw: tuple[int, int]) -> None:
     torch.manual_seed(0)
     layer = UnitAttention(6, channels, 3, unit)

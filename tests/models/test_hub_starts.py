@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -159,7 +160,7 @@ def test_all_of_the_hub_are_here() -> None:
     assert len({STARTS[name].file for name in HUB}) == len(HUB)  # there all have one name
 
 
-@pytest.mark.parametrize("name", HUB)
+@each_case("name", HUB)
 def test_its_file_maps_without_rest(name: str) -> None:
     shapes, megabytes, digit = HUB[name]
     card = STARTS[name].card
@@ -202,7 +203,7 @@ TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
 """Class of a model, of its configuration, and what differs from that one's defaults."""
 
 
-@pytest.mark.parametrize("name", TRANSFORMERS)
+@each_case("name", TRANSFORMERS)
 def test_transformers_has_the_same_tensors(name: str) -> None:
     transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
     model, config, options = TRANSFORMERS[name]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from safetensors.numpy import save_file
 from small_heads import consensus_head, lstm_head, roi_head
 from small_models import small_model
@@ -86,7 +87,7 @@ def test_files_that_are_no_banks_are_refused(tmp_path: Path) -> None:
         BankFile(path)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("times_s", "features", "message"),
     [
         (np.zeros(2), np.zeros((3, 4), np.float32), r"times \(N,\) and features \(N, F\), got \(2,\) and \(3, 4\)"),

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.slow import ResNet3d
@@ -14,7 +15,7 @@ from avadet.models.backbones.slowfast import Lateral, SlowFast, slow_frames
 from avadet.models.build import build
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "millions", "tensors"),
     [
         ("slow_r50", 31.798, 320),

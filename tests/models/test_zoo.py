@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from banked import BANK, MAKER, MAKER_FEATURES, READER, write_both, write_maker, write_reader
+from each_case import each_case
 from pytorchvideo.models.resnet import create_resnet_with_roi_head
 from small_heads import crop_otherwise
 from torch.utils.flop_counter import FlopCounterMode
@@ -139,7 +140,7 @@ def size_of(card: str) -> tuple[int, list[int], float]:
     return parameters, [one_map.shape[3] for one_map in maps], counter.get_total_flops() / 2e9
 
 
-@pytest.mark.parametrize("entry", [e for e in zoo.models() if not (e.is_bundled or e.is_start)], ids=lambda e: e.name)
+@each_case("entry", [e for e in zoo.models() if not (e.is_bundled or e.is_start)], ids=lambda e: e.name)
 def test_official_entries_tell_the_truth(entry: Entry) -> None:
     card = dict(entry.card)
     assert card["name"] == entry.name
@@ -174,7 +175,7 @@ FIXTURES = {
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", FIXTURES)
+@each_case("name", FIXTURES)
 def test_entries_build_what_their_weights_would_be_recognised_as(shared: Path, name: str) -> None:
     listed = json.loads((shared / "parity" / "models" / FIXTURES[name] / "keys.json").read_text())
     tensors = {key: torch.empty(shape, device="meta") for key, (shape, _) in listed.items()}
@@ -365,7 +366,7 @@ def test_a_model_comes_with_the_one_that_makes_its_feature_banks(tmp_path: Path)
     assert zoo.load(tmp_path / "bank.safetensors").bank is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("bank", "message"),
     [
         ("bank.safetensors", r"bank must be \{\"weights\": .*, got bank\.safetensors"),

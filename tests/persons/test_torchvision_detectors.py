@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from torchvision.models import detection
 
 from avadet.errors import AvadetError
@@ -72,7 +73,7 @@ OFFICIAL = {
 }
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@each_case("name", ENTRIES)
 def test_the_entries_are_torchvisions_own(name):
     weights, entry = OFFICIAL[name], ENTRIES[name]
     assert entry.url == weights.url

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
+from each_case import each_case
 
 from avadet.data.reencode import Encoding, Job, prepare_video
 from avadet.video.colour import WHITE_NITS, ColourTags, bent_nits, rgb_of
@@ -62,7 +63,7 @@ def first_image(path: Path) -> np.ndarray:
         return next(iter(reader.frames())).image
 
 
-@pytest.mark.parametrize(
+@each_case(
     "matrix, quarters, mirrored",
     [
         ((1, 0, 0, 1), [[A, B], [C, D]], False),
@@ -194,7 +195,7 @@ def yuv(size_hw: tuple[int, int], matrix: int, full: bool = False) -> np.ndarray
 SD, HD = (187, 45, 29), (197, 59, 27)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "size_hw, matrix, shown",
     [
         *(((240, 320), 6, SD), ((240, 320), 1, HD), ((720, 1280), 5, SD)),

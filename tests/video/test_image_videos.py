@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from ava_like import write_film
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec
@@ -37,7 +38,7 @@ def greys(folder: Path, start_s: float = 0.0) -> list[tuple[int, int]]:
         return [(frame.index, round(float(frame.image.mean()) / 8)) for frame in reader.frames(start_s)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "names",
     [
         [f"clip_{n:06d}.png" for n in range(1, 13)],

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from barcode_videos import SIZE_HW, barcode, cfr, make_video, number_of, sound_frames
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.video.read import VideoReader, probe
@@ -53,7 +54,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_every_frame_comes_once_at_its_time(videos: Path, name: str) -> None:
     numbers, times_s, reader = read_all(videos / name)
     expected = np.array(CASES[name]["times_s"])
@@ -63,7 +64,7 @@ def test_every_frame_comes_once_at_its_time(videos: Path, name: str) -> None:
     assert (reader.damaged, reader.dropped, reader.ended_early_s) == (0, 0, 0.0)
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_walk_begins_with_the_frame_on_show(videos: Path, name: str) -> None:
     _, times_s, _ = read_all(videos / name)
     with VideoReader(videos / name) as reader:

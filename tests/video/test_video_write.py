@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from barcode_videos import SIZE_HW, barcode, beep_onset_s, cfr, make_talkie, make_video, number_of
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.video import write
@@ -93,7 +94,7 @@ def test_colours_survive(tmp_path: Path) -> None:
         np.testing.assert_allclose(image[32, index * 32 + 16], colour, atol=5)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name, codec, kept",
     [
         ("aac.mp4", "aac", "aac"),
@@ -106,7 +107,7 @@ def test_colours_survive(tmp_path: Path) -> None:
         ("mp2.ts", "mp2", "aac"),
     ],
 )
-@pytest.mark.parametrize("start_s, late_s, skip", [(0.0, 0.0, 0), (3.0, 0.5, 0), (0.0, 0.0, 10)])
+@each_case("start_s, late_s, skip", [(0.0, 0.0, 0), (3.0, 0.5, 0), (0.0, 0.0, 10)])
 def test_sound_stays_in_step(
     tmp_path: Path, name: str, codec: str, kept: str, start_s: float, late_s: float, skip: int
 ) -> None:
