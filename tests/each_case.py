@@ -17,7 +17,7 @@ FAILURES = (Exception, pytest.fail.Exception)
 
 
 def each_case(
-    names: str | Sequence[str], values: Iterable[Any], ids: Sequence[str] | Callable[[Any], Any] | None = None
+    names: str | Sequence[str], values: Iterable[Any], ids: Iterable[str] | Callable[[Any], Any] | None = None
 ) -> Callable[[Test], Test]:
     """Runs the test once for each of `values`, all of them even where some fail; tells which failed.
 
@@ -27,6 +27,7 @@ def each_case(
     (`capsys`, `capfd`, `caplog`) for itself; every other fixture is set up once.
     """
     words = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    ids = ids if ids is None or callable(ids) else list(ids)
     cases = [_case(words, number, value, ids) for number, value in enumerate(values)]
 
     def decorate(test: Test) -> Test:
