@@ -121,7 +121,8 @@ def read_split(
         look: looks at its videos, so that keyframes are compared with them and missing videos are errors; None = videos
             are not opened, and `DataVideo.path` is None where there is none.
         strict: False = only boxes that make no sense are errors: for commands that show what is there, or copy it.
-        skip_unreadable: videos that cannot be read are no errors: their clips are skipped one by one, and counted.
+        skip_unreadable: some videos that are missing or cannot be read are no error: their clips are skipped one by one,
+            and counted.
 
     Raises:
         AvadetError: if there is no such split, a file of it is missing or malformed, a rule refuses it, or splits
@@ -139,7 +140,8 @@ def read_split(
     videos = find_videos(data, rows.video_ids)
     ledger = judge(rows, None if look is None else look(videos, last_keyframes(rows)), examples=1)
     heeded = [issue for issue in ledger.issues if strict or issue.check.startswith("boxes-")]
-    spared = (*(NOTHING if look is None else ()), *(UNREADABLE if skip_unreadable else ()))
+    some = skip_unreadable and any(video.path is not None for video in videos)  # with none, the folder is wrong
+    spared = (*(NOTHING if look is None else ()), *(UNREADABLE if some else ()))
     refuse([issue for issue in heeded if issue.check not in spared])
     keep = ~_without_picture(ledger, rows.annotated)
     proposals = None

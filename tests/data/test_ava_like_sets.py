@@ -17,6 +17,7 @@ from avadet.data.keyframes import ProposalRule, scoring_index, training_index
 from avadet.data.prepare import prepare
 from avadet.data.reencode import Encoding
 from avadet.data.transforms import FIELD_RECIPE
+from avadet.training.feed import EpochSamples, Share
 from avadet.types import ClipSpec
 
 SPEC = ClipSpec(8, 4, 30.0, 128, (0.45,) * 3, (0.225,) * 3)
@@ -42,7 +43,9 @@ def test_from_files_to_batches(spec: Path) -> None:
     assert (targets.labels[truth].sum(axis=1) == 2).all() and targets.labels[
         truth, data.labels.names.index(BESIDE)
     ].all()
-    loader = ClipLoader(ClipDataset(targets, SPEC, FIELD_RECIPE)(len(targets), 2, 0), workers=1)
+    loader = ClipLoader(
+        ClipDataset(targets, SPEC, FIELD_RECIPE), Share(2).plan(EpochSamples(targets.video_rows), 0), workers=1
+    )
     batches = list(loader.batches())
     assert len(batches) == len(targets) // 2
     for batch in batches:

@@ -16,7 +16,7 @@ from avadet.annotations.splits import DataVideo, find_videos, read_split
 from avadet.cli.main import main
 from avadet.data.clip_reader import OpenVideos, read_frames
 from avadet.data.clips import BrokenSample, ClipDataset
-from avadet.data.keyframes import training_targets
+from avadet.data.keyframes import training_index
 from avadet.data.video_facts import look_at_videos
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec
@@ -54,7 +54,7 @@ def opened(root: Path, *overrides: str) -> DataSet:
 
 
 def clips(data: DataSet) -> ClipDataset:
-    return ClipDataset(training_targets(read_split(data, "train"), data.labels), SPEC)
+    return ClipDataset(training_index(read_split(data, "train"), data.labels), SPEC)
 
 
 def list_of(rows: list[tuple[str, int, str]]) -> str:

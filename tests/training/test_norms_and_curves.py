@@ -90,7 +90,9 @@ def test_a_run_with_precise_statistics_and_what_needs_cuda(tmp_path: Path, monke
     use_squares(monkeypatch)
     folder = train(config(tmp_path / "precise", train={"precise_bn": 1, "threads": 1}, schedule={"epochs": 1}))
     assert 0 <= folder.metrics()[-1]["frame_map"] <= 100
-    with pytest.raises(ValidationError, match=r"precise_bn would replace what batch_norm=frozen keeps; set it to 0"):
+    with pytest.raises(
+        ValidationError, match=r"train.precise_bn would replace what train.batch_norm=frozen keeps; set it to 0"
+    ):
         config(tmp_path / "both", train={"precise_bn": 1, "batch_norm": "frozen"})
     if torch.cuda.is_available():
         pytest.skip("the rest is about machines without CUDA")

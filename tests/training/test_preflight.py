@@ -11,7 +11,7 @@ from each_case import each_case
 
 from avadet.config import read_config
 from avadet.errors import AvadetError
-from avadet.training import setup
+from avadet.training import loop
 from avadet.training.distributed import Processes
 from avadet.training.loop import train
 from avadet.training.preflight import check_run
@@ -40,7 +40,7 @@ PLAIN = ["model.init=null", "device=cpu", "data.spec=nowhere.yaml"]
 def test_each_mistake(
     recipe: str, overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "read_run_data", lambda config: pytest.fail("the data is read first"))
+    monkeypatch.setattr(loop, "read_run_data", lambda config: pytest.fail("the data is read first"))
     config = read_config(recipe, [*PLAIN, f"run_dir={tmp_path}", *overrides])
     with pytest.raises(AvadetError, match=message) as caught:
         train(config)

@@ -330,11 +330,18 @@ def test_a_detector_and_missing_films(run_dir: Path, films: Path, capsys: pytest
     assert main(["test", str(run_dir), spec, "--boxes", "tiny", "--keyframe-step", "3"]) == 0
     assert "boxes: tiny; views: 1" in capsys.readouterr().out.splitlines()[-1]
     assert main(["test", str(run_dir), empty]) == 1  # an override of the run's own data set
-    assert "4 of 4 videos are missing from" in capsys.readouterr().err
-    assert main(["test", str(run_dir), spec, empty, "--on-error", "skip"]) == 0
+    assert "4 of 4 videos have no file in" in capsys.readouterr().err
+    assert (
+        main(["test", str(run_dir), spec, empty, "--on-error", "skip"]) == 1
+    )  # a folder that is not there is a mistake
+    assert "4 of 4 videos have no file in" in capsys.readouterr().err
+    for number in range(3):
+        (films / "some").mkdir(exist_ok=True)
+        (films / "some" / f"f{number}.mp4").symlink_to(films / "videos" / f"f{number}.mp4")
+    most = "videos.folder=some"
+    assert main(["test", str(run_dir), spec, most, "--on-error", "skip"]) == 0
     said = capsys.readouterr()
-    assert "20 clips cannot be read; nothing is found on their keyframes" in said.out
+    assert "5 clips cannot be read; nothing is found on their keyframes" in said.out
     assert "5 clips of f3 left out: video f3 has no file" in said.err
-    assert said.out.splitlines()[-1].startswith("frame-mAP@0.5 (activitynet): 0.00 on films all;")
-    assert main(["test", str(run_dir), spec, empty, "--on-error", "skip", "--boxes", "tiny"]) == 0
-    assert "20 clips cannot be read" in capsys.readouterr().out  # frames for the detector, too, are counted
+    assert main(["test", str(run_dir), spec, most, "--on-error", "skip", "--boxes", "tiny"]) == 0
+    assert "5 clips cannot be read" in capsys.readouterr().out  # frames for the detector, too, are counted

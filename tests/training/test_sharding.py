@@ -174,9 +174,13 @@ def test_a_divided_average_can_be_called_once_it_is_whole() -> None:
 def test_what_cannot_be_divided_is_told() -> None:
     with pytest.raises(AvadetError, match=r"train\.shard needs train\.precision=fp32 for a model with BatchNorm"):
         with_exchange(built("slowfast"), Processes(0, 2, 0), CPU, shard=True, dtype=torch.bfloat16)
-    with pytest.raises(ValidationError, match="shard and precision=fp16 do not go together; use bf16 or fp32"):
+    with pytest.raises(
+        ValidationError, match=r"train\.shard and train\.precision=fp16 do not go together; use bf16 or fp32"
+    ):
         TrainConfig(shard=True, precision="fp16")
-    with pytest.raises(ValidationError, match="shard and batch_norm=sync do not go together; use frozen or plain"):
+    with pytest.raises(
+        ValidationError, match=r"train\.shard and train\.batch_norm=sync do not go together; use frozen or plain"
+    ):
         TrainConfig(shard=True, batch_norm="sync")
 
 

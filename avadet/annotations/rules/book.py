@@ -17,7 +17,7 @@ NOTHING = ("annotations-empty", "class-none")
 """Rules that only who learns or scores must heed: there is nothing to learn or to score."""
 
 
-UNREADABLE = ("videos-unreadable",)
+UNREADABLE = ("videos-unreadable", "videos-missing")
 """Rules that who skips clips that cannot be read (`on_error=skip`) does without."""
 
 
