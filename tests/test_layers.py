@@ -169,7 +169,7 @@ def test_the_lower_rooms_know_no_torch(path: Path) -> None:
     assert not roots & {"torch", "torchvision", "pytorchvideo"}
 
 
-@pytest.mark.parametrize("room", ["annotations", "evaluation"])
+@each_case("room", ["annotations", "evaluation"])
 def test_formats_and_scores_know_no_pictures(room: str) -> None:
     for path in (PACKAGE / room).glob("*.py"):
         assert not {name.split(".")[0] for name in imported_modules(path.read_text())} & {"cv2", "av"}, path.name

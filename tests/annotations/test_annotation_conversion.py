@@ -96,9 +96,7 @@ def test_any_valid_file_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
-    "name", ["ava/partial/ava_val_v2.2_1j20qq1JyX4_0902-0969.csv", "ava/detections/*_val_v2.2.csv"]
-)
+@each_case("name", ["ava/partial/ava_val_v2.2_1j20qq1JyX4_0902-0969.csv", "ava/detections/*_val_v2.2.csv"])
 def test_real_files_come_back(shared: Path, tmp_path: Path, name: str) -> None:
     (source,) = (shared / "data").glob(name)
     for labels in (None, read_label_map("ava_v2.2")):

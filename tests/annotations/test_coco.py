@@ -470,7 +470,7 @@ def test_pycocotools_reads_the_file(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
+@each_case(
     ("name", "rows"), [("partial/ava_val_v2.2_1j20qq1JyX4_0902-0969.csv", 246), ("detections/*_val_v2.2.csv", 901)]
 )
 def test_real_files_come_back(shared: Path, tmp_path: Path, name: str, rows: int) -> None:

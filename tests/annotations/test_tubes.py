@@ -151,7 +151,7 @@ def test_the_corrected_annotations_of_ucf24(tmp_path: Path) -> None:
         read_tube_ground_truth(path, LABELS, SPEC, split=1)
 
 
-@pytest.mark.parametrize("folder", ["", "splitfiles"])
+@each_case("folder", ["", "splitfiles"])
 def test_the_splits_of_ucf24_stand_in_lists(tmp_path: Path, folder: str) -> None:
     path = pickled(tmp_path / "pyannot.pkl", corrected())
     (tmp_path / folder).mkdir(exist_ok=True)

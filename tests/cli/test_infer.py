@@ -286,7 +286,7 @@ def test_ground_truth_gives_every_person_whatever_the_ids(
         assert text in said
 
 
-@pytest.mark.parametrize("out", ["file", "file/out"])
+@each_case("out", ["file", "file/out"])
 def test_an_output_that_cannot_be_written(
     folder: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,13 +68,13 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "invalid choice: 'infre'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("code", [0, 1])
+@each_case("code", [0, 1])
 def test_the_exit_code_is_the_subcommands(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     stand_in(monkeypatch, lambda args: code)
     assert cli.main(["infer"]) == code
 
 
-@pytest.mark.parametrize("error", [AvadetError("the clip is empty"), OSError(5, "Input/output error", "a.csv")])
+@each_case("error", [AvadetError("the clip is empty"), OSError(5, "Input/output error", "a.csv")])
 def test_what_users_can_act_on_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys, error: Exception) -> None:
     stand_in(monkeypatch, raiser(error))
     assert cli.main(["infer"]) == 1
@@ -112,7 +112,7 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@each_case(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_termination_unwinds_the_stack(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int) -> None:
     """And another signal does not cut the unwinding short."""
     cleaned = []

@@ -278,7 +278,7 @@ def test_repair_writes_what_the_rules_allow(name: str, films: Path, tmp_path: Pa
     assert read_run_data(config(again)).train.labels.any()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "after"),
     [
         ("all in pixels", f"a,0,{A},1,7"),

@@ -85,7 +85,7 @@ def test_excluded_keyframes_and_unlisted_videos_are_dropped() -> None:
     assert targets.times_s.tolist() == [5.0, 3.0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rule", "expected"),
     [
         (ProposalRule(), [(A, ["stand", "talk"]), (B, ["sit"]), (NEAR_A, ["stand", "talk"]), (NOBODY, [])]),

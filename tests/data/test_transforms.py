@@ -172,7 +172,7 @@ def test_people_out_of_the_fields_crop_are_dropped_and_slivers_kept() -> None:
     assert not all(change.kept[1] for change in seen) and any(change.kept[1] for change in seen)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@each_case("seed", range(6))
 def test_frames_one_by_one_are_the_clip_at_once(seed: int) -> None:
     frames = _rng().integers(0, 256, (3, 90, 120, 3)).astype(np.uint8)
     boxes = np.array([[10, 10, 60, 80], [70, 20, 110, 85]], np.float32)

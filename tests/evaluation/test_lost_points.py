@@ -39,7 +39,7 @@ def test_each_kind_of_miss() -> None:
     assert stand_parts(true, []) == {"person not found": 1.0}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("box", "kind"),
     [(NEAR, "duplicate"), (LOOSE, "box too loose"), (AWAY, "other action"), (FAR, "background")],
 )

@@ -105,7 +105,7 @@ def test_odd_videos(shared: Path, tmp_path: Path, name: str) -> None:
     check_results(video, tmp_path)
 
 
-@pytest.mark.parametrize("name", UNREADABLE)
+@each_case("name", UNREADABLE)
 def test_unreadable_videos_are_one_line(shared: Path, tmp_path: Path, name: str, capsys) -> None:
     assert infer(shared / "data" / "videos" / "broken" / name, tmp_path / "out") == 1
     (line,) = capsys.readouterr().err.splitlines()

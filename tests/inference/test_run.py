@@ -65,7 +65,7 @@ def test_known_boxes(clip: Path, tmp_path: Path) -> None:
     assert [d.key.time_s for d in thinned] == [0.5]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         ({"video": "missing.mp4"}, "no such video: missing.mp4"),

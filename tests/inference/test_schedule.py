@@ -55,7 +55,7 @@ def test_steps_agree_with_taking_one_after_the_other(seed: int) -> None:
     assert taken(Moments(multiples), times_s) == multiples
 
 
-@pytest.mark.parametrize("every_s", [0.0, -1.0, float("nan"), float("inf")])
+@each_case("every_s", [0.0, -1.0, float("nan"), float("inf")])
 def test_what_is_no_interval_is_refused(every_s: float) -> None:
     with pytest.raises(AvadetError, match="positive number of seconds"):
         keyframe_steps(StagedVideo([0.0, 1.0], 2.0), every_s)

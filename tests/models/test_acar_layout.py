@@ -268,7 +268,7 @@ def test_of_other_classes_nothing_is_known(tmp_path: Path) -> None:
     assert (recipe.num_classes, recipe.labels, recipe.scores) == (7, None, None)
 
 
-@pytest.mark.parametrize(("kind", "name"), [("r50", "acar_slowfast_r50_ava"), ("r101", "acar_slowfast_r101_ava")])
+@each_case(("kind", "name"), [("r50", "acar_slowfast_r50_ava"), ("r101", "acar_slowfast_r101_ava")])
 def test_entries_are_what_their_files_would_be_recognised_as(kind: str, name: str, tmp_path: Path) -> None:
     """All but the sizes, which are small here."""
     _, recipe = loaded(kind, tmp_path)

@@ -257,7 +257,7 @@ def test_the_authors_have_the_same_features() -> None:
     torch.testing.assert_close(theirs.head(whole), logits)
 
 
-@pytest.mark.parametrize("name", ["base", "base_plus"])
+@each_case("name", ["base", "base_plus"])
 def test_the_authors_checkpoints_have_these_shapes(name: str) -> None:
     library = pytest.importorskip("hiera", reason="the library hiera-transformer is not installed")
     builder = {"base": "hiera_b", "base_plus": "hiera_b_plus"}[name]

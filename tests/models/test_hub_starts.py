@@ -255,7 +255,7 @@ def c3d(width: int, prefix: str = "", classes: int = 0) -> Shapes:
     return names | (linear("cls_head.fc_cls", classes, 64 * width) if classes else {})
 
 
-@pytest.mark.parametrize(("name", "prefix", "classes"), [("sports1m", "", 0), ("ucf101", "backbone.", 101)])
+@each_case(("name", "prefix", "classes"), [("sports1m", "", 0), ("ucf101", "backbone.", 101)])
 def test_c3d_of_mmaction2_maps_without_rest(name: str, prefix: str, classes: int) -> None:
     foreign = on_meta(c3d(64, prefix, classes))
     layout = recognise(foreign, "c3d.pth")
@@ -268,7 +268,7 @@ def test_c3d_of_mmaction2_maps_without_rest(name: str, prefix: str, classes: int
         assert card["parameters"] == pytest.approx(78.4e6, rel=1e-3)  # as mmaction2 says
 
 
-@pytest.mark.parametrize("prefix", ["", "backbone."])
+@each_case("prefix", ["", "backbone."])
 def test_c3d_of_mmaction2_has_the_same_features(prefix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     foreign = {name: torch.randn(shape) / 4 for name, shape in c3d(4, prefix, 7 if prefix else 0).items()}

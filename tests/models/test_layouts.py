@@ -220,7 +220,7 @@ def test_alignment_follows_the_project_without_settings() -> None:
     assert recipe_of(tensors, CAFFE2, {}, "x").arguments["head"]["aligned"] is False
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("theirs", "kind", "family"),
     [("csn_r101", "CSN", "ir_csn_101"), ("r2plus1d_r50", r"R\(2\+1\)D", "r2plus1d_r50")],
 )

@@ -100,7 +100,7 @@ def plain_relation(features: Tensor, frame: Tensor, tensors: dict[str, Tensor]) 
     return x.flatten(2).amax(2)
 
 
-@pytest.mark.parametrize("context", [False, True])
+@each_case("context", [False, True])
 def test_relations_give_the_logits_of_mmaction2(tmp_path: Path, context: bool) -> None:
     head = {"aligned": True, "resolution": 8, "context": context, "context_cells": 8}
     model = random_model(head={**head, "acrn": {"width": 6}})
@@ -219,7 +219,7 @@ def test_a_bank_without_tensors_is_told_by_config_or_name(tmp_path: Path, name: 
         zoo.load(tmp_path / name)
 
 
-@pytest.mark.parametrize("config", ["shared_head=dict(dataset_mode='val', type='LFBInferHead')", None])
+@each_case("config", ["shared_head=dict(dataset_mode='val', type='LFBInferHead')", None])
 def test_a_model_that_only_fills_a_bank_has_none(tmp_path: Path, config: str | None) -> None:
     a_file(tmp_path / "slowonly-lfb-infer_r50_ava21-rgb.pth", config)
     assert zoo.load(tmp_path / "slowonly-lfb-infer_r50_ava21-rgb.pth").report.is_whole

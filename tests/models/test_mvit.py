@@ -128,7 +128,7 @@ def test_distances_along_an_axis() -> None:
     torch.testing.assert_close(given, torch.tensor([[3.0, 2 / 3], [16 / 3, 3.0]]))
 
 
-@pytest.mark.parametrize("kind", [SeparatePositions, partial(Positions, trilinear=True)])
+@each_case("kind", [SeparatePositions, partial(Positions, trilinear=True)])
 def test_absolute_positions_between_the_trained_ones(kind: type) -> None:
     positions = kind(1, (1, 1, 2), 1)
     torch.nn.init.zeros_(positions.get_parameter("temporal" if kind is SeparatePositions else "table"))
@@ -163,7 +163,7 @@ def written_out(attention: Attention, tokens: Tensor, grid: Grid) -> Tensor:
     return attention.proj(attended.transpose(1, 2).flatten(2))
 
 
-@pytest.mark.parametrize("cls_tokens", [0, 1])
+@each_case("cls_tokens", [0, 1])
 def test_fast_attention_is_attention(cls_tokens: int) -> None:
     torch.manual_seed(0)
     attention = Attention(shape_of(grid=(2, 8, 8)), traits_of(cls_tokens=cls_tokens)).double()
@@ -216,7 +216,7 @@ def test_torchvisions_blocks_agree_on_any_grid(second: bool, grid: Grid) -> None
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("last_stride", "cells"), [(2, (8, 11)), (1, (16, 22))])
+@each_case(("last_stride", "cells"), [(2, (8, 11)), (1, (16, 22))])
 def test_wide_pictures_and_no_boxes(last_stride: int, cells: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = build("mvitv2_s_16x4", 5, stages=pyramid((1, 1, 1, 1), width=8, last_stride=last_stride)).eval()
@@ -366,7 +366,7 @@ def load_tiny(folder: Path) -> ActionDetector:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("fixture", ["mvitv1_b_16x4_stride32_tiny", "mvitv2_s_16x4_stride16_tiny"])
+@each_case("fixture", ["mvitv1_b_16x4_stride32_tiny", "mvitv2_s_16x4_stride16_tiny"])
 def test_tiny_checkpoints_give_the_stored_scores(shared: Path, fixture: str) -> None:
     folder = shared / "parity" / "models" / fixture
     model = load_tiny(folder)

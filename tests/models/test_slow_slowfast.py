@@ -58,7 +58,7 @@ def test_slow_frames_of_mmaction2_are_every_alpha_th() -> None:
         slow_frames(32, 4, "nearst")
 
 
-@pytest.mark.parametrize("sampling", ["linspace", "nearest"])
+@each_case("sampling", ["linspace", "nearest"])
 def test_the_slow_pathway_sees_the_frames_of_its_sampling(sampling: str) -> None:
     torch.manual_seed(0)
     net = SlowFast(width=4, fast_width=2, depths=(1, 1, 1, 1), slow_sampling=sampling).eval()
@@ -100,7 +100,7 @@ def test_without_dilation_the_last_stage_sees_less() -> None:
     assert reach[1] == reach[0] + 2
 
 
-@pytest.mark.parametrize("frames", [2, 30])
+@each_case("frames", [2, 30])
 def test_a_clip_that_does_not_divide_is_refused(frames: int) -> None:
     with pytest.raises(AvadetError, match=f"multiple of 4 frames, got {frames}"):
         slow_frames(frames, 4)

@@ -144,7 +144,7 @@ def test_wrapped_weights_are_those_of_the_plain_file(tmp_path: Path, kind: str, 
     assert_same(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
+@each_case(("dtype", "atol"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
 def test_half_precision_becomes_float32(tmp_path: Path, dtype: torch.dtype, atol: float) -> None:
     torch.save(of_type(dtype), tmp_path / "x.pth")
     assert_same(tmp_path / "x.pth", atol)

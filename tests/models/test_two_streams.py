@@ -59,7 +59,7 @@ def test_flow_loses_the_camera_and_is_bounded() -> None:
     assert normal_flow(flow)[0, 1, 0, 0].tolist() == pytest.approx([-0.3, -0.1, 0.1, 0.3])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("clips", "method", "message"),
     [
         (torch.zeros(1, 3, 2, 12, 64), "dis", "optical flow needs frames of at least 16 px, got 64x12"),

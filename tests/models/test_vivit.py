@@ -50,7 +50,7 @@ def test_published_sizes(builder: str, parameters: int, with_400_classes: float,
     assert shapes == [(1, 768, 16, 14, 14)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "millions"),
     [("vivit_l_16x2", 307.180624), ("vivit_l_16x2_factorised_encoder", 354.575440)],
 )

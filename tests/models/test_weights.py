@@ -75,7 +75,7 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
         read_checkpoint(path.rename(tmp_path / "x.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["none.pyth", "none.safetensors"])
+@each_case("name", ["none.pyth", "none.safetensors"])
 def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(AvadetError, match=f"{name}: no such file"):
         read_checkpoint(tmp_path / name)
@@ -208,7 +208,7 @@ def test_missing_step_counters_are_fine() -> None:
     assert load_tensors(model, tensors, "caffe2").is_whole
 
 
-@pytest.mark.parametrize("half", [False, True])
+@each_case("half", [False, True])
 def test_saved_is_read_back(tmp_path: Path, half: bool) -> None:
     model = build("slow_r50", 3, **SMALL)
     path = tmp_path / "new" / "x.safetensors"
@@ -241,7 +241,7 @@ def shaken(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("pathways", [1, 2])
+@each_case("pathways", [1, 2])
 def test_pytorchvideo_nets_give_their_own_scores_here(tmp_path: Path, pathways: int) -> None:
     torch.manual_seed(0)
     clip = torch.rand(2, 3, 8, 64, 64)

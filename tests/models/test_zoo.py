@@ -118,7 +118,7 @@ def test_eighty_classes_are_those_of_ava(tmp_path: Path) -> None:
     assert zoo.load(tmp_path / "mine.pyth").labels.names[:2] == ("bend/bow (at the waist)", "crawl")
 
 
-@pytest.mark.parametrize("entry", [e for e in zoo.models() if e.is_bundled], ids=lambda entry: entry.name)
+@each_case("entry", [e for e in zoo.models() if e.is_bundled], ids=lambda entry: entry.name)
 def test_bundled_models_load_by_name(entry: zoo.Entry) -> None:
     if not entry.is_here:
         pytest.skip(f"no {entry.file} in this checkout")
@@ -197,7 +197,7 @@ def test_unknown_names_get_close_matches(cache: Path) -> None:
         zoo.load("slowfast_r50")
 
 
-@pytest.mark.parametrize("path", ["nowhere/model", "model.pyth"])
+@each_case("path", ["nowhere/model", "model.pyth"])
 def test_missing_files_are_not_taken_for_names(path: str) -> None:
     with pytest.raises(AvadetError, match=f"{path}: no such file; models known by name: tiny"):
         zoo.load(path)
@@ -423,7 +423,7 @@ def test_banks_are_made_by_one_detector(tmp_path: Path) -> None:
         zoo.load(path)
 
 
-@pytest.mark.parametrize(("architecture", "arguments"), [("slow_r50", {**READER, "head": {}}), ("tiny_two_views", {})])
+@each_case(("architecture", "arguments"), [("slow_r50", {**READER, "head": {}}), ("tiny_two_views", {})])
 def test_a_bank_that_nobody_reads_is_refused(tmp_path: Path, architecture: str, arguments: dict[str, Any]) -> None:
     write_maker(tmp_path / "bank.safetensors")
     path = write_reader(tmp_path / "model.safetensors", arguments, architecture, bank=BANK)

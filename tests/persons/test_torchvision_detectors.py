@@ -39,7 +39,7 @@ def empty_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("size_hw", [(90, 160), (64, 48)])
+@each_case("size_hw", [(90, 160), (64, 48)])
 def test_random_weights_still_keep_the_contract(mobile, size_hw):
     frame = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
     people = mobile(frame)

@@ -254,7 +254,7 @@ def walkers_who_cross(seed, step_s):
     return render(walking, random_backdrop(rng, backdrop_hw(size_hw), 60.0), camera, size_hw, 1 / step_s)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@each_case("seed", [1, 2])
 def test_rendered_people_who_cross_come_out_with_the_numbers_they_went_in_with(seed):
     """Found by the bundled detector; who is hidden, or in one box with the other, may go without for a moment."""
     clip, tracker, detector = walkers_who_cross(seed, 0.4), PersonTracker(), TinyPersons()

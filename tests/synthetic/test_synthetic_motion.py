@@ -91,7 +91,7 @@ def test_every_action_moves_a_whole_body(action):
             assert np.isfinite(prop_points(prop, joints)).all()
 
 
-@pytest.mark.parametrize(("action", "least"), [("walk", 1.0), ("run", 4.0)])
+@each_case(("action", "least"), [("walk", 1.0), ("run", 4.0)])
 def test_travelling_actions_go_ahead(action, least):
     joints = joints_of(action)
     assert (np.diff(joints.pelvis[:, 0]) > 0).all()

@@ -223,7 +223,7 @@ def test_hiding_somebody_makes_them_uncertain() -> None:
     assert gone.image[80, 100].max() < 100
 
 
-@pytest.mark.parametrize("compose", [mosaic, side_by_side])
+@each_case("compose", [mosaic, side_by_side])
 def test_compositions_fill_the_picture_and_keep_boxes_on_people(compose) -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):

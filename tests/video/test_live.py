@@ -180,7 +180,7 @@ def test_a_lost_connection_is_made_again(pieces: list) -> None:
     assert "Connection refused" in lost
 
 
-@pytest.mark.parametrize(
+@each_case(
     "source, message",
     [
         ("tcp://127.0.0.1:9", "cannot read tcp://127.0.0.1:9: Connection refused; is the address right"),
@@ -282,7 +282,7 @@ def test_looks_between_keyframes_give_way_to_slow_work() -> None:
     assert next(times) == pytest.approx(given[-1] + 0.2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "stamps_s",
     [
         [None] * 6,

@@ -216,7 +216,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@each_case("name", BAD)
 def test_what_is_no_video_gives_one_line(tmp_path: Path, name: str) -> None:
     make, message = BAD[name]
     make(tmp_path / name)
@@ -247,7 +247,7 @@ def test_real_videos_read_whole_and_in_time(shared: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["decord_rot_0.mov", "decord_rot_90.mov", "decord_rot_180.mov", "decord_rot_270.mov"])
+@each_case("name", ["decord_rot_0.mov", "decord_rot_90.mov", "decord_rot_180.mov", "decord_rot_270.mov"])
 def test_rotation_agrees_with_opencv(shared: Path, name: str) -> None:
     import cv2
 

@@ -45,7 +45,7 @@ def flash_s(path: Path) -> float:
         return next(frame.time_s for frame in reader.frames() if frame.image.mean() > 128)
 
 
-@pytest.mark.parametrize("times_s", [cfr(40, 25), cfr(40, Fraction(30000, 1001)), VFR, [0.0]])
+@each_case("times_s", [cfr(40, 25), cfr(40, Fraction(30000, 1001)), VFR, [0.0]])
 def test_frames_come_back_at_their_times(tmp_path: Path, times_s: list[float]) -> None:
     path = write_barcodes(tmp_path / "out.mp4", times_s)
     with VideoReader(path) as reader:
@@ -71,7 +71,7 @@ def test_file_is_h264_yuv420p_and_starts_playing_at_once(tmp_path: Path) -> None
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-@pytest.mark.parametrize("size_hw", [(65, 161), (64, 161), (65, 160), (33, 47)])
+@each_case("size_hw", [(65, 161), (64, 161), (65, 160), (33, 47)])
 def test_odd_sizes_grow_by_one(tmp_path: Path, size_hw: tuple[int, int]) -> None:
     path = write_barcodes(tmp_path / "out.mp4", cfr(5, 25), size_hw=size_hw)
     height, width = size_hw
