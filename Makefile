@@ -1,5 +1,5 @@
 # make demo [VIDEO=path]   set up .venv, find the people of a video and say what each does
-# make test [JOBS=2]       set up .venv, run the tests in so many processes
+# make test [JOBS=2]       set up .venv, run the tests in so many processes; SLOW=1 adds those marked slow
 # make lint                ruff and mypy
 # Each takes PYTHON=python3.12 and the like; without it, the first Python of 3.11 or newer that runs.
 ifndef PYTHON
@@ -10,6 +10,7 @@ BIN := .venv/bin
 OUT ?= results
 VIDEO ?=
 JOBS ?= 2
+SLOW ?=
 
 .PHONY: demo test lint clean always
 .DELETE_ON_ERROR:
@@ -19,7 +20,7 @@ demo: .venv/.installed
 	$(BIN)/python -m avadet infer "$(if $(VIDEO),$(VIDEO),$(OUT)/demo.mp4)" --out "$(OUT)/demo" --model $(if $(VIDEO),tiny,tiny_jhmdb) --detector tiny --overwrite
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile$(if $(SLOW), --slow)
 
 lint: .venv/.installed-dev
 	$(BIN)/python -m ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet import boxes
 from avadet.types import BoxRule
@@ -79,7 +80,7 @@ def test_one_factor_is_that_of_the_longer_side() -> None:
     assert boxes.scale_by_long_side(box, (100, 100), (50, 50)).tolist() == [[5, 10, 15, 20]]
 
 
-@pytest.mark.parametrize("rule", ["exact", "pyslowfast"])
+@each_case("rule", ["exact", "pyslowfast"])
 def test_no_boxes_stay_no_boxes(rule: BoxRule) -> None:
     assert boxes.clip_boxes(np.zeros((0, 4)), (100, 200), (30, 61), rule).shape == (0, 4)
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.config import Config, read_config
 from avadet.errors import AvadetError
@@ -23,7 +24,7 @@ def test_dump_reads_back_equal(tmp_path: Path) -> None:
     assert read_config(copy) == config
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("override", "section", "key", "value"),
     [
         ("optim.lr=1e-3", "optim", "lr", 0.001),  # YAML reads 1e-3 as a string
@@ -59,7 +60,7 @@ def test_every_problem_is_told_at_once() -> None:
     assert "loss.kind: input should be 'cross_entropy', 'bce', 'focal', 'asymmetric' or 'pose_softmax', got" in text
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("overrides", "message"),
     [
         (["data.cache_short_side=240"], "data.cache_short_side has no effect without data.cache"),

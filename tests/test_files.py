@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet import partials
 from avadet.errors import AvadetError
@@ -76,9 +77,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert link.is_symlink() and (tmp_path / "far" / "b.txt").read_text() == "text"
 
 
-@pytest.mark.parametrize(
-    "name", ["x" * 255, "é" * 127, "x" * 244 + ".safetensors"[-11:], "a.b" * 85, "a\nb.csv", ".x", "a."]
-)
+@each_case("name", ["x" * 255, "é" * 127, "x" * 244 + ".safetensors"[-11:], "a.b" * 85, "a\nb.csv", ".x", "a."])
 def test_every_name_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
     with whole_file(tmp_path / name) as partial:
         partial.write_text("text")
@@ -86,7 +85,7 @@ def test_every_name_that_the_file_system_takes(tmp_path: Path, name: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "said"),
     [
         ("x" * 256, r"the name x{20}\.\.\. takes 256 bytes, and the file system allows 255; choose a shorter one"),
@@ -134,7 +133,7 @@ def test_a_full_disk_is_one_line_with_the_path_and_leaves_nothing(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@each_case("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_what_a_disk_refuses_names_the_file_however_a_library_says_it(tmp_path: Path, number: int) -> None:
     words = os.strerror(number)
     for error in (OSError(number, words), RuntimeError(f"I/O error: {words} (os error {number})")):

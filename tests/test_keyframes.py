@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.keyframes import Rates, join_keyframes, nearest, same_times
 
@@ -33,7 +34,7 @@ def test_rounded_and_truncated_digits_are_one_keyframe() -> None:
         assert numbers(found, truth, reference=1) == [[0, 1, 2], [0, 1, 2]]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fps", "apart_s", "same"),
     [
         (None, 0.0099, True),

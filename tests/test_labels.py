@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.labels import label_map_names, read_label_map
@@ -34,7 +35,7 @@ def test_names() -> None:
     assert label_map_names() == ["ava_v2.1", "ava_v2.2", "jhmdb21", "multisports", "ucf24"]
 
 
-@pytest.mark.parametrize("name", ["ava_v2.1", "ava_v2.2"])
+@each_case("name", ["ava_v2.1", "ava_v2.2"])
 def test_ava_has_80_classes_of_which_60_count(name: str) -> None:
     labels = read_label_map(name)
     assert labels.ids == tuple(range(1, 81))
@@ -92,7 +93,7 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize("name", LISTS)
+@each_case("name", LISTS)
 def test_class_lists_of_the_field(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"\xef\xbb\xbf" + LISTS[name].replace("\n", "\r\n").encode())
@@ -106,7 +107,7 @@ def test_the_list_of_mmaction2_has_the_groups_of_ava(tmp_path: Path) -> None:
     assert read_label_map(path).groups == ("pose", "pose", "object")
 
 
-@pytest.mark.parametrize("header", ["id,name,group,evaluated", "label_id,label_name,label_type,evaluated"])
+@each_case("header", ["id,name,group,evaluated", "label_id,label_name,label_type,evaluated"])
 def test_csv(tmp_path: Path, header: str) -> None:
     path = tmp_path / "list.csv"
     path.write_text(f'{header}\n7,"hop, skip",PERSON_MOVEMENT,true\n3,wave,person,false\n')
@@ -120,7 +121,7 @@ def test_unknown_name_with_close_matches() -> None:
         read_label_map("ava_2.2")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "text", "says"),
     [
         ("a.csv", "number,text\n1,a\n", "needs the columns id and name, got number, text"),
@@ -157,6 +158,6 @@ def test_our_map_is_the_official_one(shared: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["ava_action_list_v1.0.pbtxt", "ava_action_list_v2.0.csv"])
+@each_case("name", ["ava_action_list_v1.0.pbtxt", "ava_action_list_v2.0.csv"])
 def test_other_dialects_of_the_official_list(shared: Path, name: str) -> None:
     assert read_label_map(shared / "data/ava/official" / name).names == read_label_map("ava_v2.2").names

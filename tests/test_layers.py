@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 PACKAGE = Path(__file__).resolve().parents[1] / "avadet"
 HEAVY = {"torch", "torchvision", "cv2", "av", "pandas", "pytorchvideo", "trackers", "scipy", "onnxruntime", "tqdm"}
@@ -82,7 +83,7 @@ def test_the_rule_sees_upward_and_sideways_imports() -> None:
     assert violations("models", "from avadet.types import Frame\nfrom avadet.persons import load") == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@each_case("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_its_own_layer_and_below(path: Path) -> None:
     assert violations(room_of(path), path.read_text()) == []
 
@@ -162,13 +163,13 @@ def test_every_module_of_the_models_room_has_a_floor() -> None:
     assert {module.split(".")[2] for module in MODULES if module.startswith("avadet.models.")} <= FLOOR.keys()
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if room_of(p) in TORCH_FREE], ids=lambda p: p.stem)
+@each_case("path", [p for p in SOURCES if room_of(p) in TORCH_FREE], ids=lambda p: p.stem)
 def test_the_lower_rooms_know_no_torch(path: Path) -> None:
     roots = {name.split(".")[0] for name in imported_modules(path.read_text())}
     assert not roots & {"torch", "torchvision", "pytorchvideo"}
 
 
-@pytest.mark.parametrize("room", ["annotations", "evaluation"])
+@each_case("room", ["annotations", "evaluation"])
 def test_formats_and_scores_know_no_pictures(room: str) -> None:
     for path in (PACKAGE / room).glob("*.py"):
         assert not {name.split(".")[0] for name in imported_modules(path.read_text())} & {"cv2", "av"}, path.name
@@ -193,7 +194,7 @@ def test_no_module_gathers_everything() -> None:
     assert not named & NAMES_THAT_GATHER_EVERYTHING
 
 
-@pytest.mark.parametrize(
+@each_case(
     "code",
     [
         "import avadet",

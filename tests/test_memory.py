@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from each_case import each_case
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
@@ -28,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     assert faults["keep"] < faults["plain"] / 10
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("before", "given", "policy"),
     [("", None, "PASSIVE"), ("", "ACTIVE", "ACTIVE"), ("import sys; sys.modules['torch'] = sys; ", None, "None")],
     ids=["unset", "the user's own", "torch is loaded"],

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.plain_pickle import read_plain_pickle
@@ -41,16 +42,16 @@ def written(folder: Path, content: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("value", PLAIN)
+@each_case("protocol", range(6))
+@each_case("value", PLAIN)
 def test_plain_values_come_back(tmp_path: Path, protocol: int, value: Any) -> None:
     back = read_plain_pickle(written(tmp_path, pickle.dumps(value, protocol)))
     assert back == value
     assert type(back) is type(value)
 
 
-@pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("code", ["f4", ">f8", "<i2", "u1", "?", "c8", "S3", "U4", "f2"])
+@each_case("protocol", range(6))
+@each_case("code", ["f4", ">f8", "<i2", "u1", "?", "c8", "S3", "U4", "f2"])
 def test_arrays_come_back(tmp_path: Path, protocol: int, code: str) -> None:
     array = (np.arange(6) % 2).reshape(2, 3).astype(code)
     value = [array, array.T, array[:, :0], np.asfortranarray(array), array[1, 2], array]
@@ -85,7 +86,7 @@ def test_strings_of_python_2_are_latin_1(tmp_path: Path) -> None:
     assert read_plain_pickle(written(tmp_path, b"(lp0\nS'\\xe9'\np1\naI3\naL5L\na.")) == ["é", 3, 5]
 
 
-@pytest.mark.parametrize("protocol", range(6))
+@each_case("protocol", range(6))
 def test_a_call_is_refused_and_does_not_run(tmp_path: Path, protocol: int) -> None:
     trace = tmp_path / "trace"
     evil = Runs(os.system, f"touch {trace}")
@@ -101,7 +102,7 @@ def test_a_call_is_refused_and_does_not_run(tmp_path: Path, protocol: int) -> No
     assert trace.exists(), "the standard reader runs it, so the test above means something"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("content", "message"),
     [
         (b"(S'true'\nios\nsystem\n.", r"asks to run os\.system"),  # INST
@@ -122,7 +123,7 @@ def test_every_way_to_an_object_is_closed(tmp_path: Path, content: bytes, messag
         read_plain_pickle(written(tmp_path, content))
 
 
-@pytest.mark.parametrize("protocol", range(6))
+@each_case("protocol", range(6))
 def test_arrays_of_objects_are_refused(tmp_path: Path, protocol: int) -> None:
     trace = tmp_path / "trace"
     objects = np.empty(1, object)
@@ -135,7 +136,7 @@ def test_arrays_of_objects_are_refused(tmp_path: Path, protocol: int) -> None:
         read_plain_pickle(written(tmp_path, pickle.dumps(fields, protocol)))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("content", "message"),
     [
         (b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\x00\x00ab.", "damaged"),  # a bytearray of 281 TB
@@ -201,7 +202,7 @@ def test_weights_of_caffe2_are_read(shared: Path) -> None:
     assert blobs["conv1_w"].shape == (8, 3, 1, 7, 7)
 
 
-@pytest.mark.parametrize("protocol", range(6))
+@each_case("protocol", range(6))
 def test_a_dictionary_with_defaults_is_one_without(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "a.pkl"
     content = collections.defaultdict(list, {"a": [1], "b": [2.5]})

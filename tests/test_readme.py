@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
+from each_case import each_case
 
 from avadet.cli.main import COMMANDS, _asked_for, _build_parser, parse_arguments
 
@@ -26,7 +26,7 @@ def documented_commands() -> list[str]:
     return [line for line in found if line.split()[1] in names and len(line.split()) > 2]
 
 
-@pytest.mark.parametrize("line", documented_commands())
+@each_case("line", documented_commands())
 def test_command_is_understood(line: str) -> None:
     words = shlex.split(line.replace("$D", "/data"))[1:]
     parser, subcommand = _build_parser(_asked_for(words))
@@ -62,7 +62,7 @@ def test_make_targets_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
 
 
-@pytest.mark.parametrize("name", [*PAGES, *DOCS])
+@each_case("name", [*PAGES, *DOCS])
 def test_links_lead_somewhere(name: str) -> None:
     page = ROOT / name
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.types import (
@@ -46,7 +47,7 @@ def test_clip_offsets_by_hand() -> None:
     assert odd.offsets_s() == pytest.approx([-0.5, 0.0, 0.5])
 
 
-@pytest.mark.parametrize("field", ["num_frames", "stride", "fps", "short_side"])
+@each_case("field", ["num_frames", "stride", "fps", "short_side"])
 def test_a_clip_needs_positive_numbers(field: str) -> None:
     values = {"num_frames": 8, "stride": 2, "fps": 30.0, "short_side": 224} | {field: 0}
     with pytest.raises(AvadetError, match=f"{field} must be positive, got 0"):
@@ -69,7 +70,7 @@ def test_the_keyframe_lies_in_the_clip() -> None:
         Clip(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2), 2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("box", "says"),
     [
         ([0.0, 0.0, 431.0, 0.5], r"in \[0, 1\], got \[0.0, 0.0, 431.0, 0.5\] in row 1; divide pixel boxes"),

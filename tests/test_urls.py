@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from each_case import each_case
 
 from avadet.urls import scheme_of, shown_url, without_secrets
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "scheme"),
     [
         ("HTTP://h/a", "http"),
@@ -27,7 +27,7 @@ def test_a_url_is_shown_by_its_host() -> None:
     assert shown_url("https://me:secret@host:8000/secret") == "https://host:8000"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("said", "shown"),
     [
         ("no such file: https:/h/a.mp4?sig=secret; check", "no such file: https:/h/a.mp4?..."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from each_case import each_case
 
 from avadet.annotations.action_names import ActionNames, joined_names, split_names
 from avadet.annotations.coco_entries import Misfit
@@ -39,8 +40,6 @@ def test_numbering_goes_by_order() -> None:
     assert names.options() == {1: "run", 2: "12", 3: "walk"}
 
 
-@pytest.mark.parametrize(
-    "names", [[], ["stand"], ["carry/hold (an object)", "a;b", 'say "hi"', "ümlaut"], ["a,b", "1"]]
-)
+@each_case("names", [[], ["stand"], ["carry/hold (an object)", "a;b", 'say "hi"', "ümlaut"], ["a,b", "1"]])
 def test_names_in_one_line(names: list[str]) -> None:
     assert split_names(joined_names(names)) == names

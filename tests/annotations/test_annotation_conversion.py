@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from each_case import each_case
 
 from avadet.annotations.ava import csv_line
 from avadet.annotations.conversion import (
@@ -53,8 +54,8 @@ def journey(source: Path, folder: Path, formats: tuple[Format, ...], labels: Lab
     return source
 
 
-@pytest.mark.parametrize("formats", JOURNEYS, ids=">".join)
-@pytest.mark.parametrize("labels", [None, ODD], ids=["ids", "names"])
+@each_case("formats", JOURNEYS, ids=">".join)
+@each_case("labels", [None, ODD], ids=["ids", "names"])
 def test_nothing_is_lost(tmp_path: Path, formats: tuple[Format, ...], labels: LabelMap | None) -> None:
     for text in TEXTS:
         source = tmp_path / "in.csv"
@@ -95,9 +96,7 @@ def test_any_valid_file_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
-    "name", ["ava/partial/ava_val_v2.2_1j20qq1JyX4_0902-0969.csv", "ava/detections/*_val_v2.2.csv"]
-)
+@each_case("name", ["ava/partial/ava_val_v2.2_1j20qq1JyX4_0902-0969.csv", "ava/detections/*_val_v2.2.csv"])
 def test_real_files_come_back(shared: Path, tmp_path: Path, name: str) -> None:
     (source,) = (shared / "data").glob(name)
     for labels in (None, read_label_map("ava_v2.2")):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.ava import (
     AvaTable,
@@ -102,7 +103,7 @@ def test_excluded_keyframes(tmp_path: Path) -> None:
     assert keyframes.times_s.tolist() == [902.0, 903.0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("row", "says"),
     [
         ("v,902,0.1,abc,0.5,0.9,12,0.5", r":2: column 4 \(y1\) is 'abc', expected a number"),
@@ -157,7 +158,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each_case("form", FORMS)
 def test_forms_of_csv(tmp_path: Path, form: str) -> None:
     path = write(tmp_path, "")
     for encoding in ("utf-8", *(("utf-16",) if form == "tabs" else ())):
@@ -241,7 +242,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_detections(binary)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("time_s", "text"),
     [
         (902.0, "902"),
@@ -277,7 +278,7 @@ def test_the_label_map_must_fit() -> None:
         detection_rows(found(), short)
 
 
-@pytest.mark.parametrize("name", ["clip", "a/b c", 'odd, "name"', "ümlaut", "two\nlines", "two\r\nlines"])
+@each_case("name", ["clip", "a/b c", 'odd, "name"', "ümlaut", "two\nlines", "two\r\nlines"])
 def test_written_and_read_again(tmp_path: Path, name: str) -> None:
     path = tmp_path / "out" / "det.csv"
     write_detections(path, [found(name, 902), found(name, 1 / 3)], LABELS)

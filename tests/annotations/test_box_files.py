@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.ava import AvaTable, read_ground_truth
 from avadet.annotations.ava_rows import read_ava_rows
@@ -39,7 +40,7 @@ def test_rows_of_every_width(tmp_path: Path) -> None:
         assert boxes_of(tmp_path, f"v,902,{A},{cell},0.75").class_ids.tolist() == [action]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rows", "scores", "ids", "note"),
     [
         ([f"v,1,{A},12,0.9", f"v,1,{B},12,1"], [0.9, 1.0], None, ""),
@@ -65,7 +66,7 @@ def test_column_8_is_scores_or_ids(
     assert columns(read_box_rows(tmp_path / "boxes.csv")) == (scores, ids)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rows", "says"),
     [
         ([f"v,0,{A},,0.5", f"v,0,{B},,1.5"], r":2: column 8 \(score\) is 1.5, expected a number from 0 to 1"),
@@ -88,7 +89,7 @@ def test_a_file_full_of_pixels_is_one_complaint(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("box", "note"),
     [
         ("0,0,nan,1", "a box that is no finite number; left out (line 2)"),

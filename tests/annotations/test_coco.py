@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava import csv_line
@@ -102,7 +103,7 @@ def test_scores_of_a_person(tmp_path: Path) -> None:
     assert there_and_back(path, tmp_path) == text
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "",
@@ -263,7 +264,7 @@ def test_what_the_eighth_column_is(tmp_path: Path) -> None:
         read_ava_rows(write(tmp_path, "v,1,0,0,1,1,12,nan\n"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("entry", "position", "fields", "says"),
     [
         ("annotations", 0, {"bbox": [1, 2, 3]}, r"annotation 1: bbox is \[1, 2, 3\], expected four finite numbers"),
@@ -325,7 +326,7 @@ def video_document(images: list[dict[str, Any]], **annotation: Any) -> dict[str,
     return {"videos": VIDEOS, "images": images, "annotations": [box], "categories": [{"id": 1, "name": "Person"}]}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("image", "keyframe"),
     [
         ({"video_id": 1, "frame_id": 25, "file_name": "x/0000.jpg"}, ("clip_a", 2.5)),
@@ -361,7 +362,7 @@ def test_what_images_of_videos_do_not_tell(tmp_path: Path) -> None:
         read(dump(tmp_path, video_document([images[0] | {"frame_id": 1.5}])))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("annotation", "actions", "person"),
     [
         ({"attributes": {"action": "talk", "occluded": True, "age": 30}, "track_id": 5}, [79], 5),
@@ -410,7 +411,7 @@ def test_boxes_are_cut_and_what_stands_there_twice_is_left_out(tmp_path: Path) -
     }
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "says"),
     [
         ("{\n'images': []}", r"coco.json:2: not JSON at column 1"),
@@ -469,7 +470,7 @@ def test_pycocotools_reads_the_file(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
+@each_case(
     ("name", "rows"), [("partial/ava_val_v2.2_1j20qq1JyX4_0902-0969.csv", 246), ("detections/*_val_v2.2.csv", 901)]
 )
 def test_real_files_come_back(shared: Path, tmp_path: Path, name: str, rows: int) -> None:

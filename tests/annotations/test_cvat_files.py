@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import AvaRow, read_ava_rows, row_cells, write_ava_rows
@@ -138,7 +139,7 @@ def test_pictures_named_by_frames(tmp_path: Path) -> None:
 EDITS = "v,0902,0.1001,0.10,0.50,0.50,12,7\nv,0902,0.1001,0.10,0.50,0.50,79,7\nv,0903,0.2,0.2,0.4,0.4,12,8\n"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("old", "new", "line", "becomes"),
     [
         ('xtl="64.06"', 'xtl="128.00"', 0, "v,0902,0.2,0.1,0.5,0.5,12,7"),
@@ -172,7 +173,7 @@ def test_an_action_that_is_new_to_the_file_needs_the_label_map(tmp_path: Path) -
         lines(edited, labels=None)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("old", "new", "says"),
     [
         ('xtl="50.00"', 'xtl="wide"', "in.xml:4: box: xtl is 'wide', expected a finite number"),
@@ -230,7 +231,7 @@ def test_up_to_20_problems_at_once(tmp_path: Path) -> None:
 RATE = Footage(fps=lambda video_id: 25.0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "footage", "keyframe"),
     [
         ("000.png", Footage(fps=RATE.fps, video_id="v"), ("v", 0.0)),
@@ -254,7 +255,7 @@ def test_what_the_name_of_a_picture_tells(name: str, footage: Footage, keyframe:
     assert footage.keyframe_of_picture(name) == keyframe
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "footage", "says"),
     [
         ("000.png", Footage(), "names of pictures do not tell the video; add --video NAME"),

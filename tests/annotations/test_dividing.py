@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from each_case import each_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from avadet.annotations.splits import read_split
 from avadet.errors import AvadetError
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("video", "source"),
     [
         ("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0", "April_09"),
@@ -81,7 +82,7 @@ def test_both_sides_have_something_and_every_class_that_can_is_on_both(
             assert counts[held, rarest].any() and counts[~held, rarest].any()
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1])
+@each_case("share", [0, 1, -0.1])
 def test_shares_that_leave_nothing(share: float) -> None:
     with pytest.raises(AvadetError, match="must lie between 0 and 1"):
         choose_validation(["a", "b"], np.ones((2, 1), np.int64), {}, share)

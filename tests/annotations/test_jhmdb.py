@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from each_case import each_case
 from jhmdb_clips import read_clips, source_of
 
 from avadet.annotations.dividing import source_group
@@ -46,7 +47,7 @@ def test_a_video_by_hand(folder: Path) -> None:
     assert [one.video_id for one in read_split(open_data_set("jhmdb21", folder), "test3").videos] == [WAVE]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("video_id", "source"),
     [
         ("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0", "April_09"),
@@ -74,7 +75,7 @@ def test_damaged_files_are_named(folder: Path, name: str, text: str, says: str) 
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("split", "train", "test"), [(1, 660, 268), (2, 658, 270), (3, 663, 265)])
+@each_case(("split", "train", "test"), [(1, 660, 268), (2, 658, 270), (3, 663, 265)])
 def test_the_real_splits(shared: Path, split: int, train: int, test: int) -> None:
     root = shared / "data/jhmdb21"
     sides = [read_clips(root, f"{part}{split}") for part in ("train", "test")]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from each_case import each_case
 
 from avadet.annotations.rules.check import check_data_set
 from avadet.annotations.specs import DataSet, open_data_set
@@ -140,7 +141,7 @@ def test_splits_that_share_videos_across_parts(tmp_path: Path) -> None:
     assert "splits-share-videos" in checks(data)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "says"),
     [
         ({"splits": {"train": {"join": ["films:all"]}}}, "unknown split of films 'all'"),

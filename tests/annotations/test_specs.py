@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.annotations import rules
 from avadet.annotations.ava import read_excluded, read_ground_truth
@@ -35,7 +36,7 @@ def test_every_data_set_has_a_spec_a_page_and_a_sample() -> None:
         assert len((folder / "sample.csv").read_text().splitlines()) in (3, 4)  # with or without header
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_case("name", NAMES)
 def test_every_spec_opens(name: str, tmp_path: Path) -> None:
     data = open_data_set(name, tmp_path)
     assert (data.name, data.root) == (name, tmp_path)
@@ -85,7 +86,7 @@ def test_labels_by_name_and_from_a_file(tmp_path: Path) -> None:
     assert open_data_set(mine, tmp_path / "elsewhere", ["labels=classes.csv"]).labels.names == ("jump",)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "says"),
     [
         ("labels: [walk]\n", "splits: missing"),
@@ -118,7 +119,7 @@ def test_names_and_splits_that_are_not_there(tmp_path: Path) -> None:
         open_data_set("ava_v2.2", tmp_path).split("vall")
 
 
-@pytest.mark.parametrize("name", ["ava_v2.1", "ava_v2.2", "ava_kinetics", "ava_with_kinetics", "multisports"])
+@each_case("name", ["ava_v2.1", "ava_v2.2", "ava_kinetics", "ava_with_kinetics", "multisports"])
 def test_samples_are_ground_truth_with_classes_of_the_map(name: str, tmp_path: Path) -> None:
     table = read_ground_truth(resource_folder("data_specs") / name / "sample.csv")
     assert set(table.class_ids.tolist()) <= {0, *open_data_set(name, tmp_path).labels.ids}

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import row_cells
@@ -35,7 +36,7 @@ def lines(
     return [",".join(row_cells(row, table)) for row in table.rows]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "file,timestamp,xmin,ymin,xmax,ymax,label,track_id\na/v.mp4,1.5,50,0,150,50,talk,3\n",
@@ -76,7 +77,7 @@ def test_a_file_of_one_video(tmp_path: Path) -> None:
         lines(path)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("old", "new", "says"),
     [
         (",x2,", ",foo,", "in.csv:1: no columns for a whole box; expected x1 y1 x2 y2 or x1 y1 w h or"),

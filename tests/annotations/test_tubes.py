@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.tube_units import TubeSpec
 from avadet.annotations.tubes import (
@@ -150,7 +151,7 @@ def test_the_corrected_annotations_of_ucf24(tmp_path: Path) -> None:
         read_tube_ground_truth(path, LABELS, SPEC, split=1)
 
 
-@pytest.mark.parametrize("folder", ["", "splitfiles"])
+@each_case("folder", ["", "splitfiles"])
 def test_the_splits_of_ucf24_stand_in_lists(tmp_path: Path, folder: str) -> None:
     path = pickled(tmp_path / "pyannot.pkl", corrected())
     (tmp_path / folder).mkdir(exist_ok=True)
@@ -160,7 +161,7 @@ def test_the_splits_of_ucf24_stand_in_lists(tmp_path: Path, folder: str) -> None
     assert len(rows["train"].table) == 3 and len(rows["test"].table) == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("tube", "says"),
     [
         ({"label": 0, "sf": 0, "ef": 3, "boxes": np.zeros((1, 4))}, r"from frame 0 up to 3, expected so many boxes"),
@@ -175,7 +176,7 @@ def test_damaged_corrected_annotations_are_named(tmp_path: Path, tube: dict[str,
         read_tube_ground_truth(pickled(tmp_path / "pyannot.pkl", content), LABELS, SPEC)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("lines", "says"),
     [
         ([f"v,1,{BOX},7,1", f"v,1,{BOX},7,1"], "two boxes of class 7 in video 'v' at 1 s, both of person 1"),
@@ -197,7 +198,7 @@ def test_damaged_csv_files_are_named(tmp_path: Path, lines: list[str], says: str
         read_tube_ground_truth(write(tmp_path / "gt.csv", *lines), LABELS, SPEC)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("content", "says"),
     [
         ([1, 2], "must hold a dict with 'labels' and 'gttubes'"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from each_case import each_case
 
 from avadet.annotations.action_names import ActionNames
 from avadet.annotations.ava_rows import read_ava_rows, row_cells, write_ava_rows
@@ -128,7 +129,7 @@ def test_a_csv_of_via_2(tmp_path: Path) -> None:
 EDITS = "v,0902,0.1001,0.10,0.50,0.50,12,7\nv,0902,0.1001,0.10,0.50,0.50,79,7\nv,0903\n"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "becomes"),
     [
         ({}, EDITS.splitlines()),
@@ -152,7 +153,7 @@ def test_what_was_edited_counts(tmp_path: Path, change: dict[str, Any], becomes:
     assert (tmp_path / "back.csv").read_text().splitlines() == becomes
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("key", "value", "says"),
     [
         ("xy", [2, 1, 2, 3], "in.json: metadata 1_a: xy is [2, 1, 2, 3], expected [2, x, y, width, height]"),

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.cli.main import main
 from avadet.config import read_config
@@ -54,7 +55,7 @@ def test_one_is_shown_with_the_origin_of_each_value(capsys: pytest.CaptureFixtur
     assert read_config(copy) == read_config("ava/x3d_m", overrides)
 
 
-@pytest.mark.parametrize("name", ["jhmdb21/tiny", "ava/i3d_nl_r50_lfb", "custom/tiny"])
+@each_case("name", ["jhmdb21/tiny", "ava/i3d_nl_r50_lfb", "custom/tiny"])
 def test_every_leaf_has_an_origin(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["configs", "show", name, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -63,7 +64,7 @@ def test_every_leaf_has_an_origin(name: str, capsys: pytest.CaptureFixture[str])
     assert {"model.family", "optim.lr", "train.shard"} <= shown["origins"].keys()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("words", "message"),
     [
         (["show"], "one recipe is shown by: avadet configs show NAME"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.cli.main import main
 from avadet.models import zoo
@@ -27,7 +28,7 @@ def test_bundled_model_is_exported_and_loads_again(tmp_path: Path, capsys: pytes
     assert f"{out} exists; use --overwrite to replace it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         (["tiny", "model.pt"], "the file's name must end in .onnx, got model.pt"),
@@ -48,7 +49,7 @@ def test_wrong_arguments_are_explained(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("size", ["256", "256x", "16x256", "-1x64", "axb"])
+@each_case("size", ["256", "256x", "16x256", "-1x64", "axb"])
 def test_sizes_are_checked(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["export", "tiny", "model.onnx", f"--size={size}"])

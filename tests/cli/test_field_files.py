@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.box_files import read_boxes
 from avadet.cli import data as command
@@ -110,8 +111,8 @@ def proposals(folder: Path, content: Any, protocol: int = 4) -> Path:
     return path
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-@pytest.mark.parametrize("form", ["text", "pair", "nested", "lists", "float32"])
+@each_case("protocol", [0, 2, 4, 5])
+@each_case("form", ["text", "pair", "nested", "lists", "float32"])
 def test_pickled_proposals(tmp_path: Path, form: str, protocol: int) -> None:
     split = {key: (key.split(",")[0], int(key.split(",")[1])) for key in BOXES}
     nested: dict[str, Any] = {}
@@ -142,7 +143,7 @@ class _Runs:
         return (print, ("ran",))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("content", "says"),
     [
         ([1], "expected a dict of 'VIDEO,SECONDS' to boxes, as mmaction2's proposals are, got a list"),

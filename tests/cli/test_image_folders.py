@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 import staged
+from each_case import each_case
 
 import avadet
 from avadet.cli import video_files
@@ -102,7 +103,7 @@ def test_what_words_stand_for(clip: Path, tmp_path: Path) -> None:
         video_files.expand([str(frames / "a")])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("words", "said"),
     [(["clip"], "have no frame rate of their own; give it, such as --fps 30"),
      (["clip.mp4", "--fps", "10"], "--fps is the rate of folders of images; .*has its own")],

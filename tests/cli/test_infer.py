@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 import staged
+from each_case import each_case
 
 from avadet.annotations.ava import read_detections
 from avadet.cli.main import main
@@ -110,7 +111,7 @@ def add_sound(video: Path, path: Path) -> None:
         target.mux(sound.encode(None))
 
 
-@pytest.mark.parametrize("stem", ["cl\udcffip", 'a, "b"', "{0} %s", "-rf", "Grüße 你好"])
+@each_case("stem", ["cl\udcffip", 'a, "b"', "{0} %s", "-rf", "Grüße 你好"])
 def test_odd_file_names(folder: Path, tmp_path: Path, stem: str) -> None:
     video = tmp_path / f"{stem}.mp4"
     video.write_bytes((folder / "clip.mp4").read_bytes())
@@ -192,7 +193,7 @@ def bad_video(kind: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "garbage", "folder", "audio", "headless"])
+@each_case("kind", ["missing", "empty", "garbage", "folder", "audio", "headless"])
 def test_a_bad_video_is_one_line_and_leaves_nothing(
     kind: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +203,7 @@ def test_a_bad_video_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("more", "message"),
     [
         (["--model", "slowfast_r50"], "unknown model 'slowfast_r50'; did you mean slowfast_r50_8x8_ava"),
@@ -222,7 +223,7 @@ def test_bad_names_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rows", "words"),
     [
         ("clip,1,100,50,200,90\n", ["boxes.csv:1", "100"]),
@@ -285,7 +286,7 @@ def test_ground_truth_gives_every_person_whatever_the_ids(
         assert text in said
 
 
-@pytest.mark.parametrize("out", ["file", "file/out"])
+@each_case("out", ["file", "file/out"])
 def test_an_output_that_cannot_be_written(
     folder: Path, tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,7 +297,7 @@ def test_an_output_that_cannot_be_written(
     assert "cannot write" in errors[0]
 
 
-@pytest.mark.parametrize("flags", [["--every", "0"], ["--every", "nan"], ["--threshold", "1.5"], ["--every", "often"]])
+@each_case("flags", [["--every", "0"], ["--every", "nan"], ["--threshold", "1.5"], ["--every", "often"]])
 def test_wrong_numbers_are_usage_errors(flags: list[str], folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         infer(folder, tmp_path, *flags)

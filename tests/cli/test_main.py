@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from each_case import each_case
 
 import avadet
 from avadet.cli import main as cli
@@ -41,7 +42,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name for name in listed if name in named] == named
 
 
-@pytest.mark.parametrize("command", [command.name for command in cli.COMMANDS])
+@each_case("command", [command.name for command in cli.COMMANDS])
 def test_every_command_has_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
@@ -67,13 +68,13 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "invalid choice: 'infre'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("code", [0, 1])
+@each_case("code", [0, 1])
 def test_the_exit_code_is_the_subcommands(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     stand_in(monkeypatch, lambda args: code)
     assert cli.main(["infer"]) == code
 
 
-@pytest.mark.parametrize("error", [AvadetError("the clip is empty"), OSError(5, "Input/output error", "a.csv")])
+@each_case("error", [AvadetError("the clip is empty"), OSError(5, "Input/output error", "a.csv")])
 def test_what_users_can_act_on_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys, error: Exception) -> None:
     stand_in(monkeypatch, raiser(error))
     assert cli.main(["infer"]) == 1
@@ -111,7 +112,7 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@each_case(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_termination_unwinds_the_stack(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int) -> None:
     """And another signal does not cut the unwinding short."""
     cleaned = []
@@ -148,7 +149,7 @@ def test_output_to_a_full_disk_is_one_line() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "said"),
     [
         (MemoryError(), "out of memory; --batch 1,"),
@@ -194,7 +195,7 @@ def test_the_module_and_the_tool_are_the_command() -> None:
     assert len(tool.read_text().splitlines()) <= 10
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("line", "overrides"),
     [
         ("train CFG run_dir=r --resume optim.lr=0.1", ["run_dir=r", "optim.lr=0.1"]),
@@ -221,7 +222,7 @@ def test_overrides_may_stand_anywhere(line: str, overrides: list[str]) -> None:
         assert args.resume == ("auto" if "auto" in words else "latest")
 
 
-@pytest.mark.parametrize("line", ["train CFG --lr 1 a=1", "data check CFG --bogus=1", "train CFG OTHER"])
+@each_case("line", ["train CFG --lr 1 a=1", "data check CFG --bogus=1", "train CFG OTHER"])
 def test_what_is_no_override_is_still_an_error(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = line.split()
     parser, _ = cli._build_parser(cli._asked_for(words))

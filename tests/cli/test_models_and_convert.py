@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.cli.main import main
 from avadet.models import zoo
@@ -143,7 +144,7 @@ def test_weights_to_start_from_are_told_from_detectors(capsys: pytest.CaptureFix
     assert any(line.startswith("licence") and "BSD-3-Clause" in line for line in shown)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "pin"),
     [
         ("tiny", "in the package"),
@@ -156,7 +157,7 @@ def test_what_fixes_the_file_is_told(capsys: pytest.CaptureFixture[str], name: s
     assert f"pin          {pin}" in said(capsys, "show", name)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         (["show", "slowfast_r50_8x8"], "unknown model 'slowfast_r50_8x8'; did you mean slowfast_r50_8x8_ava"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import staged
+from each_case import each_case
 
 from avadet.cli import videos
 from avadet.cli.main import COMMANDS, _build_parser, main
@@ -61,7 +62,7 @@ def test_quiet_lasts_for_one_call(capsys: pytest.CaptureFixture[str], clip: Path
     assert "detector: tiny" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+@each_case("name", [command.name for command in COMMANDS])
 def test_every_command_takes_quiet(name: str) -> None:
     parser, _ = _build_parser(next(command for command in COMMANDS if command.name == name))
     (choices,) = [one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from each_case import each_case
 
 from avadet.cli.main import main
 from avadet.errors import AvadetError
@@ -94,7 +95,7 @@ def test_a_changed_video_comes_whole(port: int) -> None:
     assert get(port, "/clip.mp4", Range="bytes=0-9", If_Range="Mon, 01 Jan 2001 00:00:00 GMT")[0] == 200
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "expected"),
     [
         (None, None),
@@ -115,7 +116,7 @@ def test_ranges_by_hand(header: str | None, expected: tuple[int, int] | None) ->
     assert wanted_range(header, 10) == expected
 
 
-@pytest.mark.parametrize(("header", "size"), [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-", 0)])
+@each_case(("header", "size"), [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-", 0)])
 def test_ranges_without_a_byte(header: str, size: int) -> None:
     with pytest.raises(ValueError, match="no byte"):
         wanted_range(header, size)
@@ -128,7 +129,7 @@ def test_reports_and_videos_are_served(port: int) -> None:
     assert get(port, "/twin.mp4")[2] == BYTES, "a link within the folder is followed"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "way",
     [
         *("/notes.txt", "/other.html", "/missing.mp4", "/deep", "/deep/", "/./clip.mp4", "/deep//a%20b.mkv"),
@@ -142,14 +143,12 @@ def test_nothing_else_is(port: int, way: str) -> None:
     assert (status, body) == (404, b"")
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8008", "localhost.evil.example", "127.0.0.1.evil", "", "a@localhost"]
-)
+@each_case("host", ["evil.example", "evil.example:8008", "localhost.evil.example", "127.0.0.1.evil", "", "a@localhost"])
 def test_no_other_site_reaches_in_under_its_own_name(port: int, host: str) -> None:
     assert get(port, "/clip.mp4", Host=host)[0] == 403
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9999", "127.0.0.1:1", "[::1]:8008"])
+@each_case("host", ["localhost", "LOCALHOST:9999", "127.0.0.1:1", "[::1]:8008"])
 def test_tunnels_come_by_other_ports(port: int, host: str) -> None:
     assert get(port, "/clip.mp4", "HEAD", Host=host)[0] == 200
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ava_like import write_film
+from each_case import each_case
 
 from avadet.annotations.splits import DataVideo
 from avadet.data.clip_reader import OpenVideos, read_frames
@@ -50,8 +51,8 @@ def _short(image: np.ndarray) -> np.ndarray:
     return resize_short(image, 48)
 
 
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("spec", [SPEC, SLOW])
+@each_case("rate", RATES)
+@each_case("spec", [SPEC, SLOW])
 def test_the_clip_is_that_of_a_whole_reading(films: dict[str, Path], rate: str, spec: ClipSpec) -> None:
     rng = np.random.default_rng(0)
     with VideoReader(films[rate], threads=1) as reader:

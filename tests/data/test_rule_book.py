@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.repair import Change, repair
 from avadet.annotations.rules.book import judge
@@ -194,7 +195,7 @@ def config(spec: Path, **loss: str) -> Config:
     return Config.model_validate(values)
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+@each_case("name", SITUATIONS)
 def test_training_does_what_check_says(name: str, films: Path, tmp_path: Path) -> None:
     change, expected = SITUATIONS[name]
     files = whole()
@@ -252,7 +253,7 @@ def mend(spec: Path, out: Path) -> tuple[Path, list[Change]]:
     return repair(open_data_set(spec), out, metadata_of, lambda fixes: open_data_set(spec, None, fixes))
 
 
-@pytest.mark.parametrize("name", [name for name, (_, expected) in SITUATIONS.items() if "class-none" not in expected])
+@each_case("name", [name for name, (_, expected) in SITUATIONS.items() if "class-none" not in expected])
 def test_repair_writes_what_the_rules_allow(name: str, films: Path, tmp_path: Path) -> None:
     files = whole()
     SITUATIONS[name][0](files)
@@ -277,7 +278,7 @@ def test_repair_writes_what_the_rules_allow(name: str, films: Path, tmp_path: Pa
     assert read_run_data(config(again)).train.labels.any()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "after"),
     [
         ("all in pixels", f"a,0,{A},1,7"),

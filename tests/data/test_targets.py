@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.ava import AvaTable, Keyframes
 from avadet.annotations.splits import DataSplit, DataVideo
@@ -84,7 +85,7 @@ def test_excluded_keyframes_and_unlisted_videos_are_dropped() -> None:
     assert targets.times_s.tolist() == [5.0, 3.0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rule", "expected"),
     [
         (ProposalRule(), [(A, ["stand", "talk"]), (B, ["sit"]), (NEAR_A, ["stand", "talk"]), (NOBODY, [])]),
@@ -159,7 +160,7 @@ def test_nothing_at_all() -> None:
     assert len(targets) == 0 and targets.starts.tolist() == [0] and targets.labels.shape == (0, 3)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@each_case("seed", range(10))
 def test_the_arrays_say_what_loops_would(seed: int) -> None:
     rng = np.random.default_rng(seed)
     pool = [sorted(rng.uniform(0, 0.5, 2)) + sorted(rng.uniform(0.5, 1, 2)) for _ in range(6)]

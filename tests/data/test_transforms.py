@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.data.transforms import (
     FIELD_RECIPE,
@@ -58,7 +59,7 @@ def test_without_crop_the_picture_is_that_of_inference() -> None:
     assert np.abs(out[0].astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("seed", range(40))
+@each_case("seed", range(40))
 def test_a_painted_box_stays_around_its_paint(seed: int) -> None:
     frames, boxes = _painted((50, 30, 90, 80))
     out, moved, kept = augment_clip(_rng(seed), frames, boxes, STRONG)
@@ -70,7 +71,7 @@ def test_a_painted_box_stays_around_its_paint(seed: int) -> None:
     np.testing.assert_array_equal(out[0], out[1])
 
 
-@pytest.mark.parametrize("seed", range(40))
+@each_case("seed", range(40))
 def test_a_person_that_fits_is_whole_in_view(seed: int) -> None:
     box = np.array([140, 5, 158, 40], np.float32)
     window = draw_window(_rng(seed), (120, 160), box, replace(STRONG, zoom=(1.0, 1.5)))
@@ -195,7 +196,7 @@ def test_people_out_of_the_fields_crop_are_dropped_and_slivers_kept() -> None:
     assert not all(change.kept[1] for change in seen) and any(change.kept[1] for change in seen)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@each_case("seed", range(6))
 def test_frames_one_by_one_are_the_clip_at_once(seed: int) -> None:
     frames = _rng().integers(0, 256, (3, 90, 120, 3)).astype(np.uint8)
     boxes = np.array([[10, 10, 60, 80], [70, 20, 110, 85]], np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.evaluation.ap import average_precision, claim_once, nearest_truth, precision_recall
 
@@ -13,7 +14,7 @@ def ap(marks: str, num_true: int) -> float:
     return average_precision(*precision_recall(np.array([mark == "+" for mark in marks], np.bool_), num_true))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("marks", "num_true", "expected"),
     [
         ("+", 1, 1.0),

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from each_case import each_case
 from eval_tables import AWAY, HERE, LABELS, NEAR, Row, random_problem, table
 
 from avadet.annotations.ava import NO_CLASS, Keyframes
@@ -76,7 +77,7 @@ def expect(matches: Matches, row: int, repeated: FrameMapResult) -> None:
         assert drawn.mean(chosen)[row] == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("weights", "ap"),
     [
         ((1, 1), 2 / 3),  # miss, hit, hit: 1/2, 2/3

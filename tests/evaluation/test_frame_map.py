@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from each_case import each_case
 from eval_tables import AWAY, HERE, LABELS, NEAR, Row, random_problem, table
 
 from avadet import boxes
@@ -55,8 +56,8 @@ def looped(true: list[Row], found: list[Row], protocol: str) -> dict[int, float]
     return result
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("seed", range(4))
+@each_case("protocol", PROTOCOLS)
+@each_case("seed", range(4))
 def test_the_same_as_row_by_row(protocol: str, seed: int) -> None:
     true, found = random_problem(seed)
     result = evaluate(true, found, protocol)

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet import boxes
 from avadet.annotations.ava import AvaTable
@@ -169,7 +170,7 @@ def test_what_is_on_by_hand() -> None:
     assert active_frames(np.zeros(3), Trimming()).all()
 
 
-@pytest.mark.parametrize("cost", [0.0, 0.15, 0.4, 1.0])
+@each_case("cost", [0.0, 0.15, 0.4, 1.0])
 def test_no_other_labelling_scores_more(cost: float) -> None:
     rng = np.random.default_rng(int(cost * 100))
     trimming = Trimming(0.6, cost)
@@ -240,7 +241,7 @@ def looped(rows: list[Row], rules: Linking) -> list[list[int]]:
     return done
 
 
-@pytest.mark.parametrize("seed", range(4))
+@each_case("seed", range(4))
 def test_a_second_implementation_agrees(seed: int) -> None:
     rows = crowd(seed)
     rules = Linking(nms_iou=0.4, top_per_frame=3, link_iou=0.3, patience=2 + seed % 2, min_score=0)

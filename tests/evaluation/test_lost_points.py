@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from each_case import each_case
 from eval_tables import AWAY, HERE, LABELS, LOOSE, NEAR, Row, random_problem, table
 
 from avadet.evaluation.frame_map import result_of
@@ -38,7 +39,7 @@ def test_each_kind_of_miss() -> None:
     assert stand_parts(true, []) == {"person not found": 1.0}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("box", "kind"),
     [(NEAR, "duplicate"), (LOOSE, "box too loose"), (AWAY, "other action"), (FAR, "background")],
 )
@@ -79,8 +80,8 @@ def test_confusions_name_what_the_person_does() -> None:
     np.testing.assert_allclose(losses.confusions[1], [0.5, 0, 0, 0])
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("seed", range(4))
+@each_case("protocol", PROTOCOLS)
+@each_case("seed", range(4))
 def test_the_parts_sum_to_the_whole(seed: int, protocol: str) -> None:
     true, found = random_problem(seed)
     rounded = [(*row[:4], round(row[4], 2)) for row in found]  # many equal scores

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from each_case import each_case
 from eval_tables import AWAY, HERE, LABELS, NEAR, Row, random_problem, table
 
 pytest.importorskip("jinja2", reason="the page is a Jinja2 template")
@@ -183,7 +184,7 @@ def named(name: str) -> str:
     return render_page(replace(explanation, result=result, slices=slices), name, {name: name}, {name: 3})
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each_case("name", HOSTILE)
 def test_no_name_becomes_markup(name: str) -> None:
     hostile, harmless = Page(named(name)), Page(named("harmless"))
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 pytest.importorskip("pycocotools", reason="person AP is pycocotools'")
 
@@ -210,7 +211,7 @@ def random_people(rng: np.random.Generator, num_frames: int = 40) -> tuple[AvaTa
     return table(true), table(boxes)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@each_case("seed", range(4))
 def test_against_an_independent_calculation(seed: int) -> None:
     true, boxes = random_people(np.random.default_rng(seed))
     result = evaluate_persons(true, boxes)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from banked import BANK, MAKER_FEATURES, WINDOW_S, write_both, write_maker, write_reader
+from each_case import each_case
 from staged import BrightSquare, StagedPeople, random_model, staged_model, staged_video, write_video
 
 import avadet
@@ -131,8 +132,8 @@ def test_the_second_pass_sees_a_window_of_the_first(square: Path, reader: Loaded
     assert abs(got - passed(Setup(replace(reader, bank_window_s=60.0), Absent(), 0.5), square)).max() > 1e-4
 
 
-@pytest.mark.parametrize("overlap", [False, True])
-@pytest.mark.parametrize("batch", [1, 2, 100])
+@each_case("overlap", [False, True])
+@each_case("batch", [1, 2, 100])
 def test_neither_batches_nor_overlap_change_scores(
     square: Path, reader: LoadedModel, batch: int, overlap: bool
 ) -> None:

@@ -6,8 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pytest
 import staged
+from each_case import each_case
 from staged_report import TIMING, data_of, keyframe, look
 
 from avadet.cli.infer import headline
@@ -25,7 +25,7 @@ def at(time_s: float, *tracks: int) -> ActionDetections:
     return keyframe(time_s, [BOX] * len(tracks), tracks, np.full((len(tracks), 3), 0.9))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("keyframes", "said"),
     [
         ([], "no people found"),

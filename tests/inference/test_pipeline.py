@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import staged
 import torch
+from each_case import each_case
 from staged import StagedPeople, StagedVideo, staged_model, staged_video
 
 from avadet.annotations.box_files import read_boxes
@@ -144,7 +145,7 @@ def test_a_keyframe_after_the_end_is_left_out() -> None:
     assert times(stream(cut, staged_model(), StagedPeople(ONE))) == [0.0, 1.0]
 
 
-@pytest.mark.parametrize("promised_s", [0.0, 0.5, 1.6, 20.0, 1e6])
+@each_case("promised_s", [0.0, 0.5, 1.6, 20.0, 1e6])
 def test_a_short_video_gets_its_middle_whatever_its_header_promises(promised_s: float) -> None:
     model, people = staged_model(), StagedPeople(ONE)
     cut = StagedVideo([index / 10 for index in range(16)], duration_s=promised_s)
@@ -153,7 +154,7 @@ def test_a_short_video_gets_its_middle_whatever_its_header_promises(promised_s: 
     assert model.model.clips[0][0, 0, :, 0, 0].tolist() == [4, 6, 8, 10]
 
 
-@pytest.mark.parametrize("promised_s", [0.0, 1.0, 4.0, 40.0])
+@each_case("promised_s", [0.0, 1.0, 4.0, 40.0])
 def test_pictures_decide_on_keyframes_and_not_a_header(promised_s: float) -> None:
     video = StagedVideo([index / 10 for index in range(40)], duration_s=promised_s)
     assert times(stream(video, staged_model(), StagedPeople(ONE))) == [0.0, 1.0, 2.0, 3.0]
@@ -262,8 +263,8 @@ def peak_bytes(seconds: float, every_s: float, overlap: bool) -> int:
     return peak
 
 
-@pytest.mark.parametrize(("overlap", "frames_more"), [(False, 10), (True, 3 * (MAX_ITEMS + 2))])
-@pytest.mark.parametrize("every_s", [1.0, 1000.0])
+@each_case(("overlap", "frames_more"), [(False, 10), (True, 3 * (MAX_ITEMS + 2))])
+@each_case("every_s", [1.0, 1000.0])
 def test_memory_is_bounded_by_the_clip_and_what_is_ahead(every_s: float, overlap: bool, frames_more: int) -> None:
     frame_bytes = 48 * 64 * 3
     assert peak_bytes(200.0, every_s, overlap) < peak_bytes(20.0, every_s, overlap) + frames_more * frame_bytes
@@ -287,8 +288,8 @@ class Dawdler(StagedPeople):
         return super().__call__(frame)
 
 
-@pytest.mark.parametrize("cores_free", [False, True])
-@pytest.mark.parametrize("batch", [1, 2])
+@each_case("cores_free", [False, True])
+@each_case("batch", [1, 2])
 def test_overlap_changes_neither_the_events_nor_their_order(
     cores_free: bool, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,8 +325,8 @@ class CountsCores(StagedPeople):
         return super().__call__(frame)
 
 
-@pytest.mark.parametrize("overlap", [False, True])
-@pytest.mark.parametrize(("parameters", "expected"), [(10**9, 1), (0, 3)])
+@each_case("overlap", [False, True])
+@each_case(("parameters", "expected"), [(10**9, 1), (0, 3)])
 def test_small_models_compute_with_one_core_and_large_ones_with_all(
     overlap: bool, parameters: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from each_case import each_case
 
 from avadet.annotations.ava import read_detections
 from avadet.cli.main import main
@@ -84,7 +85,7 @@ def test_the_lists_are_whole(shared: Path) -> None:
     assert sorted(path.name for path in (videos / "edge").iterdir()) == EDGE
 
 
-@pytest.mark.parametrize("name", CLEAN)
+@each_case("name", CLEAN)
 def test_clean_videos(shared: Path, tmp_path: Path, name: str) -> None:
     video = shared / "data" / "videos" / "clean" / name
     assert infer(video, tmp_path) == 0
@@ -97,14 +98,14 @@ def test_a_long_clean_video(shared: Path, tmp_path: Path) -> None:
     check_results(video, tmp_path, with_video=False)
 
 
-@pytest.mark.parametrize("name", EDGE)
+@each_case("name", EDGE)
 def test_odd_videos(shared: Path, tmp_path: Path, name: str) -> None:
     video = shared / "data" / "videos" / "edge" / name
     assert infer(video, tmp_path) == 0
     check_results(video, tmp_path)
 
 
-@pytest.mark.parametrize("name", UNREADABLE)
+@each_case("name", UNREADABLE)
 def test_unreadable_videos_are_one_line(shared: Path, tmp_path: Path, name: str, capsys) -> None:
     assert infer(shared / "data" / "videos" / "broken" / name, tmp_path / "out") == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import staged
+from each_case import each_case
 from staged_report import TIMING, data_of, keyframe, look
 
 from avadet.inference.report.page import script_json
@@ -76,7 +77,7 @@ def test_people_on_no_track_and_low_thresholds(tmp_path: Path) -> None:
     assert columns["person_track"].tolist() == [-1]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("video", "expected"),
     [
         ("/a/b/clip.mp4", "../b/clip.mp4"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import staged
+from each_case import each_case
 
 import avadet
 from avadet.inference import run
@@ -64,7 +65,7 @@ def test_known_boxes(clip: Path, tmp_path: Path) -> None:
     assert [d.key.time_s for d in thinned] == [0.5]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         ({"video": "missing.mp4"}, "no such video: missing.mp4"),
@@ -87,7 +88,7 @@ def test_boxes_of_other_videos_are_an_error_that_names_them(clip: Path, tmp_path
         avadet.infer(clip, model=staged.random_model(), boxes=tmp_path / "boxes.csv")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("times_s", "every_s", "kept"),
     [
         ([902.0, 903.0, 904.0, 905.0], None, [902.0, 903.0, 904.0, 905.0]),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from each_case import each_case
 from staged import StagedVideo
 
 from avadet.errors import AvadetError
@@ -43,7 +44,7 @@ def test_a_frame_serves_the_steps_around_it_and_none_that_nobody_recorded() -> N
     assert steps(7.0, 10.0 * np.arange(5)) == [0.0, 7.0, 21.0, 28.0, 42.0]
 
 
-@pytest.mark.parametrize("seed", range(8))
+@each_case("seed", range(8))
 def test_steps_agree_with_taking_one_after_the_other(seed: int) -> None:
     """Where frames are closer than steps, `Steps` is `Moments` of all multiples, by arithmetic."""
     rng = np.random.default_rng(seed)
@@ -54,7 +55,7 @@ def test_steps_agree_with_taking_one_after_the_other(seed: int) -> None:
     assert taken(Moments(multiples), times_s) == multiples
 
 
-@pytest.mark.parametrize("every_s", [0.0, -1.0, float("nan"), float("inf")])
+@each_case("every_s", [0.0, -1.0, float("nan"), float("inf")])
 def test_what_is_no_interval_is_refused(every_s: float) -> None:
     with pytest.raises(AvadetError, match="positive number of seconds"):
         keyframe_steps(StagedVideo([0.0, 1.0], 2.0), every_s)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import staged
+from each_case import each_case
 
 from avadet.annotations.ava import read_detections
 from avadet.errors import AvadetError
@@ -80,7 +81,7 @@ def test_the_ava_csv_reads_back_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_allclose(table.boxes_norm, [[0.25, 0.5, 0.5, 1.0]] * 4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("exclusive", "asked", "score"),
     [(False, None, 0.5), (True, None, 0.4375), (True, False, 0.5), (False, True, 0.4375)],
 )

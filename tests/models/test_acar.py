@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from small_heads import roi_head
 from test_laws import CLASSES, SMALL, SPEC
 from torch import Tensor, nn
@@ -265,7 +266,7 @@ def test_sizes_of_the_published_head() -> None:
 WITHOUT_HEAD = ("tiny_actions", "tiny_two_views", "person_crops")
 
 
-@pytest.mark.parametrize("architecture", sorted(set(SIZES) - {*WITHOUT_HEAD, "two_streams_r50"}))
+@each_case("architecture", sorted(set(SIZES) - {*WITHOUT_HEAD, "two_streams_r50"}))
 def test_any_backbone_can_have_relations_and_a_bank(architecture: str) -> None:
     sizes = SMALL[architecture]
     head = {**sizes.get("head", {}), "acrn": {"width": 6}, "acar": {"width": 8}, "bank": {"width": 4}}

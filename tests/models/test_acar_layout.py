@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import each_case
 from small_heads import crop_otherwise
 from torch import Tensor, nn
 from torch.nn import functional
@@ -194,7 +195,7 @@ def loaded(kind: str, tmp_path: Path) -> tuple[nn.Module, Recipe]:
     return model.eval(), recipe
 
 
-@pytest.mark.parametrize("kind", ["r50", "r101", "plain"])
+@each_case("kind", ["r50", "r101", "plain"])
 def test_logits_are_those_of_the_authors(kind: str, tmp_path: Path) -> None:
     model, _ = loaded(kind, tmp_path)
     with torch.no_grad():
@@ -267,7 +268,7 @@ def test_of_other_classes_nothing_is_known(tmp_path: Path) -> None:
     assert (recipe.num_classes, recipe.labels, recipe.scores) == (7, None, None)
 
 
-@pytest.mark.parametrize(("kind", "name"), [("r50", "acar_slowfast_r50_ava"), ("r101", "acar_slowfast_r101_ava")])
+@each_case(("kind", "name"), [("r50", "acar_slowfast_r50_ava"), ("r101", "acar_slowfast_r101_ava")])
 def test_entries_are_what_their_files_would_be_recognised_as(kind: str, name: str, tmp_path: Path) -> None:
     """All but the sizes, which are small here."""
     _, recipe = loaded(kind, tmp_path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import pytest
 import torch
+from each_case import each_case
 from small_heads import roi_head
 from test_laws import CLASSES, SPEC
 from torch import Tensor, nn
@@ -108,7 +108,7 @@ def test_people_do_not_see_each_other_nor_other_clips() -> None:
             torch.testing.assert_close(alone, logits[index : index + 1])
 
 
-@pytest.mark.parametrize("training", [False, True])
+@each_case("training", [False, True])
 def test_nobody_is_no_problem(training: bool) -> None:
     head = some_head().train(training)
     learnt = head.acrn.join_norm.running_var.clone()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import test_heads_on_backbones as trial
 import torch
+from each_case import each_case
 from small_models import CLASSES, SPEC, small_model
 
 from avadet.config import read_config
@@ -49,7 +50,7 @@ def added() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("backbone", trial.BACKBONES)
+@each_case("backbone", trial.BACKBONES)
 def test_it_works_on_every_backbone(backbone: str) -> None:
     trial.test_every_kind_works_on_every_backbone(backbone, KIND)
 

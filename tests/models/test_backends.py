@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from small_models import SPEC, small_model
+from test_laws import architectures
 
 from avadet.cli import arguments
 from avadet.errors import AvadetError
@@ -22,7 +24,6 @@ from avadet.models.engines.backends import prepare, weights_digest
 from avadet.models.engines.export import export
 from avadet.models.engines.graphs import SizedGraphs
 from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
-from avadet.models.sizes import SIZES
 from avadet.models.zoo import LoadedModel
 
 QUICK = ("slow_r50", "tiny_two_views")
@@ -42,12 +43,12 @@ def scores(loaded: LoadedModel, size_hw: tuple[int, int] | None = None, clips: i
     return answer
 
 
-def each(quick: tuple[str, ...]) -> list[Any]:
-    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in sorted(SIZES)]
+WITH_OPENVINO = architectures(QUICK) if find_spec("openvino") else QUICK[:1]
+"""One that skips where there is none."""
 
 
-@pytest.mark.parametrize("boxes", [0, 1, 7])
-@pytest.mark.parametrize("architecture", each(QUICK))
+@pytest.mark.parametrize("architecture", WITH_OPENVINO)
+@each_case("boxes", [0, 1, 7])
 def test_openvino_answers_as_torch_does(architecture: str, boxes: int) -> None:
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     loaded = small_model(architecture)
@@ -91,7 +92,7 @@ def test_answers_stay_when_the_next_one_is_asked_for(cache: Path) -> None:
     assert torch.equal(first, before)
 
 
-@pytest.mark.parametrize("architecture", sorted(SIZES))
+@pytest.mark.parametrize("architecture", architectures())
 def test_fast_torch_answers_as_torch_does(architecture: str) -> None:
     loaded = small_model(architecture)
     ready = prepare(loaded, "torch", "fp32")
@@ -105,7 +106,7 @@ def test_fast_torch_answers_as_torch_does(architecture: str) -> None:
     torch.testing.assert_close(scores(ready, (75, 101)), scores(loaded, (75, 101)), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("architecture", sorted(SIZES))
+@pytest.mark.parametrize("architecture", architectures())
 def test_fast_torch_in_bf16_is_near(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "has_bf16", lambda device: True)
     loaded = small_model(architecture)

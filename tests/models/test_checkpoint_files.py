@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from torch import nn
 
 from avadet.cli.main import main
@@ -91,7 +92,7 @@ OTHER: dict[str, tuple[Callable[[], bytes], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", OTHER)
+@each_case("kind", OTHER)
 def test_another_file_is_named_in_one_line(tmp_path: Path, kind: str) -> None:
     content, message = OTHER[kind]
     path = tmp_path / "x.pth"
@@ -101,7 +102,7 @@ def test_another_file_is_named_in_one_line(tmp_path: Path, kind: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(PAGE, "a web page"), (POINTER, "git lfs pull"), (b"", "empty")])
+@each_case(("content", "message"), [(PAGE, "a web page"), (POINTER, "git lfs pull"), (b"", "empty")])
 def test_the_same_under_the_name_of_safetensors(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
@@ -138,7 +139,7 @@ def test_the_folder_of_a_training_stands_for_its_model(run: Path, capsys: pytest
     assert f"of the files in {run}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("names", "taken"),
     [
         (["last.pt", "best.pt", "bank.safetensors"], "best.pt"),
@@ -158,7 +159,7 @@ def test_of_several_the_best_then_the_last_then_the_highest(tmp_path: Path, name
     assert weights_in(tmp_path).name == taken
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("names", "message"),
     [
         ([], r"a folder without weights of a model \(it is empty\); give the folder of a training"),

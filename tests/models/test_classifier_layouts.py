@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 from torchvision.models import video
 from torchvision.models.video import resnet as torchvision_resnet
@@ -82,7 +83,7 @@ FULL_SIZES: list[tuple[Callable[[], nn.Module], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("theirs", "ours", "layout"), FULL_SIZES, ids=[f"{one[1]}-{one[2]}" for one in FULL_SIZES])
+@each_case(("theirs", "ours", "layout"), FULL_SIZES, ids=[f"{one[1]}-{one[2]}" for one in FULL_SIZES])
 def test_full_sizes_map_without_rest(theirs: Callable[[], nn.Module], ours: str, layout: str) -> None:
     with torch.device("meta"):
         foreign, own = theirs().state_dict(), build(ours, 400).state_dict()
@@ -97,7 +98,7 @@ def test_full_sizes_map_without_rest(theirs: Callable[[], nn.Module], ours: str,
     assert named["head.proj.weight"].shape == expected.get(layout, own["head.proj.weight"].shape)
 
 
-@pytest.mark.parametrize("makers", [torchvision_resnet.Conv3DSimple, torchvision_resnet.Conv2Plus1D])
+@each_case("makers", [torchvision_resnet.Conv3DSimple, torchvision_resnet.Conv2Plus1D])
 def test_torchvisions_video_resnets(tmp_path: Path, makers: Any) -> None:
     split = makers is torchvision_resnet.Conv2Plus1D
     stem = torchvision_resnet.R2Plus1dStem if split else torchvision_resnet.BasicStem
@@ -126,7 +127,7 @@ def test_torchvisions_swin(tmp_path: Path) -> None:
         torch.testing.assert_close(logits(own, clip), theirs(clip), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("second", [False, True])
+@each_case("second", [False, True])
 def test_torchvisions_mvit(tmp_path: Path, second: bool) -> None:
     stages = pyramid((1, 1), width=8)
     setting = [
@@ -234,7 +235,7 @@ def older_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-@pytest.mark.parametrize("older", [False, True])
+@each_case("older", [False, True])
 def test_transformers_vivit(older: bool, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
     config = transformers.VivitConfig(image_size=32, num_frames=8, num_labels=7, **SMALL)
@@ -371,7 +372,7 @@ def mmaction_csn_names(state: dict[str, Tensor], preserved: bool) -> dict[str, T
     return named
 
 
-@pytest.mark.parametrize("preserved", [False, True])
+@each_case("preserved", [False, True])
 def test_csn_of_mmaction2_whose_norms_add_a_thousandth(tmp_path: Path, preserved: bool) -> None:
     sizes = {"width": 8, "depths": (1, 2, 1, 1), "preserved": preserved, "output_stride": 32}
     theirs, own = (build("csn", 7, **sizes).eval() for _ in range(2))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from counting import gflops, parameters
+from each_case import each_case
 from torch import Tensor, nn
 from torchvision.models import googlenet
 from torchvision.models.video import resnet as torchvision_resnet
@@ -45,7 +46,7 @@ def backbone_of(builder: str, **options: Any) -> nn.Module:
         return build(builder, 80, **options).backbone
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "classifier", "published"),
     [
         ("r3d_18", HEAD_512, 33371472),
@@ -160,7 +161,7 @@ def in_order(net: nn.Module) -> list[Tensor]:
     return list(net.state_dict().values())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kinds", "split", "makers"),
     [
         (("3d",) * 4, False, [torchvision_resnet.Conv3DSimple] * 4),
@@ -258,7 +259,7 @@ def test_i3d_is_googlenet_in_cubes() -> None:
 SMALL_X3D = {"width_factor": 1.0, "depth_factor": 0.6}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("theirs", "ours"),
     [
         (lambda: create_x3d(stem_dim_in=8, **SMALL_X3D), lambda: X3d(width=8, output_stride=32, **SMALL_X3D)),
@@ -285,7 +286,7 @@ def test_pytorchvideos_weights_give_its_map(theirs: Callable[[], nn.Module], our
         torch.testing.assert_close(net(clip)[0], x)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "build",
     [
         lambda stride: ChannelSeparatedNet(depths=(1, 1, 1, 2), width=8, preserved=True, output_stride=stride),

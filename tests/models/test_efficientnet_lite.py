@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.efficientnet_lite import EfficientNetLite, load_imagenet
@@ -28,9 +29,7 @@ def published(trunk: EfficientNetLite) -> dict[str, torch.Tensor]:
     return renamed
 
 
-@pytest.mark.parametrize(
-    ("stages", "channels", "millions"), [(7, (24, 40, 112, 320), 2.96), (6, (24, 40, 112, 192), 2.35)]
-)
+@each_case(("stages", "channels", "millions"), [(7, (24, 40, 112, 320), 2.96), (6, (24, 40, 112, 192), 2.35)])
 def test_four_maps_at_strides_4_to_32(stages: int, channels: tuple[int, ...], millions: float) -> None:
     trunk = EfficientNetLite(stages).eval()
     assert trunk.out_channels == channels

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from small_heads import roi_head
 from small_models import CLASSES, SPEC, small_model
+from test_laws import architectures
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
@@ -21,26 +23,21 @@ from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.engines.export import export
 from avadet.models.engines.graphs import GraphModel, open_graph, read_graph
 from avadet.models.engines.probe import default_size_hw, sample_inputs, says_one_size
-from avadet.models.sizes import SIZES
 from avadet.models.zoo import LoadedModel
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 QUICK = ("slow_r50", "slowfast", "person_crops", "tiny_two_views", "mvitv2_s_16x4")
-"""One of each family by default, `slowfast` with relations of actors; the others take ten seconds more."""
-
+"""One of each sort by default, `slowfast` with relations of actors; the others with --slow."""
 
 TORCH_ONLY = ("two_streams_r50",)
 """Those that compute optical flow, which no graph does."""
 
-
-def architectures() -> list[Any]:
-    names = sorted(set(SIZES) - set(TORCH_ONLY))
-    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in names]
+RUNTIMES = ("onnx", "openvino") if find_spec("openvino") else ("onnx",)
 
 
-@pytest.fixture(scope="module", params=architectures())
+@pytest.fixture(scope="module", params=architectures(QUICK, TORCH_ONLY))
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadedModel, GraphModel]:
     """A small model of each architecture, and its file opened again."""
     loaded = small_model(request.param)
@@ -49,14 +46,13 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return loaded, open_graph(path)
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-@pytest.mark.parametrize(("clips", "boxes"), [(1, 0), (2, 0), (1, 1), (3, 2), (1, 7), (2, 40)])
+@each_case("runtime", RUNTIMES)
+@each_case(("clips", "boxes"), [(1, 0), (2, 0), (1, 1), (3, 2), (1, 7), (2, 40)])
 def test_graph_answers_as_torch_does(
     pair: tuple[LoadedModel, GraphModel], runtime: str, clips: int, boxes: int
 ) -> None:
     loaded, graph = pair
-    if runtime == "openvino":
-        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    if runtime != "onnx":
         graph = open_graph(graph.path, runtime)
     if graph.input.shape[0] == 1 and boxes == 0:
         clips = 1
@@ -69,6 +65,11 @@ def test_graph_answers_as_torch_does(
     assert got.shape == (boxes, CLASSES)
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(got.sigmoid(), expected.sigmoid(), atol=1e-4, rtol=0)
+
+
+def test_openvino_is_among_what_runs_them() -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    assert "openvino" in RUNTIMES
 
 
 def test_boxes_beyond_the_picture_and_of_no_size(pair: tuple[LoadedModel, GraphModel]) -> None:

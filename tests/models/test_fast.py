@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import each_case
 from small_models import SPEC, small_model
 
 from avadet.models.engines import fast
@@ -29,7 +30,7 @@ def test_difference_of_scores_is_zero_for_the_same_and_large_for_another() -> No
     assert score_difference(loaded, small_model("slow_r50", seed=1), (64, 64)) > 0.05
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "expected"),
     [
         ("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_tile\n\nprocessor: 1\nflags: none\n", True),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 
 from avadet.models.engines.folding import fold_norms
@@ -156,7 +157,7 @@ def filled(net: nn.Module) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("case", CASES)
+@each_case("case", CASES)
 def test_folded_or_not_the_answer_stays(case: str) -> None:
     build, expected = CASES[case]
     torch.manual_seed(0)

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
+from each_case import each_case
 from safetensors.torch import load_file, save_file
 from small_models import SPEC
 
@@ -36,7 +36,7 @@ def former(arguments: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("architecture", "more", "renamed"),
     [
         ("mvitv2_s_16x4", {}, "attn.positions."),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from counting import gflops, parameters
+from each_case import each_case
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
@@ -42,7 +43,7 @@ def test_published_sizes() -> None:
     assert gflops(tsn, (1, 3, 3, 224, 224)) == pytest.approx(3 * 4.089, rel=0.001)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "frames", "shape"),
     [
         ("single_frame_r50", 8, (2048, 1, 14, 16)),
@@ -77,8 +78,8 @@ def test_first_layers_of_the_fusions_see_what_the_paper_says() -> None:
     assert seen == {"conv1": (4, 12), "layer1": (2, 128), "layer2": (1, 512), "layer3": (1, 512)}
 
 
-@pytest.mark.parametrize("fusion", sorted(FUSIONS))
-@pytest.mark.parametrize("bottleneck", [False, True])
+@each_case("fusion", sorted(FUSIONS))
+@each_case("bottleneck", [False, True])
 def test_a_still_clip_is_its_picture_wherever_frames_meet(fusion: str, bottleneck: bool) -> None:
     torch.manual_seed(0)
     sizes = {**THIN, "bottleneck": bottleneck} if bottleneck else {"depths": (1, 1, 1, 1), "bottleneck": False}
@@ -93,7 +94,7 @@ def test_a_still_clip_is_its_picture_wherever_frames_meet(fusion: str, bottlenec
     torch.testing.assert_close(found, expected.repeat(1, 2, 1, 1, 1) if fusion == "late" else expected)
 
 
-@pytest.mark.parametrize("fusion", ["early", "late", "slow"])
+@each_case("fusion", ["early", "late", "slow"])
 def test_fused_frames_are_not_alike(fusion: str) -> None:
     torch.manual_seed(0)
     net = shaken(FrameResNet(**THIN, **FUSIONS[fusion]))
@@ -162,7 +163,7 @@ def test_wider_filters_by_hand() -> None:
     assert wide.weight.flatten().tolist() == [2.0] * 6
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "frames", "message"),
     [
         ({"windows": {"conv1": (4, 2), "layer1": (2, 2)}}, 5, "FrameResNet takes clips of at least 6 frames, got 5"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models.heads.acar import AcarOptions
@@ -52,7 +53,7 @@ def test_parts_count_before_short_names_and_may_stand_beside_them() -> None:
     assert found.relation == RelationOptions(acar=AcarOptions())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "message"),
     [
         ({"kind": "roy"}, "unknown head.kind 'roy'; did you mean roi"),
@@ -72,7 +73,7 @@ def test_what_means_nothing_is_refused(options: dict[str, Any], message: str) ->
         build_head([3], 5, options)
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@each_case("kind", HEADS)
 def test_every_kind_has_options_of_its_own_and_defaults(kind: str) -> None:
     head = build_head([3], 5, {"kind": kind})
     assert type(head) is HEADS[kind] and type(head.options) is HEADS[kind].Options

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from counting import sizes
+from each_case import each_case
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
@@ -134,9 +135,9 @@ def written_out(layer: UnitAttention, cells: Tensor) -> Tensor:
     return projected
 
 
-@pytest.mark.parametrize("channels", [6, 12])  # 6 stay 6, 12 are pooled
-@pytest.mark.parametrize("unit", [2, 4, None])
-@pytest.mark.parametrize("hw", [(4, 8), (5, 7), (3, 2)])
+@each_case("channels", [6, 12])  # 6 stay 6, 12 are pooled
+@each_case("unit", [2, 4, None])
+@each_case("hw", [(4, 8), (5, 7), (3, 2)])
 def test_attention_written_out(channels: int, unit: int | None, hw: tuple[int, int]) -> None:
     torch.manual_seed(0)
     layer = UnitAttention(6, channels, 3, unit)
@@ -256,7 +257,7 @@ def test_the_authors_have_the_same_features() -> None:
     torch.testing.assert_close(theirs.head(whole), logits)
 
 
-@pytest.mark.parametrize("name", ["base", "base_plus"])
+@each_case("name", ["base", "base_plus"])
 def test_the_authors_checkpoints_have_these_shapes(name: str) -> None:
     library = pytest.importorskip("hiera", reason="the library hiera-transformer is not installed")
     builder = {"base": "hiera_b", "base_plus": "hiera_b_plus"}[name]

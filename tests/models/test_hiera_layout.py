@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor
 
 from avadet.errors import AvadetError
@@ -18,7 +19,7 @@ from avadet.models.checkpoints.formats.hiera import HIERA, hiera_arguments
 from avadet.models.checkpoints.formats.pyslowfast import MVIT
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("foreign", "own"),
     [
         ("patch_embed.proj.weight", "backbone.patch_embed.weight"),
@@ -41,7 +42,7 @@ def test_an_mvit_with_such_positions_is_none() -> None:
     assert recognise(["pos_embed_spatial", "pos_embed_temporal", "blocks.0.attn.qkv.weight"], "x.pth") is HIERA
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [
         *("decoder_pos_embed", "decoder_blocks.0.norm1.weight", "decoder_pred.bias", "mask_token"),
@@ -62,7 +63,7 @@ def foreign_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-@pytest.mark.parametrize(
+@each_case(
     "builder",
     ["hiera_b", "hiera_b_plus", "hiera_l", "hiera_h"],
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models.checkpoints.weights import read_checkpoint
@@ -107,8 +108,8 @@ DEPTHS = {
 }
 
 
-@pytest.mark.parametrize("writer", WRITERS)
-@pytest.mark.parametrize("depth", DEPTHS)
+@each_case("writer", WRITERS)
+@each_case("depth", DEPTHS)
 def test_a_command_is_refused_at_any_depth(tmp_path: Path, depth: str, writer: str) -> None:
     content = DEPTHS[depth] + (b"." if depth != "put away" else b"}.")
     path = WRITERS[writer](tmp_path, content)
@@ -119,7 +120,7 @@ def test_a_command_is_refused_at_any_depth(tmp_path: Path, depth: str, writer: s
     assert not Path("trace").exists()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [
         *("builtins eval", "builtins exec", "builtins __import__", "builtins compile", "builtins open"),
@@ -136,7 +137,7 @@ def test_names_that_run_something_are_refused_by_name(tmp_path: Path, name: str)
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "content",
     [
         b"cbuiltins\ngetattr\n(cargparse\nNamespace\nS'__init__'\ntR(S'x'\ntR.",  # every call of it is inert
@@ -154,7 +155,7 @@ def test_other_functions_are_inert(tmp_path: Path, content: bytes) -> None:
     assert not Path("trace").exists()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("content", "message"),
     [
         (b"Pperson\n.", "no plain data"),  # PERSID
@@ -184,7 +185,7 @@ def test_what_torch_does_not_write_is_refused(tmp_path: Path, content: bytes, me
         read_checkpoint(as_zip(tmp_path, content))
 
 
-@pytest.mark.parametrize("operation", [b"\x82\x05", b"\x83\x05\x00", b"\x84\x05\x00\x00\x00"])
+@each_case("operation", [b"\x82\x05", b"\x83\x05\x00", b"\x84\x05\x00\x00\x00"])
 def test_registered_extensions_are_refused(tmp_path: Path, operation: bytes) -> None:
     copyreg.add_extension("posix", "system", 5)
     try:
@@ -217,7 +218,7 @@ BEYOND: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", BEYOND)
+@each_case("kind", BEYOND)
 def test_no_tensor_reaches_beyond_its_storage(tmp_path: Path, kind: str) -> None:
     content, message = BEYOND[kind]
     with pytest.raises(AvadetError, match=rf"x\.pth: .*{message}"):
@@ -269,7 +270,7 @@ BOMBS: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", BOMBS)
+@each_case("kind", BOMBS)
 def test_nothing_takes_for_ever(tmp_path: Path, kind: str) -> None:
     content, message = BOMBS[kind]
     began = time.process_time()

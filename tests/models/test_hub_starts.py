@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -159,7 +160,7 @@ def test_all_of_the_hub_are_here() -> None:
     assert len({STARTS[name].file for name in HUB}) == len(HUB)  # there all have one name
 
 
-@pytest.mark.parametrize("name", HUB)
+@each_case("name", HUB)
 def test_its_file_maps_without_rest(name: str) -> None:
     shapes, megabytes, digit = HUB[name]
     card = STARTS[name].card
@@ -202,7 +203,7 @@ TRANSFORMERS: dict[str, tuple[str, str, dict[str, Any]]] = {
 """Class of a model, of its configuration, and what differs from that one's defaults."""
 
 
-@pytest.mark.parametrize("name", TRANSFORMERS)
+@each_case("name", TRANSFORMERS)
 def test_transformers_has_the_same_tensors(name: str) -> None:
     transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
     model, config, options = TRANSFORMERS[name]
@@ -254,7 +255,7 @@ def c3d(width: int, prefix: str = "", classes: int = 0) -> Shapes:
     return names | (linear("cls_head.fc_cls", classes, 64 * width) if classes else {})
 
 
-@pytest.mark.parametrize(("name", "prefix", "classes"), [("sports1m", "", 0), ("ucf101", "backbone.", 101)])
+@each_case(("name", "prefix", "classes"), [("sports1m", "", 0), ("ucf101", "backbone.", 101)])
 def test_c3d_of_mmaction2_maps_without_rest(name: str, prefix: str, classes: int) -> None:
     foreign = on_meta(c3d(64, prefix, classes))
     layout = recognise(foreign, "c3d.pth")
@@ -267,7 +268,7 @@ def test_c3d_of_mmaction2_maps_without_rest(name: str, prefix: str, classes: int
         assert card["parameters"] == pytest.approx(78.4e6, rel=1e-3)  # as mmaction2 says
 
 
-@pytest.mark.parametrize("prefix", ["", "backbone."])
+@each_case("prefix", ["", "backbone."])
 def test_c3d_of_mmaction2_has_the_same_features(prefix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     foreign = {name: torch.randn(shape) / 4 for name, shape in c3d(4, prefix, 7 if prefix else 0).items()}

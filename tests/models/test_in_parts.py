@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor
 
 from avadet.models.build import build
@@ -44,7 +45,7 @@ def models() -> dict[str, ActionModel]:
     return {**built, "two views": build("tiny_two_views", 5, num_frames=4, crop_hw=(32, 32))}
 
 
-@pytest.mark.parametrize("name", ["plain", "acar", "acrn", "two views"])
+@each_case("name", ["plain", "acar", "acrn", "two views"])
 def test_a_crowd_scores_as_it_did_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = models()[name].eval()

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from each_case import each_case
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
@@ -95,7 +96,7 @@ def test_flat_layers_leave_time_alone_and_the_original_stays() -> None:
     assert isinstance(net[0][0], nn.Conv2d)  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("kernels", "stem", "pool"), [(((1,),) * 4, 1, 2), (I3D_KERNELS, 5, 2)], ids=["c2d", "i3d"])
+@each_case(("kernels", "stem", "pool"), [(((1,),) * 4, 1, 2), (I3D_KERNELS, 5, 2)], ids=["c2d", "i3d"])
 def test_a_resnet_of_pictures_starts_one_of_clips(kernels: tuple[tuple[int, ...], ...], stem: int, pool: int) -> None:
     torch.manual_seed(0)
     pictures = shaken(ResNet(Bottleneck, [1, 1, 1, 1], num_classes=2))

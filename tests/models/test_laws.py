@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import json
 import math
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from small_heads import roi_head
 from torch import Tensor, nn
 
@@ -21,7 +25,7 @@ from avadet.models.checkpoints.formats.format import IMAGES
 from avadet.models.detectors.two_stage import ActionDetector, ActionModel
 from avadet.models.heads.acar import ActorContextRelation
 from avadet.models.heads.roi_head import RoIHead
-from avadet.models.sizes import SIZES
+from avadet.models.sizes import SIZES, families
 from avadet.types import ClipSpec
 
 CLASSES = 5
@@ -34,29 +38,35 @@ ROIS = torch.tensor(
 )
 
 
-SAME_IN_SMALL = (
-    *("videomae_s", "videomae_l", "videomae_h", "vivit_l_16x2", "vivit_l_16x2_factorised_encoder"),
-    *("timesformer_b_hr", "timesformer_b_l", "swin3d_s", "swin3d_b"),
-    *("hiera_b_plus", "hiera_l", "hiera_h", "vjepa2_h"),
-    *("ir_csn_50", "ir_csn_152", "ip_csn_152", "x3d_xs", "x3d_s", "x3d_l", "x3d_xl"),
-)
-"""Differ from a neighbour only in what is small: on trial when there is time."""
+FIRST_OF_EACH_FAMILY = [next(iter(sizes)) for sizes in families().values()]
 
 
-def architectures() -> list[Any]:
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SAME_IN_SMALL), id=name) for name in sorted(SMALL)]
+def architectures(always: Collection[str] = FIRST_OF_EACH_FAMILY, never: Collection[str] = ()) -> list[Any]:
+    """Every architecture but those of `never`; all that are not among `always` with --slow only."""
+    names = sorted(SMALL.keys() - set(never))
+    return [pytest.param(name, marks=() if name in always else pytest.mark.slow, id=name) for name in names]
 
 
-@pytest.fixture(scope="module", params=architectures())
-def architecture(request: pytest.FixtureRequest) -> str:
-    """Each architecture's name."""
-    name: str = request.param
-    return name
+def law(test: Callable[..., None]) -> Callable[..., None]:
+    """Puts one architecture of each family on trial in one test; with --slow every one by itself, too."""
+    wanted = {name: GIVEN[name] for name in inspect.signature(test).parameters}
+    each = [pytest.param([name], marks=pytest.mark.slow, id=name) for name in sorted(SMALL)]
+
+    @pytest.mark.parametrize("names", [pytest.param(FIRST_OF_EACH_FAMILY, id="one of each family"), *each])
+    def on_trial(names: list[str]) -> None:
+        @each_case("architecture", names, ids=str)
+        def one(architecture: str) -> None:
+            test(**{name: give(architecture) for name, give in wanted.items()})
+
+        one()
+
+    on_trial.__name__, on_trial.__doc__ = test.__name__, test.__doc__
+    return on_trial
 
 
-@pytest.fixture(scope="module")
-def model(architecture: str) -> ActionModel:
-    """A small model of each architecture, in eval mode, with no parameter at zero."""
+@functools.cache
+def model_of(architecture: str) -> ActionModel:
+    """A small model of an architecture, in eval mode, with no parameter at zero. Laws leave it as it is."""
     torch.manual_seed(0)
     net = build(architecture, CLASSES, pixels=SPEC.pixels, **SMALL[architecture])
     for parameter in net.parameters():
@@ -71,19 +81,28 @@ def model(architecture: str) -> ActionModel:
     return net.eval()
 
 
-@pytest.fixture(scope="module")
-def clips() -> Tensor:
+@functools.cache
+def random_clips() -> Tensor:
     """uint8 (2, 3, 8, 64, 64)."""
     generator = torch.Generator().manual_seed(1)
     return torch.randint(0, 256, (2, 3, SPEC.num_frames, SIZE, SIZE), generator=generator, dtype=torch.uint8)
 
 
-@pytest.fixture(scope="module")
-def logits(model: ActionModel, clips: Tensor) -> Tensor:
-    """The model's answer to `clips` and `ROIS`."""
+@functools.cache
+def logits_of(architecture: str) -> Tensor:
+    """The model's answer to `random_clips` and `ROIS`."""
     with torch.no_grad():
-        answer: Tensor = model(clips, ROIS)
+        answer: Tensor = model_of(architecture)(random_clips(), ROIS)
     return answer
+
+
+GIVEN: dict[str, Callable[[str], Any]] = {
+    "architecture": str,
+    "model": model_of,
+    "clips": lambda architecture: random_clips(),
+    "logits": logits_of,
+}
+"""What a law may ask for."""
 
 
 def backbone_of(model: ActionModel) -> Backbone:
@@ -94,12 +113,14 @@ def backbone_of(model: ActionModel) -> Backbone:
     return model.backbone
 
 
+@law
 def test_answer_is_finite_and_differs_between_boxes(logits: Tensor) -> None:
     assert logits.shape == (len(ROIS), CLASSES)
     assert logits.isfinite().all()
     assert len({tuple(row) for row in logits.tolist()}) == len(ROIS)
 
 
+@law
 def test_answer_is_logits_in_training_too(model: ActionModel, clips: Tensor) -> None:
     trainee = copy.deepcopy(model).train()
     with torch.no_grad():
@@ -108,17 +129,20 @@ def test_answer_is_logits_in_training_too(model: ActionModel, clips: Tensor) -> 
     assert answer.min() < 0  # a sigmoid could not
 
 
+@law
 def test_any_aspect_ratio_works(model: ActionModel) -> None:
     with torch.no_grad():
         answer = model(torch.rand(1, 3, SPEC.num_frames, 50, 85), torch.tensor([[0.0, 3, 3, 80, 45]]))
     assert answer.isfinite().all()
 
 
+@law
 def test_bytes_and_fractions_agree(model: ActionModel, clips: Tensor, logits: Tensor) -> None:
     with torch.no_grad():
         torch.testing.assert_close(model(clips.float() / 255, ROIS), logits)
 
 
+@law
 def test_half_precision_gives_nearly_the_same(model: ActionModel, clips: Tensor, logits: Tensor) -> None:
     with torch.no_grad():
         answer = copy.deepcopy(model).bfloat16()(clips, ROIS)
@@ -126,6 +150,7 @@ def test_half_precision_gives_nearly_the_same(model: ActionModel, clips: Tensor,
     torch.testing.assert_close(answer.float(), logits, atol=0.1 * logits.std().item(), rtol=0.1)
 
 
+@law
 def test_gradient_reaches_every_parameter(model: ActionModel, clips: Tensor) -> None:
     trainee = copy.deepcopy(model)
     trainee(clips, ROIS).square().sum().backward()
@@ -133,13 +158,15 @@ def test_gradient_reaches_every_parameter(model: ActionModel, clips: Tensor) -> 
     assert silent == []
 
 
-@pytest.mark.parametrize("training", [False, True])
+@law
+@each_case("training", [False, True])
 def test_no_boxes_are_no_problem(model: ActionModel, clips: Tensor, training: bool) -> None:
     answer = copy.deepcopy(model).train(training)(clips, torch.zeros(0, 5))
     answer.sum().backward()
     assert answer.shape == (0, CLASSES)
 
 
+@law
 def test_boxes_do_not_see_each_other(model: ActionModel, clips: Tensor, logits: Tensor) -> None:
     if any(isinstance(module, ActorContextRelation) for module in model.modules()):
         pytest.skip("people's relations with each other are what it looks at; test_acar.py says whose")
@@ -148,12 +175,14 @@ def test_boxes_do_not_see_each_other(model: ActionModel, clips: Tensor, logits: 
     torch.testing.assert_close(alone, logits)
 
 
+@law
 def test_order_of_boxes_is_order_of_answers(model: ActionModel, clips: Tensor, logits: Tensor) -> None:
     order = torch.tensor([3, 0, 4, 2, 1])
     with torch.no_grad():
         torch.testing.assert_close(model(clips, ROIS[order]), logits[order])
 
 
+@law
 def test_clips_do_not_see_each_other(model: ActionModel, clips: Tensor, logits: Tensor) -> None:
     swapped = ROIS.clone()
     swapped[:, 0] = 1 - ROIS[:, 0]
@@ -163,6 +192,7 @@ def test_clips_do_not_see_each_other(model: ActionModel, clips: Tensor, logits: 
         torch.testing.assert_close(model(clips[:1], ROIS[only_first]), logits[only_first])
 
 
+@law
 def test_box_of_the_whole_frame_is_the_mean_of_the_map(model: ActionModel, clips: Tensor) -> None:
     # One sample at the centre of each cell leaves no interpolation error, so the two must be equal, at any stride.
     whole = torch.tensor([[0.0, 0, 0, SIZE, SIZE]])
@@ -177,6 +207,7 @@ def test_box_of_the_whole_frame_is_the_mean_of_the_map(model: ActionModel, clips
             torch.testing.assert_close(features[0], one_map[0].mean(dim=(1, 2, 3)))
 
 
+@law
 def test_strides_are_what_the_net_says(model: ActionModel) -> None:
     # A clip that is larger by whole cells has so many cells more, whatever is rounded at its edges.
     backbone = backbone_of(model)
@@ -196,6 +227,7 @@ def test_strides_are_what_the_net_says(model: ActionModel) -> None:
         assert all(abs(size - px) < step for size, px, step in zip(shapes[0][1:], covered, stride[1:]))
 
 
+@law
 def test_clips_that_it_does_not_take_are_refused_by_name(model: ActionModel) -> None:
     backbone = backbone_of(model)
     lengths = (backbone.num_frames, *backbone.sizes)
@@ -210,6 +242,7 @@ def test_clips_that_it_does_not_take_are_refused_by_name(model: ActionModel) -> 
                 backbone(torch.zeros(1, 3, *shape))
 
 
+@law
 def test_it_takes_the_shortest_and_smallest_clip_that_it_says(model: ActionModel) -> None:
     backbone = backbone_of(model)
     frames = backbone.num_frames.exactly or max(backbone.num_frames.least, backbone.num_frames.multiple_of)
@@ -221,7 +254,8 @@ def test_it_takes_the_shortest_and_smallest_clip_that_it_says(model: ActionModel
 PUBLISHED = [name for name, size in SIZES.items() if size.clip is not None and size.module.startswith("backbones.")]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.slow
+@each_case("name", PUBLISHED)
 def test_a_published_size_declares_what_it_gives(name: str) -> None:
     """On the clip that it was published with: maps of as many cells as strides say, but for rounding."""
     clip = SIZES[name].clip
@@ -250,6 +284,7 @@ def test_a_start_from_an_image_model_is_of_a_known_kind() -> None:
                 net.fill_from_image({}), name
 
 
+@law
 def test_a_box_over_a_cell_reads_that_cell(model: ActionModel) -> None:
     clip_hw = (SIZE, SIZE * 3 // 2)
     with torch.no_grad():
@@ -267,6 +302,7 @@ def test_a_box_over_a_cell_reads_that_cell(model: ActionModel) -> None:
         torch.testing.assert_close(found[:, 0], numbered.flatten())
 
 
+@law
 def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
     # Something bright comes into one quarter of the picture: the features of that quarter's box change most.
     height, width = 2 * SIZE + 6, 3 * SIZE + 10  # no multiple of any stride
@@ -285,6 +321,7 @@ def test_a_box_over_an_object_lights_up(model: ActionModel) -> None:
     assert change.argmax(dim=1)[1:].tolist() == [0, 1, 2, 3]
 
 
+@law
 def test_state_dict_is_the_whole_model(model: ActionModel, architecture: str, clips: Tensor, logits: Tensor) -> None:
     twin = build(architecture, CLASSES, pixels=SPEC.pixels, **SMALL[architecture])
     twin.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()})
@@ -292,10 +329,12 @@ def test_state_dict_is_the_whole_model(model: ActionModel, architecture: str, cl
         assert torch.equal(twin.eval()(clips, ROIS), logits)
 
 
+@law
 def test_its_tensors_are_known_as_its_own(model: ActionModel, architecture: str) -> None:
     assert recognise(model.state_dict(), architecture) is AVADET
 
 
+@law
 def test_arguments_survive_a_card(model: ActionModel, architecture: str) -> None:
     arguments = json.loads(json.dumps(SMALL[architecture]))
     with torch.device("meta"):
@@ -305,6 +344,7 @@ def test_arguments_survive_a_card(model: ActionModel, architecture: str) -> None
     }
 
 
+@law
 def test_arguments_that_mean_nothing_are_refused(architecture: str) -> None:
     with pytest.raises(AvadetError, match=rf"architecture {architecture} cannot be built with .*'dephts'"):
         build(architecture, CLASSES, pixels=SPEC.pixels, **{**SMALL[architecture], "dephts": 1})

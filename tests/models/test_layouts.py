@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import each_case
 from pytorchvideo.models import hub
 from pytorchvideo.models.resnet import create_resnet
 from torch import nn
@@ -25,7 +26,7 @@ def named(*names: str) -> Tensors:
     return {name: torch.empty(1, device="meta") for name in names}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("layout", "foreign", "own"),
     [
         (PYTORCHVIDEO, "model.blocks.0.conv.weight", "backbone.stem.conv.weight"),
@@ -102,7 +103,7 @@ def test_one_pathway_is_no_slow_pathway() -> None:
     assert list(both) == ["backbone.slow.stem.conv.weight", "backbone.fast.stem.conv.weight"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("names", "layout"),
     [
         (["model.blocks.0.conv.weight", "detection_head.proj.bias"], "pytorchvideo"),
@@ -119,7 +120,7 @@ def test_family_is_recognised(names: list[str], layout: str) -> None:
     assert recognise(names, "x.pyth").name == layout
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("names", "layout"),
     [
         (["head.proj.weight", "blocks.0.attn.pool_k.weight"], "pyslowfast mvit"),  # pytorchvideo calls its head so
@@ -141,7 +142,7 @@ def test_every_format_is_in_the_message_but_those_that_are_only_refused() -> Non
     assert "yolo" not in known
 
 
-@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+@each_case("form", FORMATS, ids=lambda form: form.name)
 def test_a_format_says_one_thing_of_its_weights(form: CheckpointFormat) -> None:
     """They are refused, or classify something else than persons in boxes, or a detector is inferred from them."""
     only_encoders = form.name in ("v-jepa 2", "transformers v-jepa 2")
@@ -219,7 +220,7 @@ def test_alignment_follows_the_project_without_settings() -> None:
     assert recipe_of(tensors, CAFFE2, {}, "x").arguments["head"]["aligned"] is False
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("theirs", "kind", "family"),
     [("csn_r101", "CSN", "ir_csn_101"), ("r2plus1d_r50", r"R\(2\+1\)D", "r2plus1d_r50")],
 )
@@ -232,7 +233,7 @@ def test_nets_of_the_same_names_are_told_apart(theirs: str, kind: str, family: s
         recipe_of(translate(tensors, recognise(tensors, "x.pyth")), PYTORCHVIDEO, {}, "x.pyth")
 
 
-@pytest.mark.parametrize("tensor", ["lfb_1x1_w", "lfb_nl0_theta_w", "lfb_nl2_out_b"])
+@each_case("tensor", ["lfb_1x1_w", "lfb_nl0_theta_w", "lfb_nl2_out_b"])
 def test_feature_banks_of_caffe2_are_refused_by_name(tensor: str) -> None:
     with pytest.raises(AvadetError, match=rf"does not build the long-term feature bank .*\(tensor {tensor}\); .*zeros"):
         recognise(["conv1_w", "res_conv1_bn_s", tensor, "pred_w"], "model_final.pkl")
@@ -308,7 +309,7 @@ def test_the_configuration_of_mmaction2_is_read_and_not_run() -> None:
     assert (found.clip.mean, found.clip.std) == ((0.5, 0.4, 0.2), (0.2, 0.1, 0.2))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "two_pathways", "is_mmaction", "frames", "stride", "alpha"),
     [
         ("SLOWFAST_64x2_R101_50_50.pkl", True, False, 64, 2, None),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from safetensors.numpy import save_file
 from small_heads import consensus_head, lstm_head, roi_head
 from small_models import small_model
@@ -86,7 +87,7 @@ def test_files_that_are_no_banks_are_refused(tmp_path: Path) -> None:
         BankFile(path)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("times_s", "features", "message"),
     [
         (np.zeros(2), np.zeros((3, 4), np.float32), r"times \(N,\) and features \(N, F\), got \(2,\) and \(3, 4\)"),
@@ -133,7 +134,7 @@ def test_products_are_divided_by_the_root_of_the_channels() -> None:
     torch.testing.assert_close(weights, torch.tensor([[1 / (1 + math.e**2), 1 / (1 + math.e**-2)]]))  # 2 and 4
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@each_case("dtype", [torch.float32, torch.bfloat16])
 def test_attention_sums_to_one(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     layer = BankAttention(8, 0.0).to(dtype)
@@ -171,7 +172,7 @@ def test_sizes_of_the_published_reader() -> None:
     assert sum(parameter.numel() for parameter in reader.parameters()) == expected
 
 
-@pytest.mark.parametrize(("rows", "least", "most"), [(0, 0.5, 1.0), (2, 0.0, 0.1)])
+@each_case(("rows", "least", "most"), [(0, 0.5, 1.0), (2, 0.0, 0.1)])
 def test_what_only_the_bank_tells_is_learnt_from_it(rows: int, least: float, most: float) -> None:
     # People look like noise; what they do stands in their clip's rows. Without rows the loss stays near ln 2.
     torch.manual_seed(0)

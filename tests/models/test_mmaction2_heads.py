@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, batch_norm, conv3d, max_pool3d
 from torchvision.ops import roi_align
@@ -99,7 +100,7 @@ def plain_relation(features: Tensor, frame: Tensor, tensors: dict[str, Tensor]) 
     return x.flatten(2).amax(2)
 
 
-@pytest.mark.parametrize("context", [False, True])
+@each_case("context", [False, True])
 def test_relations_give_the_logits_of_mmaction2(tmp_path: Path, context: bool) -> None:
     head = {"aligned": True, "resolution": 8, "context": context, "context_cells": 8}
     model = random_model(head={**head, "acrn": {"width": 6}})
@@ -115,9 +116,9 @@ def test_relations_give_the_logits_of_mmaction2(tmp_path: Path, context: bool) -
     assert expected.std(0).min() > 1e-3
 
 
-@pytest.mark.parametrize("hidden", [False, True])
-@pytest.mark.parametrize("context", [False, True])
-@pytest.mark.parametrize("time_pool", ["avg", "max"])
+@each_case("hidden", [False, True])
+@each_case("context", [False, True])
+@each_case("time_pool", ["avg", "max"])
 def test_every_head_gives_the_logits_of_mmaction2(tmp_path: Path, hidden: bool, context: bool, time_pool: str) -> None:
     head = {"aligned": True, "resolution": 8, "hidden": hidden, "context": context, "context_cells": 8}
     model = random_model(head={**head, "time_pool": time_pool})
@@ -204,7 +205,7 @@ def a_file(path: Path, config: str | None, **head: Any) -> None:
     torch.save({"state_dict": mmaction_tensors(model), "meta": {"cfg": config}}, path)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "config"),
     [
         ("x.pth", "shared_head=dict(fbo_cfg=dict(type='max'), type='FBOHead')"),
@@ -218,7 +219,7 @@ def test_a_bank_without_tensors_is_told_by_config_or_name(tmp_path: Path, name: 
         zoo.load(tmp_path / name)
 
 
-@pytest.mark.parametrize("config", ["shared_head=dict(dataset_mode='val', type='LFBInferHead')", None])
+@each_case("config", ["shared_head=dict(dataset_mode='val', type='LFBInferHead')", None])
 def test_a_model_that_only_fills_a_bank_has_none(tmp_path: Path, config: str | None) -> None:
     a_file(tmp_path / "slowonly-lfb-infer_r50_ava21-rgb.pth", config)
     assert zoo.load(tmp_path / "slowonly-lfb-infer_r50_ava21-rgb.pth").report.is_whole

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from counting import sizes
+from each_case import each_case
 from torch import Tensor
 from torchvision.models.video.mvit import MSBlockConfig, MultiscaleBlock
 
@@ -127,7 +128,7 @@ def test_distances_along_an_axis() -> None:
     torch.testing.assert_close(given, torch.tensor([[3.0, 2 / 3], [16 / 3, 3.0]]))
 
 
-@pytest.mark.parametrize("kind", [SeparatePositions, partial(Positions, trilinear=True)])
+@each_case("kind", [SeparatePositions, partial(Positions, trilinear=True)])
 def test_absolute_positions_between_the_trained_ones(kind: type) -> None:
     positions = kind(1, (1, 1, 2), 1)
     torch.nn.init.zeros_(positions.get_parameter("temporal" if kind is SeparatePositions else "table"))
@@ -162,7 +163,7 @@ def written_out(attention: Attention, tokens: Tensor, grid: Grid) -> Tensor:
     return attention.proj(attended.transpose(1, 2).flatten(2))
 
 
-@pytest.mark.parametrize("cls_tokens", [0, 1])
+@each_case("cls_tokens", [0, 1])
 def test_fast_attention_is_attention(cls_tokens: int) -> None:
     torch.manual_seed(0)
     attention = Attention(shape_of(grid=(2, 8, 8)), traits_of(cls_tokens=cls_tokens)).double()
@@ -177,8 +178,8 @@ def test_fast_attention_is_attention(cls_tokens: int) -> None:
         torch.testing.assert_close(attention(tokens, (2, 8, 8))[0], found, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("second", [False, True])
-@pytest.mark.parametrize("grid", [(3, 8, 8), (4, 5, 11)])
+@each_case("second", [False, True])
+@each_case("grid", [(3, 8, 8), (4, 5, 11)])
 def test_torchvisions_blocks_agree_on_any_grid(second: bool, grid: Grid) -> None:
     torch.manual_seed(0)
     own = Block(
@@ -215,7 +216,7 @@ def test_torchvisions_blocks_agree_on_any_grid(second: bool, grid: Grid) -> None
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("last_stride", "cells"), [(2, (8, 11)), (1, (16, 22))])
+@each_case(("last_stride", "cells"), [(2, (8, 11)), (1, (16, 22))])
 def test_wide_pictures_and_no_boxes(last_stride: int, cells: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = build("mvitv2_s_16x4", 5, stages=pyramid((1, 1, 1, 1), width=8, last_stride=last_stride)).eval()
@@ -230,7 +231,7 @@ def test_wide_pictures_and_no_boxes(last_stride: int, cells: tuple[int, int]) ->
     assert not torch.equal(logits[0], logits[1])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "options", "millions", "gflops"),
     [  # multiply-adds as torchvision says of its own; of 32 frames PySlowFast's net counted, and the paper's number
         ("mvitv1_b_16x4", {}, 36.364592, 70.599),
@@ -254,7 +255,7 @@ def test_what_cannot_be_built() -> None:
         build("mvit", 5, stages=pyramid((1,), width=8, heads=3))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("foreign", "own"),
     [
         ("patch_embed.proj.weight", "backbone.patch_embed.weight"),
@@ -297,7 +298,7 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("arguments", VARIANTS)
+@each_case("arguments", VARIANTS)
 def test_shapes_alone_tell_the_model(arguments: dict[str, Any]) -> None:
     with torch.device("meta"):
         tensors = build("mvit", 3, **arguments).state_dict()
@@ -333,7 +334,7 @@ def test_a_joint_table_needs_the_frames() -> None:
         mvit_arguments(Evidence(tensors, {}, "x"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("said", "message"),
     [
         ({"MODE": "conv_unshared"}, "by its settings: MODE conv_unshared"),
@@ -365,7 +366,7 @@ def load_tiny(folder: Path) -> ActionDetector:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("fixture", ["mvitv1_b_16x4_stride32_tiny", "mvitv2_s_16x4_stride16_tiny"])
+@each_case("fixture", ["mvitv1_b_16x4_stride32_tiny", "mvitv2_s_16x4_stride16_tiny"])
 def test_tiny_checkpoints_give_the_stored_scores(shared: Path, fixture: str) -> None:
     folder = shared / "parity" / "models" / fixture
     model = load_tiny(folder)
@@ -380,7 +381,7 @@ def test_tiny_checkpoints_give_the_stored_scores(shared: Path, fixture: str) -> 
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("fixture", "builder", "options", "clip"), PUBLISHED)
+@each_case(("fixture", "builder", "options", "clip"), PUBLISHED)
 def test_full_key_lists_map_without_rest(
     shared: Path, fixture: str, builder: str, options: dict[str, Any], clip: tuple[int, int]
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from each_case import each_case
 from small_heads import consensus_head, lstm_head, roi_head
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ def test_every_frame_becomes_a_clip() -> None:
     assert torch.equal(boxes[4, 1:], ROIS[1, 1:])
 
 
-@pytest.mark.parametrize(("pool", "expected"), [("avg", [0.5, 2.0, 3.5]), ("max", [1.0, 3.0, 4.0])])
+@each_case(("pool", "expected"), [("avg", [0.5, 2.0, 3.5]), ("max", [1.0, 3.0, 4.0])])
 def test_longer_maps_are_pooled_to_the_length_of_the_shortest(pool: str, expected: list[float]) -> None:
     # Of five frames the first two, the second to the fourth, and the last two make one each.
     five, three = torch.arange(5.0).view(1, 1, 5, 1, 1), torch.randn(1, 1, 3, 1, 1)
@@ -43,7 +44,7 @@ def test_longer_maps_are_pooled_to_the_length_of_the_shortest(pool: str, expecte
     assert torch.equal(short.flatten(), three.flatten())
 
 
-@pytest.mark.parametrize("kind", [consensus_head, lstm_head])
+@each_case("kind", [consensus_head, lstm_head])
 def test_maps_of_several_lengths_are_read_together(kind: Callable[..., RoIHead]) -> None:
     torch.manual_seed(0)
     head = kind([3, 3], 5, aligned=True).eval()
@@ -53,7 +54,7 @@ def test_maps_of_several_lengths_are_read_together(kind: Callable[..., RoIHead])
     torch.testing.assert_close(head([doubled, some_map()], ROIS, HW), head([some_map(), some_map()], ROIS, HW))
 
 
-@pytest.mark.parametrize("consensus", ["avg", "max"])
+@each_case("consensus", ["avg", "max"])
 def test_the_consensus_is_taken_of_logits(consensus: str) -> None:
     torch.manual_seed(0)
     head = consensus_head([3], 5, consensus=consensus, aligned=True).eval()
@@ -131,7 +132,7 @@ def test_a_norm_before_the_lstm_takes_scale_and_offset_away() -> None:
     assert (before[1] - before[0]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["box", "cell"])
+@each_case("name", ["box", "cell"])
 def test_an_lstm_minds_the_order_of_frames(name: str) -> None:
     torch.manual_seed(0)
     if name == "box":

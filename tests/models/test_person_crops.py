@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models.build import build
@@ -28,7 +29,7 @@ def test_beyond_the_picture_lies_black_or_its_border() -> None:
     assert crop(picture, beside, 4, "border").min() == 0.5
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
+@each_case("count", [0, 1, 3])
 def test_any_number_of_boxes_of_any_clip(count: int) -> None:
     model = build("person_crops", 7, crop_px=64).eval()
     clips = torch.randint(0, 256, (2, 3, 8, 48, 64), dtype=torch.uint8)

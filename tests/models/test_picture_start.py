@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 from torchvision.models import GoogLeNet, VisionTransformer
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -71,7 +72,7 @@ def test_nets_of_frames_take_a_resnet_as_it_is(resnet: tuple[ResNet, Checkpoint]
         torch.testing.assert_close(seen, stem_of(net, picture))
 
 
-@pytest.mark.parametrize("name", ["tsn_r50", "early_fusion_r50", "late_fusion_r50", "slow_fusion_r50", "box_lstm_r50"])
+@each_case("name", ["tsn_r50", "early_fusion_r50", "late_fusion_r50", "slow_fusion_r50", "box_lstm_r50"])
 def test_other_nets_of_frames_too(resnet: tuple[ResNet, Checkpoint], name: str) -> None:
     model = build(name, 7, **THIN)
     report = start_from_images(model, resnet[1].tensors, resnet[1].format, "pictures.pth")
@@ -144,7 +145,7 @@ def test_token_learner_takes_all_blocks_of_an_image_transformer(tmp_path: Path) 
             torch.testing.assert_close(block(tokens), net.encoder.layers[number](tokens))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "options", "message"),
     [
         ("swin3d", {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)}, "from which no part of this model can start"),

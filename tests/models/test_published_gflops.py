@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from counting import gflops
+from each_case import each_case
 from torch import nn
 
 from avadet.models.build import build
@@ -53,7 +54,7 @@ def test_as_classifiers(builder: str, options: dict[str, Any], clip: tuple[int, 
     assert gflops(net, (1, 3, *clip), norms=True) == pytest.approx(published, rel=0.002)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "clip", "published"),
     [("slow_r50", (4, 256, 256), 41.69), ("slowfast_r50", (32, 256, 256), 97.29)],
 )

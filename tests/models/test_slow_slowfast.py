@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models.backbones.slow import ResNet3d
@@ -14,7 +15,7 @@ from avadet.models.backbones.slowfast import Lateral, SlowFast, slow_frames
 from avadet.models.build import build
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "millions", "tensors"),
     [
         ("slow_r50", 31.798, 320),
@@ -57,7 +58,7 @@ def test_slow_frames_of_mmaction2_are_every_alpha_th() -> None:
         slow_frames(32, 4, "nearst")
 
 
-@pytest.mark.parametrize("sampling", ["linspace", "nearest"])
+@each_case("sampling", ["linspace", "nearest"])
 def test_the_slow_pathway_sees_the_frames_of_its_sampling(sampling: str) -> None:
     torch.manual_seed(0)
     net = SlowFast(width=4, fast_width=2, depths=(1, 1, 1, 1), slow_sampling=sampling).eval()
@@ -99,7 +100,7 @@ def test_without_dilation_the_last_stage_sees_less() -> None:
     assert reach[1] == reach[0] + 2
 
 
-@pytest.mark.parametrize("frames", [2, 30])
+@each_case("frames", [2, 30])
 def test_a_clip_that_does_not_divide_is_refused(frames: int) -> None:
     with pytest.raises(AvadetError, match=f"multiple of 4 frames, got {frames}"):
         slow_frames(frames, 4)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from each_case import each_case
 from torchvision.models import get_model_weights
 from zoo_entry import put_in_zoo
 
@@ -68,7 +69,7 @@ def test_all_of_torchvisions_are_held_against_its_table() -> None:
     assert set(TORCHVISION) == {name for name, entry in STARTS.items() if "download.pytorch.org" in entry.url}
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@each_case("name", TORCHVISION)
 def test_torchvision_says_the_same(name: str) -> None:
     model, weights = TORCHVISION[name]
     entry, published = STARTS[name], get_model_weights(model)[weights]
@@ -83,20 +84,20 @@ def test_torchvision_says_the_same(name: str) -> None:
         assert (list(entry.card["clip"]["mean"]), list(entry.card["clip"]["std"])) == (list(seen.mean), list(seen.std))
 
 
-@pytest.mark.parametrize("name", HUB)
+@each_case("name", HUB)
 def test_pytorchvideo_says_the_same(name: str) -> None:
     paths, key = HUB[name]
     assert STARTS[name].url == paths[key]
 
 
-@pytest.mark.parametrize("name", ["slow_r50_8x8_k400", "slowfast_r101_16x8_k400", "x3d_m_k400", "ir_csn_101_k400"])
+@each_case("name", ["slow_r50_8x8_k400", "slowfast_r101_16x8_k400", "x3d_m_k400", "ir_csn_101_k400"])
 def test_parameters_are_those_of_the_published_model(name: str) -> None:
     with torch.device("meta"):
         theirs = getattr(hub, HUB[name][1])()
     assert sum(p.numel() for p in theirs.parameters()) == STARTS[name].card["parameters"]
 
 
-@pytest.mark.parametrize("name", STARTS)
+@each_case("name", STARTS)
 def test_it_starts_a_model_that_can_be_built(name: str) -> None:
     card = STARTS[name].card
     assert card["architecture"] in SIZES
@@ -109,7 +110,7 @@ def test_it_starts_a_model_that_can_be_built(name: str) -> None:
     assert sum(p.numel() for p in model.parameters()) == card["parameters"]
 
 
-@pytest.mark.parametrize("name", STARTS)
+@each_case("name", STARTS)
 def test_it_is_never_taken_for_a_detector(name: str) -> None:
     with pytest.raises(AvadetError, match=rf"{name} finds no actions of people in boxes.*model\.init={name}"):
         zoo.load(name)

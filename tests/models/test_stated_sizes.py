@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 
-import pytest
+from each_case import each_case
 
 from avadet.models.build import build
 from avadet.models.engines.summary import summary
@@ -15,7 +15,7 @@ from avadet.models.sizes import SIZES
 PUBLISHED = [name for name, size in SIZES.items() if size.clip is not None]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@each_case("name", PUBLISHED)
 def test_stated_numbers_are_counted_ones(name: str) -> None:
     size = SIZES[name]
     assert size.clip is not None
@@ -28,14 +28,14 @@ def test_rows_of_any_size_state_nothing() -> None:
     assert not any(size.parameters or size.gflops for size in SIZES.values() if size.clip is None)
 
 
-@pytest.mark.parametrize("module", sorted({size.module for size in SIZES.values()}))
+@each_case("module", sorted({size.module for size in SIZES.values()}))
 def test_no_number_of_a_size_hides_in_a_docstring(module: str) -> None:
     source = importlib.import_module(f"avadet.models.{module}")
     texts = [source.__doc__, *(thing.__doc__ for _, thing in inspect.getmembers(source, inspect.isclass))]
     assert not re.findall(r"[\d.]+ ?(?:M parameters|GFLOPs|million)\b", " ".join(filter(None, texts)))
 
 
-@pytest.mark.parametrize("name", SIZES)
+@each_case("name", SIZES)
 def test_a_summary_is_one_line_without_numbers_of_size(name: str) -> None:
     assert 0 < len(SIZES[name].summary) < 80
     assert not re.search(r"parameters|GFLOPs| px|\n", SIZES[name].summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import each_case
 from small_heads import roi_head
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,8 +36,8 @@ class Patches(Backbone):
         return [functional.avg_pool3d(clip, (1, *self.patch_hw))]
 
 
-@pytest.mark.parametrize("pad", [False, True])
-@pytest.mark.parametrize("patch_hw", [(14, 14), (16, 16), (8, 8), (32, 32), (22, 22), (5, 14), (64, 28), (17, 19)])
+@each_case("pad", [False, True])
+@each_case("patch_hw", [(14, 14), (16, 16), (8, 8), (32, 32), (22, 22), (5, 14), (64, 28), (17, 19)])
 def test_boxes_are_found_by_what_is_declared(patch_hw: tuple[int, int], pad: bool) -> None:
     net = Patches(patch_hw, pad)
     clip_hw = (3 * patch_hw[0] + patch_hw[0] // 2, 4 * patch_hw[1] + 1)
@@ -88,7 +89,7 @@ def test_a_net_that_is_no_backbone_is_told_too() -> None:
         ActionDetector(nn.Identity(), RoIHead((3,), 1))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("strides", [(), 16, (16, 16), ((16, 16),), ((1, 0, 16),), ((1, "a", "b"),), ((1, 8, 8),) * 2])
+@each_case("strides", [(), 16, (16, 16), ((16, 16),), ((1, 0, 16),), ((1, "a", "b"),), ((1, 8, 8),) * 2])
 def test_strides_that_are_none(strides: object) -> None:
     net = Thumbnail()
     net.out_channels, net.strides = (3,), strides  # type: ignore[assignment]
@@ -96,7 +97,7 @@ def test_strides_that_are_none(strides: object) -> None:
         ActionDetector(net, RoIHead((3,), 1))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("allowed", "words", "good", "bad"),
     [
         (Allowed(), "at least 1", (1, 7), (0,)),

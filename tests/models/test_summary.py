@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 
 from avadet.models.backbones.backbone import Backbone, Stride
@@ -140,7 +141,7 @@ PUBLISHED = [(name, size.clip) for name, size in SIZES.items() if size.clip is n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "size"), PUBLISHED, ids=[name for name, _ in PUBLISHED])
+@each_case(("name", "size"), PUBLISHED, ids=[name for name, _ in PUBLISHED])
 def test_every_published_size_can_be_taken_apart(name: str, size: tuple[int, int, int]) -> None:
     frames, _, side_px = size
     found = summary(lambda: build(name, 80), frames, (side_px, side_px))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from counting import sizes
+from each_case import each_case
 from torch import nn
 from torchvision.models import video
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
@@ -16,7 +17,7 @@ from avadet.models.build import build
 SMALL = {"embed_dim": 8, "depths": (2, 2), "heads": (1, 2), "window": (2, 3, 3)}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "parameters", "channels", "gflops"),
     [  # torchvision publishes the numbers of its own models of 400 classes; multiply-adds were counted on those
         ("swin3d_t", video.Swin3D_T_Weights.KINETICS400_V1.meta["num_params"], 768, 88.06),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from counting import sizes
+from each_case import each_case
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
@@ -77,13 +78,13 @@ def both_ways(net: nn.Module) -> tuple[Tensor, Tensor]:
     return first, second[:, :, [2, 0, 1]]
 
 
-@pytest.mark.parametrize("form", ["divided", "joint"])
+@each_case("form", ["divided", "joint"])
 def test_order_of_frames_counts(form: str) -> None:
     first, second = both_ways(backbone(form=form))
     assert (first - second).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("form", ["divided", "joint"])
+@each_case("form", ["divided", "joint"])
 def test_without_times_order_does_not_count(form: str) -> None:
     net = backbone(form=form)
     nn.init.zeros_(net.times.table)
@@ -158,7 +159,7 @@ def own_names(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-@pytest.mark.parametrize(("form", "attention_type"), [("divided", "divided_space_time"), ("joint", "joint_space_time")])
+@each_case(("form", "attention_type"), [("divided", "divided_space_time"), ("joint", "joint_space_time")])
 def test_transformers_has_the_same_features(form: str, attention_type: str) -> None:
     transformers = pytest.importorskip("transformers", reason="the extra transformers is not installed")
     torch.manual_seed(0)

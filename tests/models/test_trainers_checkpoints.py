@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from pytorchvideo.models.resnet import create_resnet_with_roi_head
 from safetensors.torch import save_file
 from torch import nn
@@ -136,14 +137,14 @@ def assert_same(path: Path, atol: float = 0.0) -> None:
         torch.testing.assert_close(found[name], value, atol=atol, rtol=0, check_dtype=value.is_floating_point())
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before 1.6"])
-@pytest.mark.parametrize("kind", WRAPPED)
+@each_case("legacy", [False, True], ids=["zip", "before 1.6"])
+@each_case("kind", WRAPPED)
 def test_wrapped_weights_are_those_of_the_plain_file(tmp_path: Path, kind: str, legacy: bool) -> None:
     torch.save(WRAPPED[kind](), tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
     assert_same(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
+@each_case(("dtype", "atol"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
 def test_half_precision_becomes_float32(tmp_path: Path, dtype: torch.dtype, atol: float) -> None:
     torch.save(of_type(dtype), tmp_path / "x.pth")
     assert_same(tmp_path / "x.pth", atol)
@@ -179,8 +180,8 @@ STRANGE: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before 1.6"])
-@pytest.mark.parametrize("kind", STRANGE)
+@each_case("legacy", [False, True], ids=["zip", "before 1.6"])
+@each_case("kind", STRANGE)
 def test_strange_objects_beside_the_weights_are_no_harm(tmp_path: Path, kind: str, legacy: bool) -> None:
     content = {"model_state": under("module."), "meta": {"more": [STRANGE[kind]()]}, "last": STRANGE[kind]()}
     torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
@@ -230,7 +231,7 @@ CONFIGS: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@each_case("kind", CONFIGS)
 def test_the_configuration_is_read_whatever_it_is(tmp_path: Path, kind: str) -> None:
     torch.save({"model": weights(), **CONFIGS[kind]()}, tmp_path / "x.pth")  # type: ignore[dict-item]
     card = zoo.card_of_path(tmp_path / "x.pth")[1]

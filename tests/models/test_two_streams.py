@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from counting import parameters
+from each_case import each_case
 from torch import Tensor
 
 from avadet.errors import AvadetError
@@ -29,8 +30,8 @@ def moving(right_px: int, down_px: int, frames: int = 3, seed: int = 0) -> Tenso
     return torch.from_numpy(np.stack(shown))[None, None].expand(-1, 3, -1, -1, -1).contiguous()
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("right", "down"), [(2, 0), (-1, 3), (0, 0)])
+@each_case("method", METHODS)
+@each_case(("right", "down"), [(2, 0), (-1, 3), (0, 0)])
 def test_flow_of_a_known_motion(method: str, right: int, down: int) -> None:
     flow = optical_flow(moving(right, down), method)
     assert flow.shape == (1, 2, 2, 64, 96)
@@ -58,7 +59,7 @@ def test_flow_loses_the_camera_and_is_bounded() -> None:
     assert normal_flow(flow)[0, 1, 0, 0].tolist() == pytest.approx([-0.3, -0.1, 0.1, 0.3])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("clips", "method", "message"),
     [
         (torch.zeros(1, 3, 2, 12, 64), "dis", "optical flow needs frames of at least 16 px, got 64x12"),

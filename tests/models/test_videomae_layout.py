@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor
 
 from avadet.errors import AvadetError
@@ -16,7 +17,7 @@ from avadet.models.checkpoints.formats.mmaction2 import MMACTION_VIT
 from avadet.models.checkpoints.formats.videomae import VIDEOMAE, videomae_arguments
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("form", "foreign", "own"),
     [
         (VIDEOMAE, "patch_embed.proj.weight", "backbone.patch_embed.weight"),
@@ -48,7 +49,7 @@ def test_markers_tell_the_two_apart() -> None:
         assert recognise([name], "x.pth") is form
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     ["pos_embed", "encoder.pos_embed", "decoder.blocks.0.norm1.weight", "encoder_to_decoder.weight", "mask_token"],
 )
@@ -69,7 +70,7 @@ def mmaction_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-@pytest.mark.parametrize(
+@each_case(
     "builder",
     [
         "videomae_s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import each_case
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
@@ -85,7 +86,7 @@ def written_out(layer: Attention, tokens: Tensor) -> Tensor:
     return layer.proj(torch.cat(mixed, dim=1))
 
 
-@pytest.mark.parametrize("key_bias", [False, True])
+@each_case("key_bias", [False, True])
 def test_attention_is_attention(key_bias: bool) -> None:
     torch.manual_seed(0)
     layer = Attention(6, 3, key_bias)
@@ -160,7 +161,7 @@ def test_one_frame_is_an_image() -> None:
         torch.testing.assert_close(map_tokens(joint, clip), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("start", ["centre", "mean"])
+@each_case("start", ["centre", "mean"])
 def test_tubelets_of_an_image_model(start: str) -> None:
     torch.manual_seed(0)
     weight, bias = torch.randn(8, 3, 4, 4), torch.randn(8)
@@ -178,9 +179,7 @@ def factorised_attention(**options: object) -> FactorisedViViT:
     return FactorisedViViT(FactorisedSelfAttentionBlock, **options)
 
 
-@pytest.mark.parametrize(
-    ("builder", "only_video"), [(FactorisedEncoder, "temporal_"), (factorised_attention, "blocks.")]
-)
+@each_case(("builder", "only_video"), [(FactorisedEncoder, "temporal_"), (factorised_attention, "blocks.")])
 def test_what_an_image_model_does_not_know(builder: type, only_video: str) -> None:
     net = builder(**SMALL, grid=(3, 2, 2))
     left = start_from_image(net, image_vit_names(image_vit().state_dict()))
@@ -200,7 +199,7 @@ def test_frames_of_a_fresh_factorised_encoder_are_images() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["divided", "space"])
+@each_case("form", ["divided", "space"])
 def test_a_fresh_timesformer_is_its_image_model(form: str) -> None:
     image = image_vit()
     net = TimeSformer(form=form, **SMALL, patch=16, grid=(4, 2, 2)).eval()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from counting import sizes
+from each_case import each_case
 from torch import Tensor, nn
 
 from avadet.errors import AvadetError
@@ -22,7 +23,7 @@ REST = 2 * 768 + 80 * 768 + 80
 """A norm and a classifier of 80 classes."""
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "parameters", "with_400_classes", "gflops"),
     [  # the last two columns are of the paper's table of forms: M, 10 ** 9 multiply-adds
         ("vivit_b_16x2", TUBELETS + 12 * BLOCK + (3137 + 1) * 768 + REST, 88.9, 455.2),
@@ -49,7 +50,7 @@ def test_published_sizes(builder: str, parameters: int, with_400_classes: float,
     assert shapes == [(1, 768, 16, 14, 14)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("builder", "millions"),
     [("vivit_l_16x2", 307.180624), ("vivit_l_16x2_factorised_encoder", 354.575440)],
 )
@@ -90,19 +91,19 @@ def both_ways(net: nn.Module) -> tuple[Tensor, Tensor]:
     return first, second[:, :, back]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each_case("form", FORMS)
 def test_order_of_frames_counts(form: str) -> None:
     first, second = both_ways(backbone(form))
     assert (first - second).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each_case("form", FORMS)
 def test_without_positions_in_time_order_does_not_count(form: str) -> None:
     first, second = both_ways(blind_to_order(backbone(form)))
     torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each_case("form", FORMS)
 def test_frames_see_each_other(form: str) -> None:
     net = backbone(form)
     clip = torch.randn(1, 3, 8, 32, 48)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from counting import sizes
+from each_case import each_case
 from safetensors.torch import save_file
 from torch import nn
 
@@ -96,9 +97,7 @@ def test_a_block_written_out() -> None:
         assert not torch.allclose(halfway, plain, atol=0.1)
 
 
-@pytest.mark.parametrize(
-    ("axis", "size_hw"), [(2, (32, 32)), (3, (32, 32)), (4, (32, 32)), (3, (32, 48)), (4, (48, 32))]
-)
+@each_case(("axis", "size_hw"), [(2, (32, 32)), (3, (32, 32)), (4, (32, 32)), (3, (32, 48)), (4, (48, 32))])
 def test_order_along_each_axis_counts(axis: int, size_hw: tuple[int, int]) -> None:
     torch.manual_seed(0)
     net = strong(VJEPA2(**SMALL))
@@ -173,7 +172,7 @@ def test_transformers_classifier_starts_a_detector(tmp_path: Path) -> None:
     assert (report.missing, report.unexpected, report.reshaped) == (("head.proj.weight", "head.proj.bias"), (), ())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("foreign", "own"),
     [
         ("encoder.embeddings.patch_embeddings.proj.weight", "backbone.patch_embed.weight"),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from pytorchvideo.models.resnet import create_resnet_with_roi_head
 from pytorchvideo.models.slowfast import create_slowfast_with_roi_head
 from safetensors.torch import load_file
@@ -37,9 +38,9 @@ class Runs:
         return os.system, (f"touch {self.trace}",)
 
 
-@pytest.mark.parametrize("name", ["evil.pyth", "evil.pth", "evil.pt", "evil.pkl"])
-@pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize("writer", ["zip", "zip of old", "pickle"])
+@each_case("name", ["evil.pyth", "evil.pth", "evil.pt", "evil.pkl"])
+@each_case("deep", [False, True])
+@each_case("writer", ["zip", "zip of old", "pickle"])
 def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, writer: str, deep: bool, name: str) -> None:
     trace, path = tmp_path / "trace", tmp_path / name
     weights = OrderedDict({"head.proj.weight": torch.zeros(2)})
@@ -64,7 +65,7 @@ def test_the_same_file_runs_in_the_reader_that_is_not_used(tmp_path: Path) -> No
     assert trace.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage" * 100, b"PK\x03\x04 cut off", pickle.dumps([1.0, 2.0])])
+@each_case("content", [b"", b"garbage" * 100, b"PK\x03\x04 cut off", pickle.dumps([1.0, 2.0])])
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.pyth"
     path.write_bytes(content)
@@ -74,7 +75,7 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
         read_checkpoint(path.rename(tmp_path / "x.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["none.pyth", "none.safetensors"])
+@each_case("name", ["none.pyth", "none.safetensors"])
 def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(AvadetError, match=f"{name}: no such file"):
         read_checkpoint(tmp_path / name)
@@ -207,7 +208,7 @@ def test_missing_step_counters_are_fine() -> None:
     assert load_tensors(model, tensors, "caffe2").is_whole
 
 
-@pytest.mark.parametrize("half", [False, True])
+@each_case("half", [False, True])
 def test_saved_is_read_back(tmp_path: Path, half: bool) -> None:
     model = build("slow_r50", 3, **SMALL)
     path = tmp_path / "new" / "x.safetensors"
@@ -240,7 +241,7 @@ def shaken(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("pathways", [1, 2])
+@each_case("pathways", [1, 2])
 def test_pytorchvideo_nets_give_their_own_scores_here(tmp_path: Path, pathways: int) -> None:
     torch.manual_seed(0)
     clip = torch.rand(2, 3, 8, 64, 64)

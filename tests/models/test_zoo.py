@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from banked import BANK, MAKER, MAKER_FEATURES, READER, write_both, write_maker, write_reader
+from each_case import each_case
 from pytorchvideo.models.resnet import create_resnet_with_roi_head
 from small_heads import crop_otherwise
 from torch.utils.flop_counter import FlopCounterMode
@@ -117,7 +118,7 @@ def test_eighty_classes_are_those_of_ava(tmp_path: Path) -> None:
     assert zoo.load(tmp_path / "mine.pyth").labels.names[:2] == ("bend/bow (at the waist)", "crawl")
 
 
-@pytest.mark.parametrize("entry", [e for e in zoo.models() if e.is_bundled], ids=lambda entry: entry.name)
+@each_case("entry", [e for e in zoo.models() if e.is_bundled], ids=lambda entry: entry.name)
 def test_bundled_models_load_by_name(entry: zoo.Entry) -> None:
     if not entry.is_here:
         pytest.skip(f"no {entry.file} in this checkout")
@@ -139,7 +140,7 @@ def size_of(card: str) -> tuple[int, list[int], float]:
     return parameters, [one_map.shape[3] for one_map in maps], counter.get_total_flops() / 2e9
 
 
-@pytest.mark.parametrize("entry", [e for e in zoo.models() if not (e.is_bundled or e.is_start)], ids=lambda e: e.name)
+@each_case("entry", [e for e in zoo.models() if not (e.is_bundled or e.is_start)], ids=lambda e: e.name)
 def test_official_entries_tell_the_truth(entry: Entry) -> None:
     card = dict(entry.card)
     assert card["name"] == entry.name
@@ -174,7 +175,7 @@ FIXTURES = {
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", FIXTURES)
+@each_case("name", FIXTURES)
 def test_entries_build_what_their_weights_would_be_recognised_as(shared: Path, name: str) -> None:
     listed = json.loads((shared / "parity" / "models" / FIXTURES[name] / "keys.json").read_text())
     tensors = {key: torch.empty(shape, device="meta") for key, (shape, _) in listed.items()}
@@ -196,7 +197,7 @@ def test_unknown_names_get_close_matches(cache: Path) -> None:
         zoo.load("slowfast_r50")
 
 
-@pytest.mark.parametrize("path", ["nowhere/model", "model.pyth"])
+@each_case("path", ["nowhere/model", "model.pyth"])
 def test_missing_files_are_not_taken_for_names(path: str) -> None:
     with pytest.raises(AvadetError, match=f"{path}: no such file; models known by name: tiny"):
         zoo.load(path)
@@ -365,7 +366,7 @@ def test_a_model_comes_with_the_one_that_makes_its_feature_banks(tmp_path: Path)
     assert zoo.load(tmp_path / "bank.safetensors").bank is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("bank", "message"),
     [
         ("bank.safetensors", r"bank must be \{\"weights\": .*, got bank\.safetensors"),
@@ -422,7 +423,7 @@ def test_banks_are_made_by_one_detector(tmp_path: Path) -> None:
         zoo.load(path)
 
 
-@pytest.mark.parametrize(("architecture", "arguments"), [("slow_r50", {**READER, "head": {}}), ("tiny_two_views", {})])
+@each_case(("architecture", "arguments"), [("slow_r50", {**READER, "head": {}}), ("tiny_two_views", {})])
 def test_a_bank_that_nobody_reads_is_refused(tmp_path: Path, architecture: str, arguments: dict[str, Any]) -> None:
     write_maker(tmp_path / "bank.safetensors")
     path = write_reader(tmp_path / "model.safetensors", arguments, architecture, bank=BANK)

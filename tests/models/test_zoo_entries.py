@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models import zoo
@@ -50,7 +51,7 @@ def test_every_file_of_entries_is_read() -> None:
     assert [entry.is_start for entry in zoo.models()] == sorted(entry.is_start for entry in zoo.models())
 
 
-@pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.name)
+@each_case("entry", PUBLISHED, ids=lambda entry: entry.name)
 def test_what_fixes_a_file_is_stated(entry: Entry) -> None:
     assert bool(entry.sha256 or entry.revision) != entry.pin.startswith("not pinned: ")
     assert re.fullmatch(r"|[0-9a-f]{8}|[0-9a-f]{64}", entry.sha256)
@@ -84,7 +85,7 @@ def test_a_branch_is_said_to_be_mutable(tmp_path: Path) -> None:
     assert entry.pin == "not pinned: revision main (mutable; no commit is known)"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changes", "message"),
     [
         ({"name": "a/b"}, "entry 'a/b': name: expected a word of letters, digits and _, got 'a/b'"),
@@ -119,7 +120,7 @@ def test_a_wrong_field_is_told_with_its_file_and_entry(tmp_path: Path, changes: 
         entries_in(file)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "message"),
     [
         ("[", "not a readable file of models: "),

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import torch
+from each_case import each_case
 
 from avadet.persons.detectron2_zoo import Detectron2Detector
 from avadet.persons.onnx_graph import OnnxGraph, Port
@@ -174,7 +174,7 @@ MAKERS = {
 FRAME = np.zeros((*SIZE_HW, 3), np.uint8)
 
 
-@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
+@each_case("maker", MAKERS.values(), ids=MAKERS)
 def test_claimed_boxes_are_checked_against_the_frame(maker):
     people = maker(CLAIMED, SCORES)(FRAME)
     np.testing.assert_allclose(people.boxes_px, EXPECTED, atol=1e-3)
@@ -193,8 +193,8 @@ def test_nanodets_boxes_too():
     np.testing.assert_allclose(people.scores, [0.9, 0.8], atol=1e-5)
 
 
-@pytest.mark.parametrize("maker", [*MAKERS.values(), nanodet], ids=[*MAKERS, "nanodet"])
-@pytest.mark.parametrize("seed", range(3))
+@each_case("maker", [*MAKERS.values(), nanodet], ids=[*MAKERS, "nanodet"])
+@each_case("seed", range(3))
 def test_nonsense_breaks_nothing(maker, seed):
     rng = np.random.default_rng(seed)
     boxes = rng.normal(32, 60, (40, 4)).astype(np.float32)
@@ -210,7 +210,7 @@ def test_nonsense_breaks_nothing(maker, seed):
     assert (np.diff(people.scores) <= 0).all() and ((people.scores >= 0) & (people.scores <= 1)).all()
 
 
-@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
+@each_case("maker", MAKERS.values(), ids=MAKERS)
 def test_an_empty_answer_is_nobody(maker):
     people = maker(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))(FRAME)
     assert len(people) == 0 and people.size_hw == SIZE_HW

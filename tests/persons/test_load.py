@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.persons import detectron2_zoo, onnx_styles, transformers_detr
@@ -18,7 +19,7 @@ def test_an_unknown_name_is_answered_with_close_ones():
         default_interval_s("yolo")
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+@each_case("threshold", [-0.1, 1.5, float("nan")])
 def test_a_threshold_outside_0_1_is_refused(threshold):
     with pytest.raises(AvadetError, match=r"threshold must lie in \[0, 1\]"):
         load_detector("tiny", threshold=threshold)

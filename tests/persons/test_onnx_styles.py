@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.persons.onnx_nanodet import OnnxNanodet
@@ -149,7 +150,7 @@ def raw_detr(classes, at, names):
     return {names[0]: logits, names[1]: boxes}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("classes", "person", "names", "normal"),
     [(80, 0, ("logits", "pred_boxes"), False), (91, 1, ("labels", "dets"), True)],
 )

@@ -5,6 +5,7 @@ import sys
 import av
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet import boxes
 from avadet.errors import AvadetError
@@ -137,7 +138,7 @@ def frame_at(path, time_s):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
+@each_case(
     ("name", "time_s", "expected"),
     [  # boxes read off the pictures by eye, pixels
         ("intel_one-by-one-person-detection.mp4", 27.0, [[382, 8, 542, 376]]),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 
 from avadet import boxes
 from avadet.errors import AvadetError
@@ -96,14 +97,14 @@ def test_a_lower_threshold_only_adds_people(tiny: TinyPersons) -> None:
     assert len(many) > len(some)
 
 
-@pytest.mark.parametrize("size_hw", [(1, 1), (2, 500), (500, 2), (31, 33), (240, 427), (1080, 1920), (1200, 300)])
+@each_case("size_hw", [(1, 1), (2, 500), (500, 2), (31, 33), (240, 427), (1080, 1920), (1200, 300)])
 def test_any_size(tiny: TinyPersons, size_hw: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     people = tiny(rng.integers(0, 256, (*size_hw, 3), np.uint8))
     assert people.size_hw == size_hw
 
 
-@pytest.mark.parametrize("value", [0, 114, 255])
+@each_case("value", [0, 114, 255])
 def test_a_blank_picture_holds_nobody(tiny: TinyPersons, value: int) -> None:
     assert len(tiny(np.full((240, 320, 3), value, np.uint8))) == 0
 
@@ -169,8 +170,8 @@ def test_a_card_of_something_else_is_refused(tmp_path: Path) -> None:
         TinyPersons(weights=tmp_path / "other.safetensors")
 
 
-@pytest.mark.parametrize("key", ["backbone", "trunk"])  # earlier cards say trunk, or nothing
-@pytest.mark.parametrize("backbone", ["shufflenet_v2_0.5x", "efficientnet_lite0"])
+@each_case("key", ["backbone", "trunk"])  # earlier cards say trunk, or nothing
+@each_case("backbone", ["shufflenet_v2_0.5x", "efficientnet_lite0"])
 def test_weights_come_back_with_their_backbone(tmp_path: Path, backbone: str, key: str) -> None:
     torch.manual_seed(0)
     net = PersonNet(8, backbone).eval()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from torchvision.models import detection
 
 from avadet.errors import AvadetError
@@ -38,7 +39,7 @@ def empty_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("size_hw", [(90, 160), (64, 48)])
+@each_case("size_hw", [(90, 160), (64, 48)])
 def test_random_weights_still_keep_the_contract(mobile, size_hw):
     frame = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
     people = mobile(frame)
@@ -72,7 +73,7 @@ OFFICIAL = {
 }
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@each_case("name", ENTRIES)
 def test_the_entries_are_torchvisions_own(name):
     weights, entry = OFFICIAL[name], ENTRIES[name]
     assert entry.url == weights.url

@@ -8,6 +8,7 @@ from collections import defaultdict
 import cv2
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet import boxes
 from avadet.errors import AvadetError
@@ -39,7 +40,7 @@ def test_ids_start_at_one_at_first_sight_and_boxes_come_back_unchanged():
     assert tracked.boxes_px is found.boxes_px and tracked.scores is found.scores and found.track_ids is None
 
 
-@pytest.mark.parametrize("step_s", [0.2, 0.5, 1.0])
+@each_case("step_s", [0.2, 0.5, 1.0])
 def test_walking_people_keep_their_ids_whatever_the_order_of_the_boxes(step_s):
     tracker, rng = PersonTracker(), np.random.default_rng(0)
     seen = []
@@ -139,7 +140,7 @@ def count_changes(frames, stride):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("stride", "at_most"), [(5, 1), (12, 3), (25, 4)])
+@each_case(("stride", "at_most"), [(5, 1), (12, 3), (25, 4)])
 def test_annotated_people_of_nine_real_clips_keep_their_ids(shared, stride, at_most):
     """Dancers, fencers, skaters; the package's own settings change ids 6, 25 and 27 times."""
     changes = {name: count_changes(frames, stride) for name, frames in annotated_tracks(shared).items()}
@@ -170,7 +171,7 @@ def test_share_of_a_box_inside_a_better_one_by_hand():
     assert covered_by_better(people([])).shape == (0,)
 
 
-@pytest.mark.parametrize(("away_s", "same"), [(0.4, True), (0.8, True), (3.0, False)])
+@each_case(("away_s", "same"), [(0.4, True), (0.8, True), (3.0, False)])
 def test_who_leaves_the_picture_and_is_soon_back_is_the_same_person(away_s, same):
     """Walks half out at the left edge, is gone, and comes back there; expected to walk on, hence soon."""
     tracker, gone_s = PersonTracker(), 1.0
@@ -185,7 +186,7 @@ def test_who_leaves_the_picture_and_is_soon_back_is_the_same_person(away_s, same
     assert set(coming) == {1 if same else 2}
 
 
-@pytest.mark.parametrize(("away_s", "same"), [(1.0, True), (2.0, True), (3.0, False)])
+@each_case(("away_s", "same"), [(1.0, True), (2.0, True), (3.0, False)])
 def test_who_stands_still_and_is_hidden_is_the_same_person_for_as_long_as_the_memory_lasts(away_s, same):
     tracker = PersonTracker()
     for time_s in (0.0, 0.2, 0.4):
@@ -211,7 +212,7 @@ def test_after_a_cut_everybody_is_new_and_numbers_go_on():
     assert tracker.update(people([walker(400)]), 0.0).track_ids.tolist() == [1]
 
 
-@pytest.mark.parametrize("between", ["dimmer", "moved", "flash", "black", "someone"])
+@each_case("between", ["dimmer", "moved", "flash", "black", "someone"])
 def test_what_is_no_cut(between):
     rng = np.random.default_rng(1)
     scene = cv2.resize(rng.integers(40, 216, (6, 8, 3)).astype(np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
@@ -253,7 +254,7 @@ def walkers_who_cross(seed, step_s):
     return render(walking, random_backdrop(rng, backdrop_hw(size_hw), 60.0), camera, size_hw, 1 / step_s)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@each_case("seed", [1, 2])
 def test_rendered_people_who_cross_come_out_with_the_numbers_they_went_in_with(seed):
     """Found by the bundled detector; who is hidden, or in one box with the other, may go without for a moment."""
     clip, tracker, detector = walkers_who_cross(seed, 0.4), PersonTracker(), TinyPersons()

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.persons.tidy import tidy
@@ -111,7 +112,7 @@ def folder_of(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("build", [rt_detr_v2, d_fine, rf_detr])
+@each_case("build", [rt_detr_v2, d_fine, rf_detr])
 def test_people_are_those_of_the_networks_own_answer(folder_of, build):
     """Scores are the sigmoid of column 2, "Person"; boxes centre and size in parts of the frame."""
     lib, folder = library(), folder_of(build)

@@ -4,6 +4,7 @@ import argparse
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.annotations.specs import open_data_set
 from avadet.cli import render as render_command
@@ -141,7 +142,7 @@ def test_command_writes_video_and_truth(tmp_path, capsys):
     assert len(rows) == 1 and rows[0].startswith("clip,0,") and rows[0].endswith(",21,1")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("argv", "says"),
     [
         (["--size", "big"], "--size must be WIDTHxHEIGHT"),
@@ -167,7 +168,7 @@ def test_command_writes_a_data_set(tmp_path, capsys):
     assert times == {"0", "0.1", "0.2"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("argv", "says"),
     [
         ([], "say what to write: OUT.mp4 for one video, or --clips N --out DIR"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.labels import read_label_map
@@ -72,7 +73,7 @@ def test_unknown_action_names_the_nearest():
         move("wlak", T, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@each_case("action", ACTIONS)
 def test_every_action_moves_a_whole_body(action):
     for seed in range(3):
         motion = move(action, T, np.random.default_rng(seed))
@@ -90,7 +91,7 @@ def test_every_action_moves_a_whole_body(action):
             assert np.isfinite(prop_points(prop, joints)).all()
 
 
-@pytest.mark.parametrize(("action", "least"), [("walk", 1.0), ("run", 4.0)])
+@each_case(("action", "least"), [("walk", 1.0), ("run", 4.0)])
 def test_travelling_actions_go_ahead(action, least):
     joints = joints_of(action)
     assert (np.diff(joints.pelvis[:, 0]) > 0).all()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.synthetic.actions import ACTIONS
@@ -37,8 +38,8 @@ def test_boxes_are_cut_at_the_frame():
     np.testing.assert_allclose(inside, [0.5, 1, 0])
 
 
-@pytest.mark.parametrize("action", ["walk", "wave", "jump", "pick", "pullup"])
-@pytest.mark.parametrize("yaw", [0.0, 1.6, 3.0])
+@each_case("action", ["walk", "wave", "jump", "pick", "pullup"])
+@each_case("yaw", [0.0, 1.6, 3.0])
 def test_box_is_tight_around_the_drawn_body(action, yaw):
     t = np.array([0.0, 0.2, 0.55])
     person = make_person(np.random.default_rng(3), action, t, View(yaw, 75.0, (80.0, 112.0), (80.0, 30.0), 8.0))
@@ -59,7 +60,7 @@ def test_a_scene_is_what_it_says():
     np.testing.assert_allclose(clip.times_s, np.arange(6) / 15)
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@each_case("action", ACTIONS)
 def test_every_action_renders_with_boxes_in_the_frame(action):
     clip = random_scene(np.random.default_rng(2), SIZE, 12, 12.0, num_persons=1, actions=[action])
     assert clip.labels == (action,)
@@ -93,7 +94,7 @@ def test_nobody_can_be_asked_for():
     assert clip.labels == () and clip.boxes_norm.shape == (2, 0, 4)
 
 
-@pytest.mark.parametrize("make", BACKDROPS)
+@each_case("make", BACKDROPS)
 def test_every_backdrop_fills_the_picture(make):
     for size in ((90, 160), (200, 120)):
         image = make(np.random.default_rng(0), size, 0.3 * size[0])
@@ -106,7 +107,7 @@ def test_backdrops_differ():
     assert np.std(means) > 10
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wrong", "says"),
     [
         ({"actions": ["fly"]}, "unknown action 'fly'"),

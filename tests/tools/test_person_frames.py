@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from each_case import each_case
 from person_training.compose import mosaic, paste_empty, paste_patch, paste_person, side_by_side, soft_mask
 from person_training.frames import FramePack, LabelledFrame, label
 from person_training.samples import FrameDraw, PersonSamples, Recipe, collate, finish, plain
@@ -98,7 +99,7 @@ def test_pack_round_trip(tmp_path: Path) -> None:
     assert pack.only([2]).people(0)[0].shape == (2, 4)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no pack at all"])
+@each_case("content", [None, b"", b"no pack at all"])
 def test_no_pack_is_an_error_for_the_user(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "pack.npz"
     if content is not None:
@@ -206,7 +207,7 @@ def test_pasting_a_person_adds_a_certain_box_and_its_pixels() -> None:
     assert base.image[:30].max() == 30, "the frame itself stays as it was"
 
 
-@pytest.mark.parametrize(("left", "top"), [(-50, 10), (200, 10), (20, -60), (20, 160), (-50, -60), (200, 160)])
+@each_case(("left", "top"), [(-50, 10), (200, 10), (20, -60), (20, 160), (-50, -60), (200, 160)])
 def test_a_patch_that_lies_outside_changes_nothing(left: int, top: int) -> None:
     base = frame((90, 70, 110, 90), size_hw=(160, 200))
     made = paste_patch(base, np.full((50, 40, 3), 200, np.uint8), left, top, 0.7)
@@ -222,7 +223,7 @@ def test_hiding_somebody_makes_them_uncertain() -> None:
     assert gone.image[80, 100].max() < 100
 
 
-@pytest.mark.parametrize("compose", [mosaic, side_by_side])
+@each_case("compose", [mosaic, side_by_side])
 def test_compositions_fill_the_picture_and_keep_boxes_on_people(compose) -> None:
     rng = np.random.default_rng(0)
     for _ in range(10):

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from tiny_actions import appearance, classes, phrases, pictures, targets, weak_labels
 from tiny_actions.labels import FOLDER, EyeLabel, attach, read_actions, read_labels, read_pose
 from tiny_actions.persons import Ledger, Person, Split, read_persons, write_persons
@@ -32,7 +33,7 @@ def person(**values: object) -> Person:
     return Person(**{"source": "har", "file": "a.jpg", "group": "g", "box": [0.0, 0.0, 10.0, 20.0], **values})
 
 
-@pytest.mark.parametrize(("word", "class_id"), [*classes.POSE_IDS.items(), *classes.ACTION_IDS.items()])
+@each_case(("word", "class_id"), [*classes.POSE_IDS.items(), *classes.ACTION_IDS.items()])
 def test_every_word_is_the_class_of_ava_that_it_says(word: str, class_id: int) -> None:
     if word == "?":
         assert class_id == classes.CANNOT_TELL

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 from tiny_actions import augment, crops, motion, targets, windows
 from tiny_actions.camera import background_motion, own_motion
 from tiny_actions.classes import pose_column
@@ -120,7 +121,7 @@ def test_movement_labels_who_walks_and_who_does_not() -> None:
     assert targets.motion_labels(window(source="jhmdb21", label="sit"), upright=0.8).pose == {}  # sitting down
 
 
-@pytest.mark.parametrize("seed", range(8))
+@each_case("seed", range(8))
 def test_augmentation_keeps_size_and_range(seed: int) -> None:
     stored = np.random.default_rng(seed).integers(0, 256, (208, 208, 3), np.uint8)
     grey = np.random.default_rng(seed).integers(0, 256, (8, 80, 80), np.uint8)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import each_case
 from staged_squares import config, use_squares
 
 from avadet.errors import AvadetError
@@ -105,7 +106,7 @@ def test_seeds_differ_and_equal_seeds_agree(tmp_path: Path, monkeypatch: pytest.
     assert torch.equal(runs["a"], runs["b"]) and not torch.equal(runs["a"], runs["c"])
 
 
-@pytest.mark.parametrize(
+@each_case(
     "changes",
     [
         {"model": {"family": "tiny_two_views", "crop_hw": (32, 32)}, "schedule": {"epochs": 1}},

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.data.batching import ClipBatch
 from avadet.training.losses import ActionLoss, balanced_weights, mixup, smooth
@@ -100,7 +101,7 @@ def test_people_without_a_label() -> None:
     assert negative.people(targets) == 2
 
 
-@pytest.mark.parametrize("kind", ["cross_entropy", "bce", "focal", "asymmetric", "pose_softmax"])
+@each_case("kind", ["cross_entropy", "bce", "focal", "asymmetric", "pose_softmax"])
 def test_nobody_costs_nothing_and_has_a_gradient(kind: str) -> None:
     logits = torch.zeros(0, 2, requires_grad=True)
     loss = ActionLoss(kind, poses=torch.tensor([True, True]))(logits, torch.zeros(0, 2))
@@ -108,7 +109,7 @@ def test_nobody_costs_nothing_and_has_a_gradient(kind: str) -> None:
     assert loss.item() == 0 and logits.grad is not None
 
 
-@pytest.mark.parametrize("kind", ["cross_entropy", "bce", "focal", "asymmetric", "pose_softmax"])
+@each_case("kind", ["cross_entropy", "bce", "focal", "asymmetric", "pose_softmax"])
 def test_the_order_of_people_and_doubling_them_change_nothing(kind: str) -> None:
     draw = torch.Generator().manual_seed(0)
     logits, targets = torch.randn(6, 4, generator=draw), torch.eye(4)[[0, 1, 2, 3, 0, 1]]

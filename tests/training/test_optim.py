@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.models.build import build
@@ -18,7 +19,7 @@ from avadet.training.optim import (
 )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("epoch", "factor"),
     [(0, 0.0), (0.5, 0.25), (1, 0.5), (2, 1.0), (6, 0.55), (10, 0.1)],  # halfway: 0.1 + 0.9 / 2
 )

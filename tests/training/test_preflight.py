@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import each_case
 
 from avadet.config import read_config
 from avadet.errors import AvadetError
@@ -18,7 +19,7 @@ from avadet.training.preflight import check_run
 PLAIN = ["model.init=null", "device=cpu", "data.spec=nowhere.yaml"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("recipe", "overrides", "message"),
     [
         ("custom/tiny", ["model.init=none.pth"], r"none\.pth: no such file"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import recipe_digests
 import torch
+from each_case import each_case
 
 from avadet.annotations.specs import data_set_names, open_data_set
 from avadet.cli import train as train_command
@@ -65,11 +66,6 @@ def config_of(name: str) -> Config:
     return read_config(name)
 
 
-@pytest.fixture(scope="module", params=RECIPES)
-def recipe(request: pytest.FixtureRequest) -> tuple[str, Config]:
-    return request.param, config_of(request.param)
-
-
 def test_there_is_a_recipe_for_every_data_set() -> None:
     assert {name.partition("/")[0] for name in RECIPES} == {"ava", "custom", "jhmdb21", "multisports", "ucf24"}
     assert len(RECIPES) == len(set(RECIPES)) >= 151
@@ -119,8 +115,9 @@ def test_every_published_size_has_a_recipe(folder: str) -> None:
     assert trained <= set(SIZES) and len(trained) > 50
 
 
-def test_its_model_and_optimizer_can_be_built(recipe: tuple[str, Config]) -> None:
-    name, config = recipe
+@each_case("name", RECIPES)
+def test_its_model_and_optimizer_can_be_built(name: str) -> None:
+    config = config_of(name)
     stem = name.partition("/")[2]
     model = built(config)
     optimizer = setup.build_optimizer_of(config, model)
@@ -136,8 +133,8 @@ def test_its_model_and_optimizer_can_be_built(recipe: tuple[str, Config]) -> Non
         assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[stem]
 
 
-def test_it_says_how_to_launch_it(recipe: tuple[str, Config]) -> None:
-    name, _ = recipe
+@each_case("name", RECIPES)
+def test_it_says_how_to_launch_it(name: str) -> None:
     words = shlex.split(read_recipe(name).about["launch"].replace("NAME", name))
     start = words.index("train")
     assert words[:start] == ["avadet"] or re.fullmatch(
@@ -150,17 +147,19 @@ def test_it_says_how_to_launch_it(recipe: tuple[str, Config]) -> None:
     assert isinstance(read_config(args.config, args.overrides), Config)
 
 
-def test_it_names_published_numbers_and_the_start(recipe: tuple[str, Config]) -> None:
-    name, config = recipe
+@each_case("name", RECIPES)
+def test_it_names_published_numbers_and_the_start(name: str) -> None:
+    config = config_of(name)
     about = read_recipe(name).about
     assert about["model"] and about["data"] and about["published"]
     if "init" in about:
         assert about["init"].startswith("none") == (config.model.init is None)
 
 
-def test_its_start_is_in_the_zoo(recipe: tuple[str, Config]) -> None:
+@each_case("name", RECIPES)
+def test_its_start_is_in_the_zoo(name: str) -> None:
     """Where it names no file of the user's: weights of its own architecture or of pictures, pixels as published."""
-    _, config = recipe
+    config = config_of(name)
     start, clip = config.model.init, config.clip
     if start is not None and not start.suffix:
         card = zoo.card_of(zoo.entry_of(str(start)))
@@ -168,8 +167,9 @@ def test_its_start_is_in_the_zoo(recipe: tuple[str, Config]) -> None:
         assert (tuple(card["clip"]["mean"]), tuple(card["clip"]["std"])) == (clip.mean, clip.std)
 
 
-def test_a_data_set_by_name_has_its_splits(recipe: tuple[str, Config]) -> None:
-    _, config = recipe
+@each_case("name", RECIPES)
+def test_a_data_set_by_name_has_its_splits(name: str) -> None:
+    config = config_of(name)
     if config.data.spec in data_set_names():
         data = open_data_set(config.data.spec, "nowhere", config.data.overrides)
         assert data.split(config.data.train) and data.split(config.data.scored)
@@ -177,14 +177,15 @@ def test_a_data_set_by_name_has_its_splits(recipe: tuple[str, Config]) -> None:
         assert [one is None for one in proposals] == [config.data.proposals is None] * len(proposals)
 
 
-def test_it_dumps_and_reads_back(recipe: tuple[str, Config], tmp_path: Path) -> None:
-    _, config = recipe
+@each_case("name", RECIPES)
+def test_it_dumps_and_reads_back(name: str, tmp_path: Path) -> None:
+    config = config_of(name)
     copy = tmp_path / "copy.yaml"
     copy.write_text(dump_config(config))
     assert read_config(copy) == config
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_lfb")])
+@each_case("name", [name for name in RECIPES if name.endswith("_lfb")])
 def test_a_bank_is_of_a_model_that_another_recipe_trains(name: str) -> None:
     config, folder = config_of(name), name.partition("/")[0]
     others = [config_of(other) for other in RECIPES if other.startswith(f"{folder}/")]

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
+from each_case import each_case
 
 from avadet.data.reencode import Encoding, Job, prepare_video
 from avadet.video.colour import WHITE_NITS, ColourTags, bent_nits, rgb_of
@@ -62,7 +63,7 @@ def first_image(path: Path) -> np.ndarray:
         return next(iter(reader.frames())).image
 
 
-@pytest.mark.parametrize(
+@each_case(
     "matrix, quarters, mirrored",
     [
         ((1, 0, 0, 1), [[A, B], [C, D]], False),
@@ -95,7 +96,7 @@ def test_a_matrix_of_nothing_changes_nothing(tmp_path: Path) -> None:
     assert corners(first_image(write(tmp_path / "card.mov", (0, 0, 0, 0)))) == [[A, B], [C, D]]
 
 
-@pytest.mark.parametrize("degrees, turned", [(0, 0), (90, 1), (-90, 3), (180, 2), (-180, 2), (89, 1)])
+@each_case("degrees, turned", [(0, 0), (90, 1), (-90, 3), (180, 2), (-180, 2), (89, 1)])
 def test_degrees_alone_are_counterclockwise_as_numpy_turns(degrees: int, turned: int) -> None:
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     np.testing.assert_array_equal(Orientation.turned(degrees).applied(image), np.rot90(image, turned))
@@ -119,7 +120,7 @@ def test_pixels_are_made_square(
     assert f"96x64 becomes {size_hw[1]}x{size_hw[0]}" in info.display_notes[0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "said, used",
     [
         (Fraction(64, 45), Fraction(64, 45)),
@@ -194,7 +195,7 @@ def yuv(size_hw: tuple[int, int], matrix: int, full: bool = False) -> np.ndarray
 SD, HD = (187, 45, 29), (197, 59, 27)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "size_hw, matrix, shown",
     [
         *(((240, 320), 6, SD), ((240, 320), 1, HD), ((720, 1280), 5, SD)),

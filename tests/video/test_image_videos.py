@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from ava_like import write_film
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec
@@ -37,7 +38,7 @@ def greys(folder: Path, start_s: float = 0.0) -> list[tuple[int, int]]:
         return [(frame.index, round(float(frame.image.mean()) / 8)) for frame in reader.frames(start_s)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "names",
     [
         [f"clip_{n:06d}.png" for n in range(1, 13)],
@@ -102,7 +103,7 @@ def test_missing_and_damaged_images_are_damaged_frames_that_move_no_other(tmp_pa
                 pictures[index].image()
 
 
-@pytest.mark.parametrize(("suffix", "size"), [(".png", 0.6), (".webp", 0.7), (".bmp", 0.9), (".jpg", 0.9)])
+@each_case(("suffix", "size"), [(".png", 0.6), (".webp", 0.7), (".bmp", 0.9), (".jpg", 0.9)])
 def test_an_image_that_ends_early_is_damaged(tmp_path: Path, suffix: str, size: float) -> None:
     path = tmp_path / f"a{suffix}"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
@@ -113,7 +114,7 @@ def test_an_image_that_ends_early_is_damaged(tmp_path: Path, suffix: str, size: 
         decoded(path)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("numbers", "indices", "note"),
     [
         (range(0, 6), range(0, 6), ""),
@@ -155,7 +156,7 @@ def test_a_pattern_chooses_a_series(tmp_path: Path) -> None:
         open_video(folder / "up_*.png", FPS)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("names", "said"),
     [
         (["1.jpg", "1.png", "2.jpg"], r"1\.jpg and 1\.png have the same number"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import staged
+from each_case import each_case
 from served import FPS, HTTP_HEAD, Sender, Sent, encoded, squares
 
 from avadet.errors import AvadetError
@@ -27,7 +28,7 @@ def pieces() -> list:
     return encoded(squares(2.0))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         *("rtsp://cam/1", "RTSP://cam", "rtmp://h/a", "http://h/v.m3u8", "https://h", "udp://@239.0.0.1:1234"),
@@ -38,12 +39,12 @@ def test_what_is_live(text: str) -> None:
     assert is_live(text)
 
 
-@pytest.mark.parametrize("text", ["clip.mp4", "./0", "file:///a.mp4", "/dev/null", "1234", "-1", "", "a0", "ftp://h/a"])
+@each_case("text", ["clip.mp4", "./0", "file:///a.mp4", "/dev/null", "1234", "-1", "", "a0", "ftp://h/a"])
 def test_what_is_not_live(text: str) -> None:
     assert not is_live(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "source, shown",
     [
         ("rtsp://cam.example:554/ch1", "rtsp://cam.example:554"),
@@ -179,7 +180,7 @@ def test_a_lost_connection_is_made_again(pieces: list) -> None:
     assert "Connection refused" in lost
 
 
-@pytest.mark.parametrize(
+@each_case(
     "source, message",
     [
         ("tcp://127.0.0.1:9", "cannot read tcp://127.0.0.1:9: Connection refused; is the address right"),
@@ -281,7 +282,7 @@ def test_looks_between_keyframes_give_way_to_slow_work() -> None:
     assert next(times) == pytest.approx(given[-1] + 0.2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "stamps_s",
     [
         [None] * 6,

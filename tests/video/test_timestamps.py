@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from barcode_videos import cfr, make_video, number_of
+from each_case import each_case
 
 from avadet.types import Frame
 from avadet.video.read import VideoReader
@@ -120,7 +121,7 @@ def test_a_walk_from_anywhere_is_the_walk_from_the_start(case: tuple[Path, list[
         assert (number_of(last.image), last.time_s) == (shown[-1], times_s[-1])
 
 
-@pytest.mark.parametrize(("suffix", "parts"), [(".mkv", 3), (".mp4", 2), (".flv", 2), (".mkv", 2), (".mp4", 1)])
+@each_case(("suffix", "parts"), [(".mkv", 3), (".mp4", 2), (".flv", 2), (".mkv", 2), (".mp4", 1)])
 def test_what_is_joined_where_nobody_reads_it_is_said(tmp_path: Path, suffix: str, parts: int) -> None:
     path = joined(tmp_path, suffix, [SECOND] * parts)
     with VideoReader(path) as reader:

@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.video.draw import NO_TRACK, draw_people, track_colour
@@ -24,8 +25,8 @@ def boxes_at(size_hw: tuple[int, int], *boxes_norm: tuple[float, float, float, f
     return (np.array(boxes_norm).reshape(-1, 4) * [width, height, width, height]).astype(np.float32)
 
 
-@pytest.mark.parametrize("size_hw", SIZES_HW)
-@pytest.mark.parametrize(
+@each_case("size_hw", SIZES_HW)
+@each_case(
     "box",
     [(0.3, 0.4, 0.6, 0.9), (0, 0, 1, 1), (0.95, 0.0, 1, 0.05), (0.9, 0.9, 1, 1), (-0.5, -0.5, 1.5, 1.5), (0.5,) * 4],
 )

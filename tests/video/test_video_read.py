@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from barcode_videos import SIZE_HW, barcode, cfr, make_video, number_of, sound_frames
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.video.passes import Pass
@@ -54,7 +55,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_every_frame_comes_once_at_its_time(videos: Path, name: str) -> None:
     numbers, times_s, reader = read_all(videos / name)
     expected = np.array(CASES[name]["times_s"])
@@ -64,7 +65,7 @@ def test_every_frame_comes_once_at_its_time(videos: Path, name: str) -> None:
     assert (reader.damaged, reader.dropped, reader.ended_early_s) == (0, 0, 0.0)
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_walk_begins_with_the_frame_on_show(videos: Path, name: str) -> None:
     _, times_s, _ = read_all(videos / name)
     with VideoReader(videos / name) as reader:
@@ -230,7 +231,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@each_case("name", BAD)
 def test_what_is_no_video_gives_one_line(tmp_path: Path, name: str) -> None:
     make, message = BAD[name]
     make(tmp_path / name)
@@ -261,7 +262,7 @@ def test_real_videos_read_whole_and_in_time(shared: Path) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["decord_rot_0.mov", "decord_rot_90.mov", "decord_rot_180.mov", "decord_rot_270.mov"])
+@each_case("name", ["decord_rot_0.mov", "decord_rot_90.mov", "decord_rot_180.mov", "decord_rot_270.mov"])
 def test_rotation_agrees_with_opencv(shared: Path, name: str) -> None:
     import cv2
 

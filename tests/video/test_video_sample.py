@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from barcode_videos import barcode, cfr, make_video, number_of
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec, Frame
@@ -44,8 +45,8 @@ def test_nearest_by_hand() -> None:
     assert nearest_indices(times_s, wanted_s).dtype == np.int64
 
 
-@pytest.mark.parametrize("num_frames, stride", [(32, 2), (8, 8), (4, 16), (16, 4), (8, 3), (64, 1), (2, 1)])
-@pytest.mark.parametrize("fps", [30, 25, 10, NTSC])
+@each_case("num_frames, stride", [(32, 2), (8, 8), (4, 16), (16, 4), (8, 3), (64, 1), (2, 1)])
+@each_case("fps", [30, 25, 10, NTSC])
 def test_constant_rate_gives_the_reference_indices(num_frames: int, stride: int, fps: Fraction) -> None:
     spec = spec_of(num_frames, stride, float(fps))
     times_s = np.array(cfr(300, fps))
@@ -54,8 +55,8 @@ def test_constant_rate_gives_the_reference_indices(num_frames: int, stride: int,
         assert indices.tolist() == reference_indices(centre, spec, 300).tolist()
 
 
-@pytest.mark.parametrize("milliseconds", [False, True])
-@pytest.mark.parametrize("num_frames, stride", [(32, 2), (8, 8), (64, 1), (8, 3)])
+@each_case("milliseconds", [False, True])
+@each_case("num_frames, stride", [(32, 2), (8, 8), (64, 1), (8, 3)])
 def test_2997_sampled_at_30_steps_evenly_from_any_moment(num_frames: int, stride: int, milliseconds: bool) -> None:
     """Also from halfway between two frames, where a bare nearest-frame rule would change side within the clip."""
     spec = spec_of(num_frames, stride)
@@ -67,8 +68,8 @@ def test_2997_sampled_at_30_steps_evenly_from_any_moment(num_frames: int, stride
         assert (steps == stride).all(), f"{time_s} s: {steps}"
 
 
-@pytest.mark.parametrize("fps", [15, Fraction(15000, 1001), 7.5, 60])
-@pytest.mark.parametrize("milliseconds", [False, True])
+@each_case("fps", [15, Fraction(15000, 1001), 7.5, 60])
+@each_case("milliseconds", [False, True])
 def test_ties_are_broken_the_same_way_all_along(fps: Fraction, milliseconds: bool) -> None:
     """At half the spec's rate every second moment lies halfway between two frames: 0 0 1 1 2 2 ..."""
     spec = spec_of(32, 1)
@@ -121,8 +122,8 @@ def stream_clips(frames: Sequence[Frame], keys_s: Sequence[float], spec: ClipSpe
     return clips, most
 
 
-@pytest.mark.parametrize("every_s", [0.2, 1.0, 3.0])
-@pytest.mark.parametrize("fps", [30, NTSC, 12, 50])
+@each_case("every_s", [0.2, 1.0, 3.0])
+@each_case("fps", [30, NTSC, 12, 50])
 def test_streamed_clips_are_those_of_the_whole_video(fps: Fraction, every_s: float) -> None:
     spec = spec_of(8, 4)
     times_s = np.array(cfr(200, fps))

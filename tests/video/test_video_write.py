@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from barcode_videos import SIZE_HW, barcode, beep_onset_s, cfr, make_talkie, make_video, number_of
+from each_case import each_case
 
 from avadet.errors import AvadetError
 from avadet.video import write
@@ -44,7 +45,7 @@ def flash_s(path: Path) -> float:
         return next(frame.time_s for frame in reader.frames() if frame.image.mean() > 128)
 
 
-@pytest.mark.parametrize("times_s", [cfr(40, 25), cfr(40, Fraction(30000, 1001)), VFR, [0.0]])
+@each_case("times_s", [cfr(40, 25), cfr(40, Fraction(30000, 1001)), VFR, [0.0]])
 def test_frames_come_back_at_their_times(tmp_path: Path, times_s: list[float]) -> None:
     path = write_barcodes(tmp_path / "out.mp4", times_s)
     with VideoReader(path) as reader:
@@ -70,7 +71,7 @@ def test_file_is_h264_yuv420p_and_starts_playing_at_once(tmp_path: Path) -> None
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-@pytest.mark.parametrize("size_hw", [(65, 161), (64, 161), (65, 160), (33, 47)])
+@each_case("size_hw", [(65, 161), (64, 161), (65, 160), (33, 47)])
 def test_odd_sizes_grow_by_one(tmp_path: Path, size_hw: tuple[int, int]) -> None:
     path = write_barcodes(tmp_path / "out.mp4", cfr(5, 25), size_hw=size_hw)
     height, width = size_hw
@@ -93,7 +94,7 @@ def test_colours_survive(tmp_path: Path) -> None:
         np.testing.assert_allclose(image[32, index * 32 + 16], colour, atol=5)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name, codec, kept",
     [
         ("aac.mp4", "aac", "aac"),
@@ -106,7 +107,7 @@ def test_colours_survive(tmp_path: Path) -> None:
         ("mp2.ts", "mp2", "aac"),
     ],
 )
-@pytest.mark.parametrize("start_s, late_s, skip", [(0.0, 0.0, 0), (3.0, 0.5, 0), (0.0, 0.0, 10)])
+@each_case("start_s, late_s, skip", [(0.0, 0.0, 0), (3.0, 0.5, 0), (0.0, 0.0, 10)])
 def test_sound_stays_in_step(
     tmp_path: Path, name: str, codec: str, kept: str, start_s: float, late_s: float, skip: int
 ) -> None:

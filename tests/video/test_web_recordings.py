@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from each_case import each_case
 from web import WebServer
 
 from avadet.errors import AvadetError
@@ -123,7 +124,7 @@ def test_what_breaks_off_before_its_index_is_said(rewritten: Callable) -> None:
         LiveReader(server.url)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "stem"),
     [
         ("http://h:80/films/my clip.final.mp4?token=x", "my-clip.final"),
