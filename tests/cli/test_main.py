@@ -112,7 +112,7 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_signals")
-@each_case(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_termination_unwinds_the_stack(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int) -> None:
     """And another signal does not cut the unwinding short."""
     cleaned = []
