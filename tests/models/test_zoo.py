@@ -140,6 +140,7 @@ def size_of(card: str) -> tuple[int, list[int], float]:
     return parameters, [one_map.shape[3] for one_map in maps], counter.get_total_flops() / 2e9
 
 
+@pytest.mark.slow
 @each_case("entry", [e for e in zoo.models() if not (e.is_bundled or e.is_start)], ids=lambda e: e.name)
 def test_official_entries_tell_the_truth(entry: Entry) -> None:
     card = dict(entry.card)
