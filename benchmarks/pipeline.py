@@ -34,9 +34,9 @@ def models_alone(setup: Any, video: Path) -> Callable[[int], None]:
     """Record what the pass asks of its models; return what asks them all of it again, on so many cores."""
     import torch
 
-    from avadet.inference import pipeline
+    from avadet.inference import recognition
 
-    score, find = pipeline.score_clips, type(setup.persons).__call__
+    score, find = recognition.score_clips, type(setup.persons).__call__
     frames: list[Any] = []
     clips: list[Any] = []
 
@@ -48,9 +48,9 @@ def models_alone(setup: Any, video: Path) -> Callable[[int], None]:
         clips.append(batch)
         return score(model, batch)
 
-    type(setup.persons).__call__, pipeline.score_clips = found, scored  # type: ignore[method-assign]
+    type(setup.persons).__call__, recognition.score_clips = found, scored  # type: ignore[method-assign]
     walk(setup, video, overlap=False)
-    type(setup.persons).__call__, pipeline.score_clips = find, score  # type: ignore[method-assign]
+    type(setup.persons).__call__, recognition.score_clips = find, score  # type: ignore[method-assign]
 
     def again(cores: int) -> None:
         before = torch.get_num_threads()

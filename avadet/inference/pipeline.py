@@ -14,29 +14,22 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 
-from avadet import boxes
-from avadet.data.feature_banks import FeatureBank, bank_window
+from avadet.data.feature_banks import FeatureBank
 from avadet.errors import AvadetError
+from avadet.inference.recognition import Batch, ClipCollector, results
 from avadet.inference.schedule import Gap, Moments, Schedule, Seen, Steps, keyframe_steps, look_ahead
-from avadet.models.heads.lfb import BankWindow
 from avadet.models.loaded import LoadedModel
-from avadet.models.predict import predict
 from avadet.persons.precomputed import PrecomputedBoxes
 from avadet.persons.tiny import TinyPersons
 from avadet.types import (
     ActionDetections,
-    BoxRule,
-    Clip,
-    Float32Array,
     Frame,
     FrameKey,
     PersonBoxes,
@@ -45,7 +38,6 @@ from avadet.types import (
 )
 from avadet.video.ahead import ahead
 from avadet.video.reader import Reader
-from avadet.video.sample import ClipBuffer
 
 if TYPE_CHECKING:
     from avadet.persons.tracking import PersonTracker
@@ -124,7 +116,7 @@ def stream(
     on_cores = 1 if _is_small(model) else cores
     apart = overlap and _leaves_cores_free(model, on_cores)
     finder = persons if isinstance(persons, PrecomputedBoxes) else _on_cores(persons, cores)
-    found = _find_all(video, finder, tracker, keyframes, detections, _ClipCollector(model, batch), overlap)
+    found = _find_all(video, finder, tracker, keyframes, detections, ClipCollector(model, batch), overlap)
     events = _recognise(_maybe_ahead(found, apart), model, bank, on_cores)
     try:
         with closing(_maybe_ahead(events, apart)) as running:
@@ -169,9 +161,9 @@ def _find_all(
     tracker: PersonTracker | None,
     keyframes: Schedule,
     detections: Schedule,
-    collector: _ClipCollector,
+    collector: ClipCollector,
     overlap: bool,
-) -> Generator[Frame | TrackedPersons | Gap | _Batch, None, None]:
+) -> Generator[Frame | TrackedPersons | Gap | Batch, None, None]:
     """All of the pass but the action model: its batches come where its results belong."""
     video_id = video.info.video_id
     with closing(_maybe_ahead(video.frames(), overlap)) as frames:
@@ -202,7 +194,7 @@ def _bytes_of(item: object) -> int:
     """Memory that an item on its way through the pass takes, bytes; what is small counts as nothing."""
     if isinstance(item, Frame):
         return item.image.nbytes
-    if isinstance(item, _Batch):
+    if isinstance(item, Batch):
         return sum(one.clip.frames.nbytes for one in item.keyframes if one.clip is not None)
     return 0
 
@@ -308,56 +300,8 @@ def _find_people(
     return tracker.update(found, time_s)
 
 
-class _Keyframe(NamedTuple):
-    """A keyframe with its people and its clip; no clip where there is nobody."""
-
-    key: FrameKey
-    persons: PersonBoxes
-    clip: Clip | None
-
-
-class _Batch(NamedTuple):
-    """Keyframes that go through the action model together."""
-
-    keyframes: list[_Keyframe]
-
-
-class _ClipCollector:
-    """Collects frames and keyframes, and makes batches of the keyframes whose clips are complete."""
-
-    def __init__(self, model: LoadedModel, batch: int) -> None:
-        self._batch = batch
-        self._buffer = ClipBuffer(model.spec)
-        self._waiting: deque[tuple[FrameKey, PersonBoxes]] = deque()
-        self._ready: list[_Keyframe] = []
-
-    def add(self, frame: Frame) -> None:
-        """Show the next frame."""
-        self._buffer.add(frame)
-
-    def expect(self, keys: list[FrameKey], people: PersonBoxes) -> None:
-        """Queue keyframes that share the same people."""
-        self._waiting.extend((key, people) for key in keys)
-
-    def batches(self, at_end: bool = False) -> Iterator[_Batch]:
-        """Yield the keyframes that are ready, in order; at the end of the video, all that are left."""
-        while self._waiting and (at_end or self._is_ready(*self._waiting[0])):
-            key, people = self._waiting.popleft()
-            self._ready.append(_Keyframe(key, people, self._buffer.clip(key.time_s) if len(people) else None))
-        while len(self._ready) >= self._batch or (at_end and self._ready):
-            chosen, self._ready = self._ready[: self._batch], self._ready[self._batch :]
-            yield _Batch(chosen)
-
-    def forget_before(self, time_s: float) -> None:
-        """Let go of frames that no clip around `time_s` or later, and none that waits, can need."""
-        self._buffer.forget_before(self._waiting[0][0].time_s if self._waiting else time_s)
-
-    def _is_ready(self, key: FrameKey, people: PersonBoxes) -> bool:
-        return not len(people) or self._buffer.is_ready(key.time_s)
-
-
 def _recognise(
-    items: Generator[Frame | TrackedPersons | Gap | _Batch, None, None],
+    items: Generator[Frame | TrackedPersons | Gap | Batch, None, None],
     model: LoadedModel,
     bank: FeatureBank | None,
     cores: int,
@@ -365,59 +309,8 @@ def _recognise(
     """Put the results of every batch in its place."""
     with closing(items):
         for item in items:
-            if isinstance(item, _Batch):
+            if isinstance(item, Batch):
                 _use_cores(cores)
-                yield from _results(model, item, bank)
+                yield from results(model, item, bank)
             else:
                 yield item
-
-
-def _results(model: LoadedModel, batch: _Batch, bank: FeatureBank | None) -> Iterator[ActionDetections]:
-    scores = iter(_scores(model, batch, bank))
-    nobodys = np.zeros((0, len(model.labels)), np.float32)
-    for key, people, clip in batch.keyframes:
-        yield _detections(key, people, nobodys if clip is None else next(scores))
-
-
-def _scores(model: LoadedModel, batch: _Batch, bank: FeatureBank | None) -> list[Float32Array]:
-    """Scores of the people of each keyframe that has some."""
-    seen = [(one.clip, one.persons) for one in batch.keyframes if one.clip is not None]
-    if bank is None or not seen:
-        return score_clips(model, seen)
-    moments = [(bank, one.key.time_s) for one in batch.keyframes if one.clip is not None]
-    return score_clips(model, seen, bank_window(moments, model.bank_window_s))
-
-
-def _detections(key: FrameKey, people: PersonBoxes, scores: Float32Array) -> ActionDetections:
-    boxes_norm = np.clip(boxes.to_norm(people.boxes_px, people.size_hw), 0, 1)
-    return ActionDetections(key, boxes_norm, people.scores, scores, people.size_hw, people.track_ids)
-
-
-def score_clips(
-    model: LoadedModel, clips: list[tuple[Clip, PersonBoxes]], window: BankWindow | None = None
-) -> list[Float32Array]:
-    """Run the action model on people in clips.
-
-    Args:
-        model: the action model; left in eval mode.
-        clips: clips of one video with the people of their keyframe.
-        window: what these clips may look up in the video's feature bank, on any device; None = nothing.
-
-    Returns:
-        scores float32 (N, K) 0-1 per clip, see `predict`.
-    """
-    if not clips:
-        return []
-    frames = np.stack([clip.frames for clip, _ in clips])
-    rois = np.concatenate([_rois(index, clip, people, model.spec.boxes) for index, (clip, people) in enumerate(clips)])
-    batch = torch.from_numpy(frames).permute(0, 4, 1, 2, 3)
-    scores = predict(model, batch, torch.from_numpy(rois), window).cpu().numpy()
-    ends = np.cumsum([len(people) for _, people in clips])
-    return np.split(scores, ends[:-1])
-
-
-def _rois(index: int, clip: Clip, people: PersonBoxes, rule: BoxRule) -> Float32Array:
-    """Boxes as the model wants them: float32 (N, 5), batch index and xyxy in pixels of the clip."""
-    height, width = clip.frames.shape[1:3]
-    in_clip = boxes.clip_boxes(people.boxes_px, people.size_hw, (height, width), rule)
-    return np.concatenate([np.full((len(in_clip), 1), index, np.float32), in_clip], axis=1)

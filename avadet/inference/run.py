@@ -211,18 +211,16 @@ def infer(
             (H, W, 3), to its PersonBoxes; None = the bundled one.
         boxes: an AVA-style CSV of person boxes instead of a detector. Its rows are found by the video's file name
             without suffix; its times count from the first frame of the file.
-        every: seconds between keyframes; None = 1.0, or with `boxes` every time of the CSV. Given with `boxes`, it
-            keeps of the CSV's times the first in each stretch of that many seconds.
+        every: seconds between keyframes; None = 1.0, or with `boxes` every time of the CSV; given with `boxes`, the
+            first time in each interval of that length.
         device: "cpu", "cuda", "cuda:1", ..., or "auto" = cuda where there is one.
         backend: what runs the action model: "torch", "onnx" or "openvino"; None = onnx for an `.onnx` file, else
             torch. A loaded model runs as it was loaded.
         precision: of the action model: "fp32"; "bf16", faster where the processor computes in it, see
             `loaded.running` for how far its scores are off; or "auto" = bf16 if that is no more than 0.005.
-        smooth: "mean" or "ema", the scores of each track averaged over time (`inference.smoothing` has the formulas);
-            None = every keyframe speaks for itself.
+        smooth: "mean" or "ema", the scores of each track averaged over time (`inference.smoothing`); None = not at all.
         smooth_window: the window of that average, seconds.
-        batch: keyframes that go through the action model at once; more may be faster on a GPU, and change scores by
-            rounding at most.
+        batch: keyframes that go through the action model at once; more may be faster on a GPU.
         fps: frames per second of a folder of images; files have their own.
 
     Returns:
@@ -235,9 +233,28 @@ def infer(
     Raises:
         AvadetError: at once for a missing file, unknown names, bad boxes; while iterating if no frame decodes.
     """
+    path = Path(video)
+    _check_call(path, boxes, detector, every, batch, fps)
+    smoothing = None if smooth is None else Smoothing(smooth, smooth_window)
+    where = str(choose_device(device))
+    persons, detect_every_s = (detector, None) if callable(detector) else load_people(detector or TINY, boxes, where)
+    if isinstance(persons, PrecomputedBoxes):
+        persons.times_s(video_id_of(path))
+    loaded = _loaded(model, where, backend, precision)
+    return Inference(path, Setup(loaded, persons, every, detect_every_s, smoothing, batch), fps)
+
+
+def _check_call(
+    path: Path,
+    boxes: str | Path | None,
+    detector: str | Path | PersonDetector | None,
+    every: float | None,
+    batch: int,
+    fps: float | None,
+) -> None:
+    """Raise AvadetError for arguments of `infer` that are wrong whatever the models are."""
     if boxes is not None and detector is not None:
         raise AvadetError("boxes replace the detector; give one of the two")
-    path = Path(video)
     images = holds_images(path) or is_image_pattern(path)
     if not (path.is_file() or images):
         raise AvadetError(f"no such video: {path}; check the path")
@@ -246,13 +263,6 @@ def infer(
     check_every(every)
     if batch < 1:
         raise AvadetError(f"batch must be at least 1 keyframe, got {batch}")
-    smoothing = None if smooth is None else Smoothing(smooth, smooth_window)
-    where = str(choose_device(device))
-    persons, detect_every_s = (detector, None) if callable(detector) else load_people(detector or TINY, boxes, where)
-    if isinstance(persons, PrecomputedBoxes):
-        persons.times_s(video_id_of(path))
-    loaded = _loaded(model, where, backend, precision)
-    return Inference(path, Setup(loaded, persons, every, detect_every_s, smoothing, batch), fps)
 
 
 def _loaded(model: str | Path | LoadedModel | None, device: str, backend: str | None, precision: str) -> LoadedModel:

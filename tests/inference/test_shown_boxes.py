@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from staged import SPEC, StagedPeople, staged_model
 
-from avadet.inference.pipeline import score_clips
+from avadet.inference.recognition import score_clips
 from avadet.types import BoxRule, Clip
 
 

@@ -12,7 +12,7 @@ import torch
 from small_models import CLASSES, SPEC, small_model
 
 from avadet.errors import AvadetError
-from avadet.inference.pipeline import score_clips
+from avadet.inference.recognition import score_clips
 from avadet.labels import read_label_map
 from avadet.models import zoo
 from avadet.models.cards import calibration_of, scores_of
