@@ -124,7 +124,7 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
     """Read a config and merge its bases.
 
     Raises:
-        AvadetError: if there is no such config, or it is no YAML mapping. What is wrong with its bases is told in
+        AvadetError: if there is no such config, or it is no YAML mapping. What is wrong with its bases is reported in
             `problems`, so that it can be reported with everything else.
     """
     place = find_recipe(name_or_path)

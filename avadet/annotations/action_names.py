@@ -22,7 +22,7 @@ PERSON_ID_ATTRIBUTES = (
     *("person_id", "person id", "personid", "track_id", "track id", "trackid", "instance_id", "id", "pid", "person"),
     *("object_id", "identity", "ped_id"),
 )
-"""Attributes that say who somebody is, best first."""
+"""Attributes that identify a person, best first."""
 
 _FLAGS = (
     "occluded",
@@ -137,10 +137,10 @@ def named_as_actions(attributes: Iterable[str]) -> bool:
 
 
 def person_id_text(attributes: Mapping[str, str]) -> str:
-    """Who somebody is by the attributes of a box, "" = they do not tell."""
+    """Who a person is by the attributes of a box, "" = they do not say."""
     own = {plain_name(name): text.strip() for name, text in attributes.items()}
-    told = (own.get(name, "") for name in PERSON_ID_ATTRIBUTES)
-    return next((text for text in told if text and text.lower() not in ("true", "false")), "")
+    named = (own.get(name, "") for name in PERSON_ID_ATTRIBUTES)
+    return next((text for text in named if text and text.lower() not in ("true", "false")), "")
 
 
 def chosen_actions(

@@ -67,10 +67,10 @@ def usable_boxes(path: str | Path, table: AvaTable) -> AvaTable:
     useless = judged.useless
     scores = table.scores
     if scores is not None:
-        useless = useless | (np.isnan(scores) & ~judged.nobody)
+        useless = useless | (np.isnan(scores) & ~judged.no_box)
         scores = _checked_scores(path, np.where(useless, 0.0, scores), table)
     notes = (*table.notes, *judged.notes(), *_score_notes(table, judged))
-    if useless.any() and (useless | judged.nobody).all():
+    if useless.any() and (useless | judged.no_box).all():
         raise AvadetError(f"{path}: no row has a box of use: {'; '.join(notes)}")
     return AvaTable(
         table.video_ids,
@@ -181,11 +181,11 @@ def last_column(path: str | Path, rows: Columns) -> tuple[LastColumn | None, boo
     values = rows.last[rows.has_last]
     if not len(values):
         return None, False
-    told = dialect_of(Path(path)).last
+    last = dialect_of(Path(path)).last
     if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
         return "score", False
-    if rows.text_ids or told is not None:
-        return "person_id" if rows.text_ids else told, False
+    if rows.text_ids or last is not None:
+        return "person_id" if rows.text_ids else last, False
     shared = _several_share(rows)
     if values.max() > 1 or values.min() < 0:
         return "score" if shared else "person_id", False
@@ -214,7 +214,7 @@ def _written_with_point(path: Path) -> bool:
 def _score_notes(table: AvaTable, judged: JudgedBoxes) -> list[str]:
     if table.scores is None:
         return []
-    mask = np.isnan(table.scores) & ~judged.nobody & ~judged.useless
+    mask = np.isnan(table.scores) & ~judged.no_box & ~judged.useless
     return [counted(mask, "a score that is no number; left out", lines=table.lines)] if mask.any() else []
 
 

@@ -59,7 +59,7 @@ class _Video(NamedTuple):
 
 
 class _Image(NamedTuple):
-    """A keyframe of a COCO file; `size_hw` is None where nobody knows, `rows` are those without a box."""
+    """A keyframe of a COCO file; `size_hw` is None where it is not known, `rows` are those without a box."""
 
     position: int
     video_id: str
@@ -211,13 +211,13 @@ class CocoReader:
                 got = f"{short(video_id)} and {short(entry.get('time_s'))}"
                 raise Misfit(f"video_id and time_s are {got}, expected a name and seconds")
             return (video_id if self._is_own else video_name(video_id)), time_s
-        told, video = entry.get("video_id"), None
-        if told is not None and (is_whole(told) or isinstance(told, str)) and told in self._videos:
-            video = self._videos[told].video_id
-        elif isinstance(told, str) and told:
-            video = video_name(told)
-        elif told is not None and "file_name" not in entry:
-            raise Misfit(f"video_id is {short(told)}, expected a name, or the id of an entry of 'videos'")
+        named, video = entry.get("video_id"), None
+        if named is not None and (is_whole(named) or isinstance(named, str)) and named in self._videos:
+            video = self._videos[named].video_id
+        elif isinstance(named, str) and named:
+            video = video_name(named)
+        elif named is not None and "file_name" not in entry:
+            raise Misfit(f"video_id is {short(named)}, expected a name, or the id of an entry of 'videos'")
         return self._moment(entry, video)
 
     def _moment(self, entry: dict[str, Any], video: str | None) -> tuple[str, float]:

@@ -51,7 +51,7 @@ ROLES = {
     "person_id": ("person_id", "track_id", "person", "track", "object_id", "entity_id"),
     "score": ("score", "confidence", "conf", "prob"),
 }
-"""What a column can be, and the names by which it is known without being told."""
+"""What a column can be, and the names by which it is recognised without help."""
 
 _IN_ORDER = (("video",), ("time",), ("x1",), ("y1",), ("x2",), ("y2",), ("action_id", "action"), ("person_id", "score"))
 
@@ -93,7 +93,7 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 
 
 def dialect_of(path: Path) -> Dialect:
-    """How an AVA-style CSV is written, told by its first rows.
+    """How an AVA-style CSV is written, inferred from its first rows.
 
     Raises:
         AvadetError: if it cannot be read.

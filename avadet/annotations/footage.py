@@ -31,7 +31,7 @@ class Misfit(ValueError):
 
 
 class Unsaid(Misfit):
-    """What neither the file nor the user says of a video; told once, not for every box."""
+    """What neither the file nor the user says of a video; reported once, not for every box."""
 
 
 @dataclass(frozen=True)

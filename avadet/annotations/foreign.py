@@ -88,7 +88,7 @@ class Document:
         return len(images)
 
     def add_person(self, image_id: int, seen: Seen, note: dict[str, Any]) -> None:
-        """Add somebody: as the note has it, and what has been edited as it is seen."""
+        """Add a person: as the note has it, and what has been edited as it is seen."""
         self.content["annotations"].append(person_entry(image_id, seen, note))
 
     def rows(self, names: ActionNames) -> AvaRows:

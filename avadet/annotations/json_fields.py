@@ -12,7 +12,7 @@ Id = int | str
 
 
 def rounded_from(written: float, exact: float) -> bool:
-    """Whether a number is the exact one with fewer decimals, so that nobody has changed it."""
+    """Whether a number is the exact one with fewer decimals, so that it was not edited."""
     decimals = 0 if isinstance(written, int) else len(repr(written).partition(".")[2].partition("e")[0])
     return abs(written - exact) <= 0.5 * 10.0**-decimals + 1e-9 * max(abs(exact), 1.0)
 

@@ -20,7 +20,7 @@ from avadet.annotations.rules.lists import shared_videos
 from avadet.annotations.rules.video_meta import VideoMeta
 from avadet.annotations.specs import DataSet
 from avadet.annotations.split_rows import SplitRows, read_files
-from avadet.annotations.splits import Look, looked_at
+from avadet.annotations.splits import ReadMetadata, split_metadata
 from avadet.errors import AvadetError
 from avadet.files import whole_file
 from avadet.types import Float64Array
@@ -72,14 +72,18 @@ class _Split:
 
 
 def repair(
-    data: DataSet, out: Path, look: Look, changed: Callable[[Sequence[str]], DataSet], deep: Judged | None = None
+    data: DataSet,
+    out: Path,
+    read_metadata: ReadMetadata,
+    changed: Callable[[Sequence[str]], DataSet],
+    deep: Judged | None = None,
 ) -> tuple[Path, list[Change]]:
     """Write the data set that the rules allow.
 
     Args:
         data: the data set, of AVA CSVs; its files stay as they are, and its videos where they are.
         out: the folder to write to, another one.
-        look: looks at videos.
+        read_metadata: reads the metadata of videos.
         changed: gives the same data set with changes of its spec.
         deep: judges decoded pictures; None = they are not decoded.
 
@@ -95,13 +99,13 @@ def repair(
     if out.resolve() == data.root.resolve():
         raise AvadetError(f"{out} is the data set's own folder; choose another for the repaired one")
     changes: list[Change] = []
-    splits = _judged(data, look, deep)
+    splits = _judged(data, read_metadata, deep)
     errors = [issue for one in splits for issue in one.ledger.issues if issue.severity == "error"]
     fixes = tuple(dict.fromkeys(fix for issue in errors for fix in issue.fix))
     if fixes:  # where the clock or the map is another, other rows are wrong
         changes += [Change(f"{data.name}.yaml", 0, "spec", "", fix) for fix in fixes]
         data = changed(fixes)
-        splits = _judged(data, look, deep)
+        splits = _judged(data, read_metadata, deep)
     for number, one in enumerate(splits):
         _drop_shared(one, splits[number + 1 :])
     files = {one.rows.name: _files(one, changes) for one in splits}
@@ -111,12 +115,12 @@ def repair(
     return _write(data, out, files, changes), changes
 
 
-def _judged(data: DataSet, look: Look, deep: Judged | None) -> list[_Split]:
+def _judged(data: DataSet, read_metadata: ReadMetadata, deep: Judged | None) -> list[_Split]:
     splits = []
     for name in data.spec.splits:
         rows = read_files(data, name)
         assert rows is not None  # it is raised
-        known = looked_at(rows, look)
+        known = split_metadata(rows, read_metadata)
         ledger = judge(rows, known)
         if deep is not None:
             more = deep(rows)

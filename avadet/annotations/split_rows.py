@@ -25,7 +25,7 @@ _EMPTY = AvaTable(np.zeros(0, object), np.zeros(0), np.zeros((0, 4)), np.zeros(0
 _ANY_BOX = replace(TRUE_ROWS, boxes="any")
 
 Unreadable = Callable[[str, AvadetError], None]
-"""Told of a file that cannot be read, "annotations", "excluded" or "proposals", and why."""
+"""Called with a file that cannot be read, "annotations", "excluded" or "proposals", and why."""
 
 _T = TypeVar("_T")
 
@@ -96,7 +96,7 @@ def read_files(data: DataSet, name: str, unreadable: Unreadable = _raise) -> Spl
     Args:
         data: the data set.
         name: its split.
-        unreadable: told what cannot be read, by default raises it; exclusions and proposals are left out then.
+        unreadable: called with what cannot be read, by default raises it; exclusions and proposals are left out then.
 
     Returns:
         the rows; None where the annotations cannot be read.

@@ -103,12 +103,17 @@ class DataSplit:
     notes: tuple[str, ...] = ()
 
 
-Look = Callable[[Sequence[DataVideo], Mapping[str, float]], Mapping[str, VideoMeta]]
-"""Looks at videos, each up to its last keyframe in seconds of the data set's clock; `data.video_facts.metadata_of`."""
+ReadMetadata = Callable[[Sequence[DataVideo], Mapping[str, float]], Mapping[str, VideoMeta]]
+"""Reads the metadata of videos, each up to its last keyframe, seconds of the data set's clock (`metadata_of`)."""
 
 
 def read_split(
-    data: DataSet, name: str, look: Look | None = None, *, strict: bool = True, skip_unreadable: bool = False
+    data: DataSet,
+    name: str,
+    read_metadata: ReadMetadata | None = None,
+    *,
+    strict: bool = True,
+    skip_unreadable: bool = False,
 ) -> DataSplit:
     """Read one split by the rule book: what it refuses is raised, what it drops for want of a picture is left out.
 
@@ -118,7 +123,7 @@ def read_split(
     Args:
         data: the data set.
         name: its split.
-        look: looks at its videos, so that keyframes are compared with them and missing videos are errors; None = videos
+        read_metadata: of its videos, with which keyframes are compared, and missing videos are errors; None = videos
             are not opened, and `DataVideo.path` is None where there is none.
         strict: False = only boxes that make no sense are errors: for commands that show what is there, or copy it.
         skip_unreadable: some videos that are missing or cannot be read are no error: their clips are skipped one by
@@ -131,17 +136,17 @@ def read_split(
     split = data.split(name)
     if split.join is not None:
         read = {
-            label: read_split(*source, look, strict=strict, skip_unreadable=skip_unreadable)
+            label: read_split(*source, read_metadata, strict=strict, skip_unreadable=skip_unreadable)
             for label, source in zip(split.join, data.sources(name))
         }
         return join_splits(name, read)
     rows = read_files(data, name)
     assert rows is not None  # it is raised
     videos = find_videos(data, rows.video_ids)
-    ledger = judge(rows, None if look is None else look(videos, last_keyframes(rows)), examples=1)
+    ledger = judge(rows, None if read_metadata is None else read_metadata(videos, last_keyframes(rows)), examples=1)
     heeded = [issue for issue in ledger.issues if strict or issue.check.startswith("boxes-")]
     some = skip_unreadable and any(video.path is not None for video in videos)  # with none, the folder is wrong
-    spared = (*(NOTHING if look is None else ()), *(UNREADABLE if some else ()))
+    spared = (*(NOTHING if read_metadata is None else ()), *(UNREADABLE if some else ()))
     refuse([issue for issue in heeded if issue.check not in spared])
     keep = ~_without_picture(ledger, rows.annotated)
     proposals = None
@@ -152,9 +157,9 @@ def read_split(
     return _on_one_clock(data, split, read_now, (*ledger.notes(), *_column_notes(rows), *_twin_notes(data, videos)))
 
 
-def looked_at(rows: SplitRows, look: Look) -> Mapping[str, VideoMeta]:
+def split_metadata(rows: SplitRows, read_metadata: ReadMetadata) -> Mapping[str, VideoMeta]:
     """What the videos of a split are like, by name."""
-    return look(find_videos(rows.data, rows.video_ids), last_keyframes(rows))
+    return read_metadata(find_videos(rows.data, rows.video_ids), last_keyframes(rows))
 
 
 def _without_picture(ledger: Ledger, rows: LinedTable) -> BoolArray:

@@ -42,7 +42,7 @@ def read_via(path: str | Path, names: ActionNames, footage: Footage | None = Non
 
     Every rectangle is a person; other shapes are left out. Actions and ids are attributes, see
     `action_names.chosen_actions`. A temporal segment gives its actions to the rectangles whose moment lies in it, of
-    the same person where it says who; one that holds none is left out. The video and the moment of a picture are told
+    the same person where it says who; one that holds none is left out. The video and the moment of a picture are given
     by its name (`Footage.keyframe_of_picture`).
 
     Args:

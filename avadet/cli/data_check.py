@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avadet.cli.arguments import positive
-from avadet.cli.data_sets import add_data_set, looked_at, opened
+from avadet.cli.data_sets import add_data_set, opened, shown_metadata
 from avadet.cli.evaluate import write_json
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from avadet.annotations.rules.lists import count_splits
 
     data = opened(args)
-    look = None if args.no_videos else Looks()
-    checked = check_data_set(data, args.split, max(args.examples, 0), look)
+    reader = None if args.no_videos else MetadataReader()
+    checked = check_data_set(data, args.split, max(args.examples, 0), reader)
     issues = list(checked.issues)
     if args.deep:
         from avadet.data.deep import check_clips
@@ -85,17 +85,17 @@ def run(args: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
-class Looks:
-    """Looks at videos, at each but once."""
+class MetadataReader:
+    """Reads the metadata of videos, of each but once; an `annotations.splits.ReadMetadata`."""
 
     def __init__(self) -> None:
-        """Look at none yet."""
+        """Know none yet."""
         self._known: dict[tuple[DataVideo, float | None], VideoMeta] = {}
 
     def __call__(self, videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> dict[str, VideoMeta]:
-        """What they are like, by name; see `annotations.splits.Look`."""
+        """The metadata of videos, by name, each read up to its last keyframe."""
         keys = {video.video_id: (video, last_s.get(video.video_id)) for video in videos}
-        new = looked_at([video for video in videos if keys[video.video_id] not in self._known], last_s)
+        new = shown_metadata([video for video in videos if keys[video.video_id] not in self._known], last_s)
         self._known |= {keys[name]: one for name, one in new.items()}
         return {name: self._known[key] for name, key in keys.items()}
 
@@ -123,9 +123,9 @@ _WHOLE = ("class-without-example", "counts", "class-of-everybody", "class-none")
 def _verdict(issues: Sequence[Issue]) -> str:
     errors = sum(issue.severity == "error" for issue in issues)
     warnings = len(issues) - errors
-    told = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+    counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
     if errors:
-        return f"verdict: {told}. Fix the errors before training."
-    return f"verdict: {told}. " + (
+        return f"verdict: {counted}. Fix the errors before training."
+    return f"verdict: {counted}. " + (
         "Ready for training if the warnings are intended." if warnings else "Ready for training."
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from avadet.cli.data_check import Looks, add_deep
+from avadet.cli.data_check import MetadataReader, add_deep
 from avadet.cli.data_sets import add_data_set, opened
 from avadet.cli.videos import note
 
@@ -29,20 +29,20 @@ def run(args: argparse.Namespace) -> int:
     from avadet.annotations.rules.check import check_data_set
     from avadet.annotations.specs import open_data_set
 
-    data, look, deep = opened(args), Looks(), None
+    data, reader, deep = opened(args), MetadataReader(), None
     if args.deep:
         from avadet.data.deep import damaged_rows
 
         deep = partial(damaged_rows, span_s=args.span)
 
     path, changes = repair(
-        data, args.out, look, lambda fixes: open_data_set(args.spec, args.root, [*args.overrides, *fixes]), deep
+        data, args.out, reader, lambda fixes: open_data_set(args.spec, args.root, [*args.overrides, *fixes]), deep
     )
     for (what, kept), count in sorted(Counter((one.what, bool(one.after)) for one in changes).items()):
         print(f"{count:,} {'changed' if kept else 'dropped'}: {what}")
     print(f"{args.out / CHANGES}: {len(changes):,} changes")
     print(f"check it with: avadet data check {path}")
-    left = [one for one in check_data_set(open_data_set(path), look=look).issues if one.severity == "error"]
+    left = [one for one in check_data_set(open_data_set(path), read_metadata=reader).issues if one.severity == "error"]
     for issue in left:
         note(f"still an error: {issue.line()}")
     return 1 if left else 0

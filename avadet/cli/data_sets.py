@@ -39,16 +39,16 @@ def opened(args: argparse.Namespace) -> DataSet:
     return open_data_set(args.spec, args.root, args.overrides)
 
 
-def looked_at(videos: Iterable[DataVideo], last_s: Mapping[str, float] | None = None) -> dict[str, VideoMeta]:
+def shown_metadata(videos: Iterable[DataVideo], last_s: Mapping[str, float] | None = None) -> dict[str, VideoMeta]:
     """What video files are like, by name; shows how far it is.
 
     Args:
         videos: some of them may be named twice.
         last_s: the last keyframe of each, seconds of the data set's clock.
     """
-    from avadet.data.video_facts import look_at_videos
+    from avadet.data.video_facts import iter_metadata
 
     own = list({video.video_id: video for video in videos}.values())
-    looks = look_at_videos(own, last_s or {})
+    looks = iter_metadata(own, last_s or {})
     bar = progress_bar(looks, total=len(own), desc="videos", unit="video", leave=False)
     return {one.video_id: one for one in bar}

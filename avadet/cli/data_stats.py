@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avadet.cli.data_sets import add_data_set, looked_at, opened
+from avadet.cli.data_sets import add_data_set, opened, shown_metadata
 from avadet.cli.evaluate import write_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     data = opened(args)
     splits = [read_split(data, name, strict=False) for name in args.split or data.spec.splits]
-    facts = {} if args.no_videos else looked_at([video for split in splits for video in split.videos])
+    facts = {} if args.no_videos else shown_metadata([video for split in splits for video in split.videos])
     found = [split_statistics(split, data.labels, _hours(split.videos, facts)) for split in splits]
     print(f"{data.spec.title or data.name}, in {data.root}")
     for one in found:

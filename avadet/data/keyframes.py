@@ -162,7 +162,7 @@ def _people(split: DataSplit, table: AvaTable, labels: LabelMap, what: str, leas
     norm = np.asarray(table.boxes_norm, np.float64)
     refuse_pixels(what, np.where((wanted & has_box)[:, None], norm, 0.0))
     judged = JudgedBoxes(norm[chosen])
-    chosen = chosen[~(judged.useless | judged.nobody)]
+    chosen = chosen[~(judged.useless | judged.no_box)]
     boxes = np.clip(norm[chosen], 0, 1)
     classes = _class_rows(np.asarray(table.class_ids)[chosen], labels, what)
     first, person = _groups(videos[chosen], micros[chosen], *boxes.T)

@@ -25,7 +25,7 @@ _THREADS = 8
 _WHOLE = 0.9  # of the frames that duration and rate make; with fewer there may be gaps
 
 
-def look_at_videos(videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> Iterator[VideoMeta]:
+def iter_metadata(videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> Iterator[VideoMeta]:
     """Open every video that has a file, several at a time.
 
     Args:
@@ -41,7 +41,7 @@ def look_at_videos(videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> 
 
 def metadata_of(videos: Sequence[DataVideo], last_s: Mapping[str, float]) -> dict[str, VideoMeta]:
     """What videos are like, by name; for `annotations.splits.read_split`."""
-    return {one.video_id: one for one in look_at_videos(videos, last_s)}
+    return {one.video_id: one for one in iter_metadata(videos, last_s)}
 
 
 def _look(video: DataVideo, last_s: float | None) -> VideoMeta:

@@ -25,7 +25,7 @@ import yaml
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.download import cache_folder, download
-from avadet.persons.tidy import tidy
+from avadet.persons.postprocess import postprocess
 from avadet.plain_pickle import read_plain_pickle
 from avadet.types import PersonBoxes, UInt8Array
 
@@ -91,7 +91,9 @@ class Detectron2Detector:
         found = answer["instances"]
         person = found.pred_classes == self.person_class
         boxes_px, scores = found.pred_boxes.tensor[person], found.scores[person]
-        return tidy(boxes_px.float().cpu().numpy(), scores.float().cpu().numpy(), (height, width), self.threshold)
+        return postprocess(
+            boxes_px.float().cpu().numpy(), scores.float().cpu().numpy(), (height, width), self.threshold
+        )
 
 
 def _package_folder(name: str) -> Path:

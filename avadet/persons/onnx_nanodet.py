@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from avadet.persons.onnx_graph import OnnxGraph, grid, mostly_probabilities
-from avadet.persons.tidy import suppress, tidy
+from avadet.persons.postprocess import postprocess, suppress
 from avadet.types import Float32Array, PersonBoxes, UInt8Array
 
 MEAN_BGR = np.array([103.53, 116.28, 123.675], np.float32)
@@ -88,7 +88,7 @@ class OnnxNanodet:
         kept = np.flatnonzero(scores >= self.threshold)
         kept = kept[np.argsort(-scores[kept], kind="stable")[:CANDIDATES]]
         corners = np.divide(self._corners(rows, kept), np.tile(scale_xy, 2), dtype=np.float32)
-        people = tidy(corners, scores[kept], frame.shape[:2], self.threshold)
+        people = postprocess(corners, scores[kept], frame.shape[:2], self.threshold)
         return suppress(people, self._nms_iou)
 
     def _read_grid(self, count: int) -> tuple[Float32Array, Float32Array]:

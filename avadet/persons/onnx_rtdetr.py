@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avadet.persons.onnx_graph import OnnxGraph, stretch
-from avadet.persons.tidy import tidy
+from avadet.persons.postprocess import postprocess
 from avadet.types import Float32Array, PersonBoxes, UInt8Array
 
 STYLE = "RT-DETR"
@@ -81,7 +81,7 @@ class OnnxRtdetr:
         """
         picture = np.divide(stretch(frame, self.size_hw), 255, dtype=np.float32)
         found = self._finished(picture, frame) if self._sizes is not None else self._raw(picture, frame)
-        return tidy(found.boxes_px, found.scores, frame.shape[:2], self.threshold)
+        return postprocess(found.boxes_px, found.scores, frame.shape[:2], self.threshold)
 
     def _finished(self, picture: Float32Array, frame: UInt8Array) -> _Found:
         """People of a graph that gives labels, boxes in pixels of the frame, and scores."""

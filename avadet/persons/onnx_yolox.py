@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from avadet.persons.onnx_graph import GREY, OnnxGraph, grid, mostly_probabilities
-from avadet.persons.tidy import suppress, tidy
+from avadet.persons.postprocess import postprocess, suppress
 from avadet.types import Float32Array, PersonBoxes, UInt8Array
 
 STRIDE_SETS = ((8, 16, 32), (8, 16, 32, 64))
@@ -78,7 +78,7 @@ class OnnxYolox:
         kept = np.flatnonzero(scores >= self.threshold)
         kept = kept[np.argsort(-scores[kept], kind="stable")[:CANDIDATES]]
         corners = np.divide(self._corners(rows, kept), np.tile(scale_xy, 2), dtype=np.float32)
-        people = tidy(corners, scores[kept], frame.shape[:2], self.threshold)
+        people = postprocess(corners, scores[kept], frame.shape[:2], self.threshold)
         return suppress(people, self._nms_iou)
 
     def _run(self, canvas: UInt8Array) -> Float32Array:

@@ -10,7 +10,7 @@ import numpy as np
 from avadet import boxes
 from avadet.errors import AvadetError, unknown_name
 from avadet.keyframes import join_keyframes, nearest
-from avadet.persons.tidy import tidy
+from avadet.persons.postprocess import postprocess
 from avadet.types import BoolArray, Float64Array, IntArray, PersonBoxes
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class PrecomputedBoxes:
         np.maximum.at(scores, person.reshape(-1), self._scores[rows])
         order = np.argsort(firsts)
         found_px = boxes.to_px(self._boxes[rows][firsts[order]], size_hw)
-        return tidy(found_px, scores[order], size_hw, self._threshold)
+        return postprocess(found_px, scores[order], size_hw, self._threshold)
 
     def _of(self, video_id: str) -> tuple[Float64Array, list[IntArray]]:
         """Keyframes of a video by rising time, and the rows of each."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from avadet.models.engines.folding import fold_norms
 from avadet.persons.person_net import SIZE_MULTIPLE, PersonNet, RawPersons, mirrored_cells
 from avadet.persons.person_weights import load_person_net
-from avadet.persons.tidy import nms, tidy
+from avadet.persons.postprocess import nms, postprocess
 from avadet.types import PersonBoxes, UInt8Array
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled" / "tiny_persons.safetensors"
@@ -97,7 +97,7 @@ class TinyPersons:
         boxes_px, logits = both_ways(self._net, image) if self.mirror else one_way(self._net, image)
         corners, scores = strongest(boxes_px, logits, self.threshold, self._nms_iou)
         in_frame = corners.cpu().numpy() / np.tile(scale_xy, 2)
-        return tidy(in_frame, scores.cpu().numpy(), size_hw, self.threshold)
+        return postprocess(in_frame, scores.cpu().numpy(), size_hw, self.threshold)
 
 
 def letterbox(frame: UInt8Array, long_side: int) -> tuple[UInt8Array, np.ndarray]:

@@ -20,7 +20,7 @@ from torchvision.models import detection
 
 from avadet.errors import AvadetError, unknown_name
 from avadet.models.download import cache_folder, download
-from avadet.persons.tidy import tidy
+from avadet.persons.postprocess import postprocess
 from avadet.types import PersonBoxes, UInt8Array
 
 PERSON_LABEL = 1
@@ -102,7 +102,7 @@ class TorchvisionDetector:
         output: dict[str, Tensor] = self.model([image])[0]
         person = output["labels"] == PERSON_LABEL
         boxes_px, scores = output["boxes"][person].cpu().numpy(), output["scores"][person].cpu().numpy()
-        return tidy(boxes_px, scores, frame.shape[:2], self.threshold)
+        return postprocess(boxes_px, scores, frame.shape[:2], self.threshold)
 
 
 def weights_folder() -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from avadet.errors import AvadetError
-from avadet.persons.tidy import tidy
+from avadet.persons.postprocess import postprocess
 from avadet.progress import is_shown
 from avadet.types import PersonBoxes, UInt8Array
 
@@ -69,7 +69,7 @@ class TransformersDetector:
         found = self._processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[frame.shape[:2]])[0]
         person = found["labels"] == self.person_class
         boxes_px, scores = found["boxes"][person].float().cpu().numpy(), found["scores"][person].float().cpu().numpy()
-        return tidy(boxes_px, scores, frame.shape[:2], self.threshold)
+        return postprocess(boxes_px, scores, frame.shape[:2], self.threshold)
 
 
 def _load(name: str) -> tuple[Any, Any]:

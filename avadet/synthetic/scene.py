@@ -100,7 +100,7 @@ def _place(rng: np.random.Generator, action: str, size_hw: Size, slot: tuple[flo
 
 
 def _stand_badly(boxes_px: Float64Array, size_hw: Size) -> bool:
-    """Whether somebody is out of the picture for most of the clip, or two stand in the same place. (T, N, 4)."""
+    """Whether a person is out of the picture for most of the clip, or two stand in the same place. (T, N, 4)."""
     if (np.median(clip_boxes(boxes_px, size_hw)[1], axis=0) < 0.35).any():
         return True
     middle = boxes_px[len(boxes_px) // 2]

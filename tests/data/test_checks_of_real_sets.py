@@ -20,7 +20,7 @@ AVA_PARTS = {"train": "train_pose_subset", "val": "val_v2.1_pose_only"}
 def test_jhmdb_is_as_its_spec_says(shared: Path) -> None:
     data = open_data_set("jhmdb21", shared / "data" / "jhmdb21")
     assert check_data_set(data).issues == ()
-    found = check_data_set(data, ["test1"], look=some).issues
+    found = check_data_set(data, ["test1"], read_metadata=some).issues
     assert [issue.check for issue in found] == ["keyframes-past-end"]
     assert (found[0].count, found[0].action) == (13, "drop")  # two of the three short files are in test1
 

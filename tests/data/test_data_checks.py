@@ -61,7 +61,7 @@ def root(whole: Path, tmp_path: Path) -> Path:
 
 def findings(root: Path, *overrides: str, spec: str | Path = "data.yaml") -> list[Issue]:
     data: DataSet = open_data_set(root / spec, None, overrides)
-    return list(check_data_set(data, look=metadata_of).issues)
+    return list(check_data_set(data, read_metadata=metadata_of).issues)
 
 
 def lines_of(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ from avadet.cli.main import main
 from avadet.data.clip_reader import OpenVideos, read_frames
 from avadet.data.clips import BrokenSample, ClipDataset
 from avadet.data.keyframes import training_index
-from avadet.data.video_facts import look_at_videos
+from avadet.data.video_facts import iter_metadata
 from avadet.errors import AvadetError
 from avadet.types import ClipSpec
 from avadet.video.read import open_video
@@ -178,10 +178,10 @@ def test_what_folders_are_like(own: Path) -> None:
     (own / "frames/odd").mkdir()
     for name in ("a.png", "b.png"):
         shutil.copy(own / "frames/v/v_000001.png", own / "frames/odd" / name)
-    good, odd = look_at_videos(find_videos(opened(own), ["v", "odd"]), {"v": 1.2})
+    good, odd = iter_metadata(find_videos(opened(own), ["v", "odd"]), {"v": 1.2})
     assert (good.duration_s, good.last_s) == (2.0, 1.2) and len(good.gaps_s) == 0
     assert "images with numbers in their names" in odd.problem
-    (missing,) = look_at_videos([DataVideo("x", None)], {})
+    (missing,) = iter_metadata([DataVideo("x", None)], {})
     assert missing.info is None
 
 

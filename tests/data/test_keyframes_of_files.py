@@ -53,7 +53,7 @@ def test_odd_boxes_are_cut_or_left_out_and_told(tmp_path: Path) -> None:
     assert split.notes == (
         f"val: 1 row has a box without width or height; nothing can match it; left out ({tmp_path}/gt.csv:2: "
         "v,1,0.5,0.2,0.5,0.9,1,8)",
-        f"val: 1 row has a box outside the frame; nobody can be seen there; left out ({tmp_path}/gt.csv:3: "
+        f"val: 1 row has a box outside the frame; no person can be seen there; left out ({tmp_path}/gt.csv:3: "
         "v,2,1.1,0,1.5,1,1,8)",
         f"val: 1 row has a box that reaches out of the frame; clipped ({tmp_path}/gt.csv:1: v,1,-0.02,0.2,1,0.9,1,7)",
         f"val: 1 row has a coordinate that is no finite number; left out ({tmp_path}/found.csv:2: "

@@ -19,7 +19,7 @@ from avadet.annotations.rules.check import check_data_set
 from avadet.annotations.rules.issues import has_box
 from avadet.annotations.specs import DataSet, open_data_set
 from avadet.annotations.split_rows import read_files
-from avadet.annotations.splits import looked_at
+from avadet.annotations.splits import split_metadata
 from avadet.cli.main import main
 from avadet.config import Config
 from avadet.data.clips import BrokenSample, ClipDataset
@@ -202,7 +202,7 @@ def test_training_does_what_check_says(name: str, films: Path, tmp_path: Path) -
     change(files)
     spec = lay(tmp_path, films, files)
     data = open_data_set(spec)
-    issues = check_data_set(data, look=metadata_of).issues
+    issues = check_data_set(data, read_metadata=metadata_of).issues
     said = {issue.check: issue.action for issue in issues}
     binding = {check: action for check, action in said.items() if check not in _ADVICE}
     assert binding == expected
@@ -237,7 +237,7 @@ def _allowed(data: DataSet, run: Any) -> int:
     """The same by the rows that the rules leave, with proposals: each of them is a true box, which it joins."""
     rows = read_files(data, "train")
     assert rows is not None
-    ledger = judge(rows, looked_at(rows, metadata_of))
+    ledger = judge(rows, split_metadata(rows, metadata_of))
     dropped = ledger.chosen(rows.annotated, lambda issue: issue.action == "drop")
     kept = has_box(rows.table) & ~dropped
     extra = len(run.train.labels) - len({*map(tuple, _persons(rows.table, kept))})
@@ -264,7 +264,7 @@ def test_repair_writes_what_the_rules_allow(name: str, films: Path, tmp_path: Pa
     )
     assert all(old.read_bytes() == text for old, text in before.items())
     mended = open_data_set(path)
-    left = check_data_set(mended, look=metadata_of).issues
+    left = check_data_set(mended, read_metadata=metadata_of).issues
     assert not [issue for issue in left if issue.action != "keep"]
     with (tmp_path / "out/changes.csv").open() as text:
         assert len(list(csv.DictReader(text))) == len(changes)
@@ -316,7 +316,7 @@ def test_missing_and_broken_videos(films: Path, tmp_path: Path) -> None:
     spec = lay(tmp_path, films, whole())
     (tmp_path / "videos/a.mp4").unlink()
     for check in ("videos-missing", "videos-unreadable"):
-        said = {issue.check: issue for issue in check_data_set(open_data_set(spec), look=metadata_of).issues}
+        said = {issue.check: issue for issue in check_data_set(open_data_set(spec), read_metadata=metadata_of).issues}
         assert said[check].action == "error" and set(said) == {check}
         with pytest.raises(AvadetError, match="1 of 2 videos"):
             read_run_data(config(spec))
@@ -333,7 +333,7 @@ def test_a_video_shorter_than_a_clip(films: Path, tmp_path: Path) -> None:
     files["found.csv"] = files["found.csv"][:50]
     spec = lay(tmp_path, films, files)
     film(tmp_path / "videos/b.mp4", 2)
-    issues = check_data_set(open_data_set(spec), look=metadata_of).issues
+    issues = check_data_set(open_data_set(spec), read_metadata=metadata_of).issues
     assert {issue.check for issue in issues} <= _ADVICE
     index = read_run_data(config(spec)).train
     assert len(index) == 27
@@ -349,7 +349,9 @@ def test_exclusive_labels_take_one_class_a_box(films: Path, tmp_path: Path) -> N
         "exclusive: true\nclasses: [{id: 1, name: walk}, {id: 2, name: sit}, {id: 3, name: wave}]\n"
     )
     spec.write_text(SPEC.replace("labels.csv", "labels.yaml"))
-    (issue,) = [one for one in check_data_set(open_data_set(spec), look=metadata_of).issues if one.severity == "error"]
+    (issue,) = [
+        one for one in check_data_set(open_data_set(spec), read_metadata=metadata_of).issues if one.severity == "error"
+    ]
     assert (issue.check, issue.count) == ("actions-several", 2)
     with pytest.raises(AvadetError, match="2 rows have a second action of a person"):
         read_run_data(config(spec))
@@ -365,7 +367,7 @@ def test_one_class_that_everybody_has(kind: str, refused: bool, films: Path, tmp
         every(files, cells(action="1"), file)
     files["labels.csv"] = ["id,name", "1,walk"]
     spec = lay(tmp_path, films, files)
-    issues = check_data_set(open_data_set(spec), look=metadata_of).issues
+    issues = check_data_set(open_data_set(spec), read_metadata=metadata_of).issues
     assert [(issue.check, issue.action, issue.split) for issue in issues] == [
         ("class-of-everybody", "keep", "train"),
         ("class-of-everybody", "keep", "val"),
@@ -397,7 +399,7 @@ def test_damaged_pictures_are_named_and_left_out(shared: Path, tmp_path: Path) -
         pytest.skip("the data sets with faults are not there")
     spec = Path(shutil.copytree(source, tmp_path / "set")) / "mine.yaml"
     data = open_data_set(spec)
-    assert not check_data_set(data, look=metadata_of).issues
+    assert not check_data_set(data, read_metadata=metadata_of).issues
     rows = read_files(data, "train")
     assert rows is not None
     (issue,) = check_clips(rows, 0.5)

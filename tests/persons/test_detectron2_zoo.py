@@ -11,7 +11,7 @@ import torch
 from avadet.errors import AvadetError
 from avadet.persons import detectron2_zoo
 from avadet.persons.detectron2_zoo import Detectron2Detector, zoo_weights
-from avadet.persons.tidy import tidy
+from avadet.persons.postprocess import postprocess
 
 NAME = "COCO-Detection/faster_rcnn_R_50_FPN_3x"
 SIZE_HW = (480, 640)
@@ -76,7 +76,7 @@ def test_people_are_exactly_those_of_detectron2s_predictor(trained):
     config, weights, predictor = trained
     instances = predictor(frame()[:, :, ::-1])["instances"]  # it wants BGR
     person = instances.pred_classes == 0
-    expected = tidy(instances.pred_boxes.tensor[person].numpy(), instances.scores[person].numpy(), SIZE_HW)
+    expected = postprocess(instances.pred_boxes.tensor[person].numpy(), instances.scores[person].numpy(), SIZE_HW)
     people = Detectron2Detector(f"{config},{weights}", threshold=0.0)(frame())
     assert len(expected) >= 10
     np.testing.assert_array_equal(people.boxes_px, expected.boxes_px)

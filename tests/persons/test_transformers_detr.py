@@ -9,7 +9,7 @@ import torch
 from each_case import each_case
 
 from avadet.errors import AvadetError
-from avadet.persons.tidy import tidy
+from avadet.persons.postprocess import postprocess
 from avadet.persons.transformers_detr import TransformersDetector
 
 ID2LABEL = {0: "bicycle", 1: "car", 2: "Person", 3: "dog"}
@@ -130,7 +130,7 @@ def test_people_are_those_of_the_networks_own_answer(folder_of, build):
     kept = scores[:, 2] >= np.sort(scores.ravel())[-QUERIES]  # the library keeps the best pairs of query and class
     centre, size = answer.pred_boxes[0, :, :2].numpy(), answer.pred_boxes[0, :, 2:].numpy()
     corners = np.concatenate((centre - size / 2, centre + size / 2), axis=1) * [120, 90, 120, 90]
-    expected = tidy(corners[kept], scores[kept, 2], (90, 120))
+    expected = postprocess(corners[kept], scores[kept, 2], (90, 120))
     assert len(expected) > 0
     np.testing.assert_allclose(people.boxes_px, expected.boxes_px, atol=1e-3)
     np.testing.assert_allclose(people.scores, expected.scores, atol=1e-6)

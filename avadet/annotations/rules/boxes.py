@@ -23,7 +23,7 @@ class JudgedBoxes:
     """Boxes and what is wrong with each; every array is bool (n,), and a box is in one of them at most.
 
     Attributes:
-        nobody: 0, 0, 0, 0: the row only names its keyframe.
+        no_box: 0, 0, 0, 0: the row only names its keyframe.
         no_number: a side is NaN or infinite.
         in_pixels: a side is so far outside that it can only be pixels.
         swapped: x2 < x1 or y2 < y1.
@@ -42,7 +42,7 @@ class JudgedBoxes:
         boxes = np.asarray(boxes_norm, np.float64)
         self._lines = lines
         self._boxes = boxes
-        self.nobody: BoolArray = np.asarray((boxes == 0).all(axis=1))
+        self.no_box: BoolArray = np.asarray((boxes == 0).all(axis=1))
         finite: BoolArray = np.asarray(np.isfinite(boxes).all(axis=1))
         low, high = boxes[:, :2], boxes[:, 2:]
         beyond, in_pixels = beyond_frame(boxes)
@@ -50,7 +50,7 @@ class JudgedBoxes:
             self.no_number: BoolArray = np.asarray(~finite)
             self.swapped: BoolArray = np.asarray(finite & (low > high).any(axis=1))
             self.in_pixels: BoolArray = np.asarray(finite & in_pixels & ~self.swapped)
-            fits = finite & ~self.nobody & ~self.swapped & ~self.in_pixels
+            fits = finite & ~self.no_box & ~self.swapped & ~self.in_pixels
             self.flat: BoolArray = np.asarray(fits & (low == high).any(axis=1))
             inside = np.clip(boxes, 0, 1)
             fits &= ~self.flat
@@ -59,7 +59,7 @@ class JudgedBoxes:
 
     @property
     def useless(self) -> BoolArray:
-        """Which boxes hold nobody although a person is meant, bool (n,)."""
+        """Which boxes hold no person although one is meant, bool (n,)."""
         return self.no_number | self.swapped | self.flat | self.away
 
     def notes(self, left_out: str = "left out", cut: str = "cut at 0 and 1", place: str = "line") -> list[str]:
@@ -87,7 +87,7 @@ class JudgedBoxes:
     @property
     def has_sizes(self) -> bool:
         """Whether boxes look like x, y, width, height."""
-        people = ~self.nobody & ~self.no_number
+        people = ~self.no_box & ~self.no_number
         ends = self._boxes[people][:, :2] + self._boxes[people][:, 2:]
         fits = bool((ends <= 1 + NORM_ROUNDING).all())
         return fits and bool(np.count_nonzero(self.swapped) > 0.1 * np.count_nonzero(people))
@@ -135,8 +135,8 @@ def check_boxes(ledger: Ledger, rows: LinedTable, of: str) -> None:
         (useless, "{rows} a coordinate that is no finite number", judged.no_number),
         ("error", pixels, judged.in_pixels),
         (useless, order, judged.swapped),
-        ("drop", "{rows} a box without width or height; nothing can match it", judged.flat | judged.nobody),
-        ("drop", "{rows} a box outside the frame; nobody can be seen there", judged.away),
+        ("drop", "{rows} a box without width or height; nothing can match it", judged.flat | judged.no_box),
+        ("drop", "{rows} a box outside the frame; no person can be seen there", judged.away),
         ("clip", "{rows} a box that reaches out of the frame", judged.outside),
     ]
     for kind, (action, message, mask) in zip(KINDS, found, strict=True):

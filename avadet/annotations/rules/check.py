@@ -1,4 +1,4 @@
-"""Every rule, asked of every split of a data set, and what is only worth a word; `avadet data check`."""
+"""Every rule, asked of every split of a data set, and what is only a remark; `avadet data check`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from avadet.annotations.rules.proposals import check_places
 from avadet.annotations.rules.rows import check_examples
 from avadet.annotations.specs import DataSet, SplitSpec
 from avadet.annotations.split_rows import SplitRows, read_files
-from avadet.annotations.splits import DataSplit, Look, looked_at
+from avadet.annotations.splits import DataSplit, ReadMetadata, split_metadata
 from avadet.errors import AvadetError, first_names
 
 EXAMPLES = 3
-"""How many rows of each kind of trouble are shown, unless told otherwise."""
+"""How many rows of each kind of trouble are shown by default."""
 
 FILES = {"annotations": "the annotations", "excluded": "the excluded keyframes", "proposals": "the proposals"}
 
@@ -41,7 +41,7 @@ class Checked:
 
 
 def check_data_set(
-    data: DataSet, names: Sequence[str] = (), examples: int = EXAMPLES, look: Look | None = None
+    data: DataSet, names: Sequence[str] = (), examples: int = EXAMPLES, read_metadata: ReadMetadata | None = None
 ) -> Checked:
     """Check the files of some splits.
 
@@ -49,7 +49,7 @@ def check_data_set(
         data: the data set.
         names: which splits; none = all of them.
         examples: how many rows of each kind of trouble are shown.
-        look: looks at videos; None = they are not looked at.
+        read_metadata: reads the metadata of videos; None = they are not opened.
 
     Raises:
         AvadetError: if there is no such split.
@@ -63,7 +63,7 @@ def check_data_set(
         read = [_read(source, own, ledger) for source, own in data.sources(name)]
         rows = [replace(one, name=name, number=spec.number) for one in read if one is not None]
         for one in rows:
-            known = None if look is None else looked_at(one, look)
+            known = None if read_metadata is None else split_metadata(one, read_metadata)
             ledger.issues += judge(one, known, examples).issues
             check_lists(ledger, one)
             check_places(ledger, one)

@@ -109,7 +109,7 @@ def check_between(splits: Sequence[SplitRows], examples: int = 3) -> list[Issue]
         )
         many = f"{len(shared)} videos are in both"
         if one.name == other.name:
-            message = f"{many} of two splits that {one.name} joins: rows of one name could not be told apart"
+            message = f"{many} of two splits that {one.name} joins: rows of one name could not be distinguished"
             issues.append(Issue("videos-in-two-parts", "error", one.name, message, len(shared), shown))
         else:
             message = shares_videos(len(shared), one.name, other.name)

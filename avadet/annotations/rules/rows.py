@@ -15,10 +15,10 @@ from avadet.keyframes import tolerance_s
 from avadet.labels import DEFAULT_LABEL_MAP, read_label_map
 from avadet.types import BoolArray, IntArray, LabelMap
 
-TELLS_NOTHING = "nothing is to be told apart, and frame-mAP only measures boxes"
+TELLS_NOTHING = "there is nothing to distinguish, and frame-mAP only measures boxes"
 
 _LISTED = 8
-_MANY = 10  # persons from whom on it is worth a word that all of them have a class
+_MANY = 10  # persons from which on it is reported that all of them have a class
 _REPEATED = (
     "{rows} a duplicate: the same person, box and action; training counts it once, a score as often as it stands there"
 )

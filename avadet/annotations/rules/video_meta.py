@@ -1,4 +1,4 @@
-"""What rules are told of a video; `avadet.data.video_facts` looks."""
+"""What rules know of a video; `avadet.data.video_facts` reads it."""
 
 from __future__ import annotations
 

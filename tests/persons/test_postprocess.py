@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from avadet.persons.tidy import nms, tidy
+from avadet.persons.postprocess import nms, postprocess
 
 
 def test_garbage_is_dropped_and_the_rest_cut_and_sorted():
@@ -20,25 +20,27 @@ def test_garbage_is_dropped_and_the_rest_cut_and_sorted():
         ]
     )
     scores = np.array([0.5, 0.9, 0.9, 0.9, 0.9, 0.9, np.nan, 1.5, 0.2])
-    people = tidy(raw, scores, (100, 200), threshold=0.3)
+    people = postprocess(raw, scores, (100, 200), threshold=0.3)
     np.testing.assert_array_equal(people.boxes_px, [[0, 5, 30, 100], [10, 10, 50, 90]])
     np.testing.assert_allclose(people.scores, [0.9, 0.5])
     assert people.size_hw == (100, 200) and people.track_ids is None
 
 
 def test_nothing_in_nothing_out():
-    people = tidy(np.zeros((0, 4)), np.zeros(0), (10, 20))
+    people = postprocess(np.zeros((0, 4)), np.zeros(0), (10, 20))
     assert len(people) == 0 and people.boxes_px.shape == (0, 4)
 
 
 def test_equal_scores_keep_their_order():
     raw = np.array([[0, 0, 5, 5], [1, 0, 6, 5], [2, 0, 7, 5]])
-    people = tidy(raw, np.full(3, 0.5), (10, 10))
+    people = postprocess(raw, np.full(3, 0.5), (10, 10))
     np.testing.assert_array_equal(people.boxes_px[:, 0], [0, 1, 2])
 
 
 def test_a_score_at_the_threshold_is_enough():
-    people = tidy(np.array([[0, 0, 5, 5], [4, 0, 9, 5]]), np.array([0.5, 0.49], np.float32), (10, 10), threshold=0.5)
+    people = postprocess(
+        np.array([[0, 0, 5, 5], [4, 0, 9, 5]]), np.array([0.5, 0.49], np.float32), (10, 10), threshold=0.5
+    )
     assert people.scores.tolist() == [0.5]
 
 
@@ -49,4 +51,4 @@ def test_of_boxes_that_overlap_the_best_stays():
 
 
 def test_a_score_a_rounding_over_one_becomes_one():
-    assert tidy(np.array([[0, 0, 5, 5]]), np.array([1.0000005]), (10, 10)).scores.tolist() == [1.0]
+    assert postprocess(np.array([[0, 0, 5, 5]]), np.array([1.0000005]), (10, 10)).scores.tolist() == [1.0]

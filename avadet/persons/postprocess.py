@@ -10,7 +10,7 @@ from avadet import boxes
 from avadet.types import NORM_ROUNDING, IntArray, PersonBoxes
 
 
-def tidy(
+def postprocess(
     boxes_px: NDArray[np.floating],
     scores: NDArray[np.floating],
     size_hw: tuple[int, int],
