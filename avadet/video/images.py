@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from avadet.errors import AvadetError
 from avadet.types import Float64Array, Frame, UInt8Array, VideoInfo
 from avadet.video.image_names import ImageSequence, video_id_of
-from avadet.video.reader import Picture
+from avadet.video.reader import Closing, Picture
 from avadet.video.timestamps import Gaps
 
 _SAME_S = 1e-6  # moments closer than this are one
@@ -36,7 +35,7 @@ class _Damaged(BadImage):
     """An image that is missing or does not decode."""
 
 
-class ImageReader:
+class ImageReader(Closing):
     """A folder of images, to be walked through from the start or from any moment; as `video.read.VideoReader`.
 
     Attributes:
@@ -84,16 +83,6 @@ class ImageReader:
             display_notes=self._names.notes,
             name=video_id_of(self._path),
         )
-
-    def __enter__(self) -> ImageReader:
-        """Give the reader itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def close(self) -> None:
         """Nothing stays open; as of other readers."""

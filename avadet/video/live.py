@@ -26,7 +26,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from av.error import FFmpegError
@@ -37,6 +36,7 @@ from avadet.types import Frame, VideoInfo
 from avadet.video.connection import TIMEOUT_S, Connection
 from avadet.video.display import Display
 from avadet.video.live_clock import StreamClock
+from avadet.video.reader import Closing
 from avadet.video.sources import shown_name
 from avadet.video.timestamps import GAP_S, Gaps
 
@@ -78,7 +78,7 @@ class _Waiting(NamedTuple):
     after_gap: bool
 
 
-class LiveReader:
+class LiveReader(Closing):
     """A camera or stream, as `VideoReader` is a file: `info`, `frames()`, once.
 
     Attributes:
@@ -151,16 +151,6 @@ class LiveReader:
         )
         self._thread = threading.Thread(target=self._capture, args=(connection,), name="live", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> LiveReader:
-        """Give the reader itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the stream."""
-        self.close()
 
     def close(self) -> None:
         """End the stream. A thread that waits for a silent source ends by itself, when its patience does."""

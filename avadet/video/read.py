@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
@@ -22,7 +21,7 @@ from avadet.video.image_names import ImageSequence, holds_images, is_image_patte
 from avadet.video.images import ImageReader
 from avadet.video.opening import header_duration_s, opened
 from avadet.video.passes import Pass, intervals_of
-from avadet.video.reader import Picture, Reader
+from avadet.video.reader import Closing, Picture, Reader
 from avadet.video.seeking import bytes_behind, places_of
 from avadet.video.timestamps import Gaps, own_rate, seen_rate
 
@@ -63,7 +62,7 @@ def probe(path: str | Path, fps: float | Fraction | None = None) -> VideoInfo:
         return reader.info
 
 
-class VideoReader:
+class VideoReader(Closing):
     """A video file, to be walked through from the start or from any moment.
 
     Of several video streams the one that FFmpeg ranks best is read (the default one, then by frames and bit rate);
@@ -112,16 +111,6 @@ class VideoReader:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> VideoReader:
-        """Give the reader itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file and every unfinished walk."""
-        self.close()
 
     def close(self) -> None:
         """Close the file and end every unfinished walk."""

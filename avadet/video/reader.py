@@ -25,6 +25,24 @@ class Picture(NamedTuple):
     after_gap: bool = False
 
 
+class Closing:
+    """What closes itself at the end of a `with`."""
+
+    def close(self) -> None:
+        """Close what is open."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Give the reader itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
 class Reader(Protocol):
     """An open video; `video.read.VideoReader` says what every attribute means."""
 

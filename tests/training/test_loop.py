@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from each_case import each_case
 from staged_squares import config, use_squares
 
+from avadet.config import Config
 from avadet.errors import AvadetError
 from avadet.models import zoo
 from avadet.training import loop
@@ -42,20 +44,25 @@ def test_a_run_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "frame_map" not in metrics[0] and "training on 288 keyframes" in said[0]
 
 
-def test_resume_is_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_squares(monkeypatch)
-    straight = train(config(tmp_path / "straight"))
-    broken = config(tmp_path / "broken")
+def _break_off_in_epoch_two(monkeypatch: pytest.MonkeyPatch, wanted: Config, **how: Any) -> None:
+    """Train as Ctrl-C would leave it at the end of the second epoch."""
     close_epoch = Run.close_epoch
 
-    def killed_in_epoch_two(self: Run) -> dict[str, float]:
+    def interrupted(self: Run) -> dict[str, float]:
         if self.trainer.position.epoch == 1:
             raise KeyboardInterrupt
         return close_epoch(self)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Run, "close_epoch", killed_in_epoch_two)
-        train(broken)
+        patch.setattr(Run, "close_epoch", interrupted)
+        train(wanted, **how)
+
+
+def test_resume_is_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_squares(monkeypatch)
+    straight = train(config(tmp_path / "straight"))
+    broken = config(tmp_path / "broken")
+    _break_off_in_epoch_two(monkeypatch, broken)
     torch.manual_seed(99)  # a new process would start from another state
     resumed = train(broken, resume=True)
     first, second = _tensors(straight), _tensors(resumed)
@@ -183,16 +190,7 @@ def test_resume_auto_starts_goes_on_and_stops_where_it_is_finished(
     use_squares(monkeypatch)
     straight = train(config(tmp_path / "straight"))
     wanted = config(tmp_path / "run")
-    close_epoch = Run.close_epoch
-
-    def killed_in_epoch_two(self: Run) -> dict[str, float]:
-        if self.trainer.position.epoch == 1:
-            raise KeyboardInterrupt
-        return close_epoch(self)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Run, "close_epoch", killed_in_epoch_two)
-        train(wanted, resume="auto")
+    _break_off_in_epoch_two(monkeypatch, wanted, resume="auto")
     folder = train(wanted, resume="auto")
     assert _metrics(folder) == _metrics(straight) and len(_metrics(folder)) == 2
     kept, said = {path: path.stat().st_mtime_ns for path in folder.path.iterdir()}, []
